@@ -1,0 +1,1 @@
+"""Fine-tune text-to-image diffusion models and know whether it worked."""

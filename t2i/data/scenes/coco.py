@@ -1,0 +1,140 @@
+"""Scenes written to disk in COCO's layout, so that the reader of the real data set reads them too."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from t2i.data.scenes.captions import captions
+from t2i.data.scenes.world import SUPERCATEGORIES, Scene, describe, draw
+from t2i.errors import UserError
+
+# COCO's own identifiers, so that a filter written for the real annotations selects the same things here.
+CATEGORY_IDS: dict[str, int] = {
+    "bicycle": 2, "car": 3, "airplane": 5, "bus": 6, "train": 7, "boat": 9,
+    "bird": 16, "cat": 17, "dog": 18, "sheep": 20, "elephant": 22, "giraffe": 25,
+    "sports ball": 37, "kite": 38, "baseball bat": 39, "skateboard": 41, "surfboard": 42, "tennis racket": 43,
+    "banana": 52, "apple": 53, "carrot": 57, "pizza": 59, "donut": 60, "cake": 61,
+    "book": 84, "clock": 85, "vase": 86, "scissors": 87, "teddy bear": 88, "hair drier": 89,
+}  # fmt: skip
+_SPLIT_LENGTH = 2**32
+_CHUNK = 64
+_INLINE_BELOW = 512
+_LICENSE = {"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
+
+
+def first_index(split: str) -> int:
+    """Where the scenes of a split begin; it depends on the name alone, so one split's length never moves another."""
+    return int.from_bytes(hashlib.blake2b(split.encode(), digest_size=3).digest(), "big") * _SPLIT_LENGTH
+
+
+def _attributes(scene: Scene) -> dict[str, Any]:
+    return {
+        "seed": scene.seed,
+        "index": scene.index,
+        "background": scene.background,
+        "count": len(scene.things),
+        "relation": scene.relation,
+    }
+
+
+def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> tuple[dict, list[dict], list[dict]]:
+    """Draw one scene into `path`; its image row, its instances and its captions, still without identifiers."""
+    picture, extents = draw(scene, size)
+    picture.save(path, format="PNG")
+    image = {"id": number, "file_name": file_name, "width": size, "height": size, "license": 1}
+    instances = []
+    for thing, (left, top, right, bottom) in zip(scene.things, extents, strict=True):
+        box = [round(value * size, 2) for value in (left, top, right - left, bottom - top)]
+        instances.append(
+            {
+                "image_id": number,
+                "category_id": CATEGORY_IDS[thing.category],
+                "bbox": box,
+                "area": round(box[2] * box[3], 2),
+                "iscrowd": 0,
+                "segmentation": [],
+                "attributes": {"colour": thing.colour, "size": thing.size_name},
+            }
+        )
+    return (
+        image | {"scene": _attributes(scene)},
+        instances,
+        [{"image_id": number, "caption": text} for text in captions(scene)],
+    )
+
+
+def _chunk(job: tuple[str, str, int, int, int, int]) -> list[tuple[dict, list[dict], list[dict]]]:
+    folder, split, seed, start, stop, size = job
+    rows = []
+    for number in range(start + 1, stop + 1):
+        name = f"{number:012d}.png"
+        scene = describe(seed, first_index(split) + number - 1)
+        rows.append(_rows(scene, number, f"{split}/{name}", Path(folder) / name, size))
+    return rows
+
+
+def _results(jobs: list[tuple[str, str, int, int, int, int]], count: int) -> Iterator[list]:
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(jobs))
+    if count < _INLINE_BELOW or workers < 2:
+        yield from map(_chunk, jobs)
+        return
+    # Spawned, not forked: the caller may hold threads (torch, MLflow), which a fork would leave locked.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_chunk, jobs)
+
+
+def _dump(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    part.replace(path)
+
+
+def _write_split(root: Path, split: str, seed: int, count: int, size: int, progress: bool) -> None:
+    folder = root / "images" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size) for start in range(0, count, _CHUNK)]
+    images: list[dict] = []
+    instances: list[dict] = []
+    texts: list[dict] = []
+    for rows in _results(jobs, count):
+        for image, things, sentences in rows:
+            images.append(image)
+            instances += [{"id": len(instances) + place, **row} for place, row in enumerate(things, 1)]
+            texts += [{"id": len(texts) + place, **row} for place, row in enumerate(sentences, 1)]
+        if progress:
+            print(f"\rscenes {split}: {len(images)}/{count}", end="", file=sys.stderr, flush=True)
+    if progress:
+        print(file=sys.stderr)
+    info = {"description": "t2i scenes", "version": "1", "year": 2025, "seed": seed, "contributor": "t2i"}
+    head = {"info": info, "licenses": [_LICENSE], "images": images}
+    categories = [
+        {"id": CATEGORY_IDS[name], "name": name, "supercategory": group}
+        for group, names in SUPERCATEGORIES.items()
+        for name in names
+    ]
+    notes = root / "annotations"
+    notes.mkdir(parents=True, exist_ok=True)
+    _dump(notes / f"captions_{split}.json", head | {"annotations": texts})
+    _dump(notes / f"instances_{split}.json", head | {"annotations": instances, "categories": categories})
+
+
+def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bool = False) -> None:
+    """Write `counts[split]` scenes per split under `root`: `images/<split>/*.png` and two JSON files in `annotations`.
+
+    The same arguments give the same bytes, whatever the number of processes. Beyond COCO's fields an image has
+    `scene` (background, count, relation, seed, index) and an instance has `attributes` (colour, size). `bbox` is
+    x, y, width, height in pixels, `area` that of the box. Raises `UserError` for a count below 0 or a size
+    outside 64..512.
+    """
+    if len({first_index(split) for split in counts}) < len(counts):
+        raise UserError(f"The splits {', '.join(counts)} would share scenes; give one of them another name.")
+    for split, count in counts.items():
+        if count < 0:
+            raise UserError(f"The split {split} has {count} scenes; give it a count from 0.")
+        _write_split(Path(root), split, seed, count, size, progress)

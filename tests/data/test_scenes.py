@@ -152,7 +152,7 @@ def test_coco_files_refer_to_each_other_consistently(tmp_path: Path) -> None:
 def test_splits_are_disjoint_and_do_not_depend_on_each_others_length(tmp_path: Path) -> None:
     names = ("train", "val", "test", "train2017", "val2017")
     starts = sorted(first_index(name) for name in names)
-    assert min(later - earlier for earlier, later in itertools.pairwise(starts)) >= 2**32
+    assert min(later - earlier for earlier, later in itertools.pairwise(starts)) >= 2**28
     write(tmp_path / "a", 1, {"train": 3, "val": 2}, 64)
     write(tmp_path / "b", 1, {"train": 7, "val": 2}, 64)
     assert read(tmp_path / "a", "instances", "val") == read(tmp_path / "b", "instances", "val")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from t2i.data.scenes.canvas import Canvas, Colour, box, curve, ellipse, polygon, shade
+from t2i.data.scenes.canvas import Canvas, Colour, box, curve, ellipse, polygon
 
 _WHITE: Colour = (255, 255, 255)
 
@@ -105,7 +105,7 @@ def draw_sunset(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.fill((255, 226, 140), ellipse(x, height - 0.06, 0.15))
     for step in (0.2, 0.3):
         canvas.fill((230, 150, 150), ellipse(x + step - 0.4, step, 0.2, 0.018))
-    canvas.fill(shade((122, 86, 128), 0.0), box(0, height, 1, height + 0.15))
+    canvas.fill((122, 86, 128), box(0, height, 1, height + 0.15))
     canvas.fill((122, 86, 128), ellipse(0.15, height + 0.06, 0.4, 0.1), ellipse(0.9, height + 0.06, 0.34, 0.12))
 
 

@@ -36,14 +36,14 @@ def draw_clock(canvas: Canvas, colour: Colour, rng: np.random.Generator) -> None
         canvas.body(shade(colour, -0.3), tube(0.16, (side * 0.4, 0.7), (side * 0.6, 0.94)))
         canvas.body(
             colour,
-            turned(polygon((0, 0)) + curve((-0.32, 0), (-0.24, -0.24), (0, -0.34), (0.24, -0.24), (0.32, 0)), side * 38)
+            turned(curve((-0.32, 0), (-0.24, -0.24), (0, -0.34), (0.24, -0.24), (0.32, 0)), side * 38)
             + (side * 0.48, -0.6),
         )
     canvas.line(_DARK, 0.1, polygon((0, -0.6), (0, -0.92)))
     canvas.body(colour, ellipse(0, 0.12, 0.78))
     canvas.body(_PAPER, ellipse(0, 0.12, 0.52), edge=shade(colour, -0.55))
-    for hour in range(12):
-        mark = turned(polygon((0, -0.46), (0, -0.38)), hour * 30) + (0, 0.12)
+    for tick in range(12):
+        mark = turned(polygon((0, -0.46), (0, -0.38)), tick * 30) + (0, 0.12)
         canvas.line(_DARK, 0.05, mark)
     hour, minute = float(rng.integers(12)), float(rng.integers(12))
     canvas.line(_DARK, 0.11, turned(polygon((0, 0), (0, -0.25)), hour * 30) + (0, 0.12))
@@ -76,7 +76,7 @@ def draw_scissors(canvas: Canvas, colour: Colour, rng: np.random.Generator) -> N
         blade = polygon((-0.11, 0.1), (-0.11, -0.5), (0.02, -1.02), (0.11, -0.5), (0.11, 0.1))
         canvas.body(_STEEL, turned(blade if side > 0 else mirrored(blade), side * opening) + pivot, edge=_DARK)
     for side in (-1, 1):
-        shaft = turned(polygon((0, 0.0), (0, 0.4)), -side * -opening) + pivot
+        shaft = turned(polygon((0, 0.0), (0, 0.4)), side * opening) + pivot
         ring = turned(ellipse(-side * 0.12, 0.62, 0.25, 0.32), side * opening) + pivot
         for edge, width in ((shade(colour, -0.62), 0.27), (colour, 0.18)):
             canvas.line(edge, width, shaft)

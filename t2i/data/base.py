@@ -1,0 +1,163 @@
+"""What every source of image-caption pairs is: a dataclass that is its own configuration, and the samples it lists."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from t2i.errors import ConfigError
+
+if TYPE_CHECKING:
+    from t2i.store import Store
+
+SPLITS = ("train", "held_out")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with everything that was said about it."""
+
+    id: str
+    """Stable within its source: the COCO image id, or the path relative to the root."""
+    path: Path
+    """Where the image file should be; it need not exist (preparation sets such a sample aside)."""
+    captions: tuple[str, ...]
+    """All captions, white space normalised, none of them empty; no caption at all is possible."""
+    domains: tuple[str, ...]
+    """Sorted: COCO supercategories, or the domain that a folder gives."""
+    categories: tuple[str, ...]
+    """Sorted COCO category names; empty where the source has none."""
+
+
+@dataclass
+class Dataset:
+    """A source of image-caption pairs. Subclasses say how files become samples."""
+
+    kind: str
+    """Which source reads the files: coco, scenes or folder. Set by the schema."""
+    name: str
+    """What tables, figures and tracking call this data set."""
+    root: str = ""
+    """Folder that holds the data, in the layout of the kind."""
+    obtain: str = ""
+    """How to get the files; part of the message when they are not there."""
+    domains: list[str] = field(default_factory=list)
+    """Keep images of these domains (COCO: supercategory or category names). Empty: all."""
+    limit: Optional[int] = None
+    """At most this many training images, a fair subset that depends on the seed. Null: all."""
+    held_out: Optional[int] = None
+    """At most this many held-out images, chosen likewise. Null: all."""
+    resolution: int = 256
+    """Prepared images are resolution x resolution pixels, RGB; a multiple of 8 from 64 to 1024."""
+    quarantine: float = 0.01
+    """Share of unusable images (0 to 1) past which preparation stops."""
+    seed: int = 0
+    """Seed of subsets and splits."""
+
+    def validate(self) -> None:
+        """Checks what can be checked without reading data; raises ConfigError that names the key."""
+        if self.kind != type(self).kind:
+            raise ConfigError(
+                f"dataset.kind={self.kind} is not what dataset={self.name} reads: leave it at {type(self).kind}."
+            )
+        if self.resolution % 8 or not 64 <= self.resolution <= 1024:
+            raise ConfigError(
+                f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024: type dataset.resolution=256."
+            )
+        if not 0 <= self.quarantine <= 1:
+            raise ConfigError(
+                f"dataset.quarantine={self.quarantine} is not a share from 0 to 1: type dataset.quarantine=0.01."
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(
+                f"dataset.limit={self.limit} leaves nothing to train on: type a number from 1, or null for all."
+            )
+        if self.held_out is not None and self.held_out < 0:
+            raise ConfigError(f"dataset.held_out={self.held_out} is negative: type a number from 0, or null for all.")
+        self.validate_root()
+
+    def validate_root(self) -> None:
+        """Raises ConfigError unless `root` names an existing folder."""
+        if self.root in ("", "???"):
+            found = "dataset.root is not set"
+        elif not Path(self.root).is_dir():
+            found = f"dataset.root={self.root} " + ("is a file" if Path(self.root).exists() else "does not exist")
+        else:
+            return
+        ways = f" ({self.obtain})" if self.obtain else ""
+        raise ConfigError(f"{found}{ways}: type dataset.root=<folder> with the folder that holds {self.layout()}.")
+
+    def layout(self) -> str:
+        """The files that this kind expects below its root, for messages."""
+        raise NotImplementedError
+
+    def acquire(self, store: "Store") -> None:
+        """Makes the files be there. Sources that only read files have nothing to do."""
+
+    def samples(self, split: str) -> list[Sample]:
+        """The samples of `split` ("train" or "held_out") in an order that never changes, filtered and limited.
+
+        Raises UserError when the files are not those of this kind, ConfigError when a domain does not exist.
+        """
+        chosen = self.filtered(self.listing(split))
+        count = self.limit if split == "train" else self.held_out
+        if count is None or count >= len(chosen):
+            return chosen
+        kept = {sample.id for sample in sorted(chosen, key=lambda sample: draw(self.seed, "subset", sample.id))[:count]}
+        return [sample for sample in chosen if sample.id in kept]
+
+    def listing(self, split: str) -> list[Sample]:
+        """Every sample of `split`, before the filter and the limits."""
+        raise NotImplementedError
+
+    def filtered(self, samples: list[Sample]) -> list[Sample]:
+        """The samples of which a domain or category is one of `domains`."""
+        if not self.domains or not samples:
+            return samples
+        valid = {name for sample in samples for name in (*sample.domains, *sample.categories)}
+        unknown = [name for name in self.domains if name not in valid]
+        if unknown:
+            domains = sorted({name for sample in samples for name in sample.domains})
+            raise ConfigError(
+                f"dataset.domains={listed(self.domains)} names {unknown[0]!r}, which no image has: type some of {listed(domains)}."
+            )
+        wanted = set(self.domains)
+        return [sample for sample in samples if wanted & {*sample.domains, *sample.categories}]
+
+    def digest_parts(self) -> dict:
+        """The part of the configuration that prepared images depend on beyond the chosen samples themselves."""
+        return {"resolution": self.resolution}
+
+
+def draw(*parts: int | str) -> float:
+    """A uniform number in [0, 1) that is a function of `parts` alone.
+
+    One 64-bit BLAKE2b digest: forty times cheaper than a generator for each of 100,000 images, and an image keeps
+    its number when others come or go.
+    """
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") / 2**64
+
+
+def clean(captions: Iterable[str]) -> tuple[str, ...]:
+    """Captions with runs of white space made one space, and without the empty ones."""
+    joined = (" ".join(caption.split()) for caption in captions)
+    return tuple(caption for caption in joined if caption)
+
+
+def inside(root: Path, path: Path) -> bool:
+    """Whether `path`, with `..` and symbolic links followed, stays below `root`."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """`[a,b,c]` as one types it on the command line, cut after `most` names."""
+    texts = [str(name) for name in names]
+    return "[" + ",".join(texts[:most]) + (",..." if len(texts) > most else "") + "]"
+
+
+def inventory(root: Path, most: int = 8) -> str:
+    """What a folder holds, in words for an error message."""
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in root.iterdir())
+    return f"{root} holds {listed(names, most)}" if names else f"{root} is empty"

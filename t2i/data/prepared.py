@@ -1,0 +1,87 @@
+"""Prepared images as training and evaluation read them: texts in memory, pixels decoded on demand."""
+
+import io
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from t2i.data.base import SPLITS
+from t2i.data.shards import row_groups, shard_paths
+
+CACHE_BYTES = 128 * 2**20
+"""Encoded images that a split keeps in memory at most."""
+
+
+class Split:
+    """The images of one split. `ids`, `captions`, `domains` and `categories` have one entry an image."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self.ids: list[str] = []
+        self.captions: list[list[str]] = []
+        self.domains: list[list[str]] = []
+        self.categories: list[list[str]] = []
+        paths = shard_paths(folder, name)
+        if not paths:
+            raise FileNotFoundError(f"{folder} has no shard of the split {name}")
+        for path in paths:
+            columns = pq.read_table(path, columns=["id", "captions", "domains", "categories"]).to_pydict()
+            self.ids += columns["id"]
+            self.captions += columns["captions"]
+            self.domains += columns["domains"]
+            self.categories += columns["categories"]
+        self._groups = row_groups(paths)
+        self._starts = np.cumsum([0, *(rows for _, _, rows in self._groups)])
+        self._cache: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The pictures at `indices`, uint8 (N, H, W, 3), RGB."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
+            raise IndexError(f"indices of the split {self.name} go from 0 to {len(self) - 1}, got {wanted.tolist()}")
+        groups = np.searchsorted(self._starts, wanted, side="right") - 1
+        pictures: list[np.ndarray | None] = [None] * len(wanted)
+        for position in np.argsort(groups, kind="stable"):
+            group = int(groups[position])
+            png = self._group(group)[int(wanted[position] - self._starts[group])]
+            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+                pictures[position] = np.asarray(image)
+        return np.stack(pictures) if len(wanted) else np.empty((0, 0, 0, 3), np.uint8)
+
+    def _group(self, number: int) -> list[bytes]:
+        """The encoded images of a row group, from memory when it was read lately."""
+        if number in self._cache:
+            self._cache.move_to_end(number)
+            return self._cache[number]
+        file, group, _ = self._groups[number]
+        images = file.read_row_group(group, columns=["image.bytes"])["image"].to_pylist()
+        images = [image["bytes"] for image in images]
+        self._cache[number] = images
+        self._cached_bytes += sum(map(len, images))
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= sum(map(len, self._cache.popitem(last=False)[1]))
+        return images
+
+
+class Prepared:
+    """The folder that `prepare` wrote; splits are opened when they are asked for and kept open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._splits: dict[str, Split] = {}
+
+    def split(self, name: str) -> Split:
+        """The split `name`: "train" or "held_out"."""
+        if name not in SPLITS:
+            raise KeyError(f"{name!r} is not a split: train and held_out are")
+        if name not in self._splits:
+            self._splits[name] = Split(self.path, name)
+        return self._splits[name]

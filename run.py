@@ -1,0 +1,20 @@
+"""t2i: `python run.py task=... dataset=... model=...` (`python run.py --help` lists everything)."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from t2i import config, launch
+
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def compose(cfg: DictConfig) -> None:
+    """Hand the composed configuration over."""
+    launch.start(cfg)
+
+
+if __name__ == "__main__":
+    sys.exit(launch.guard(compose))

@@ -1,0 +1,181 @@
+"""The schema of the configuration: every group, every option, and the tasks. The only module that names them all.
+
+Hydra composes YAML files onto these dataclasses, so a misspelt key or value fails before anything is loaded;
+`typed` turns the result into objects with behaviour.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from t2i.context import PROJECT
+from t2i.data.base import Dataset
+from t2i.data.coco import Coco
+from t2i.data.folder import Folder
+from t2i.data.scenes_dataset import Scenes
+from t2i.errors import ConfigError
+from t2i.evaluation.config import Evaluation
+from t2i.models.config import Model
+from t2i.sampling.config import Guidance, Scheduler
+from t2i.sweeps.config import Sweep
+from t2i.tracking import Tracking
+from t2i.training.config import Training
+from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet
+
+CONF = PROJECT / "conf"
+
+
+class Task(Enum):
+    """What to do; each is one function in t2i/tasks."""
+
+    pipeline = "pipeline"
+    prepare = "prepare"
+    embed = "embed"
+    verify = "verify"
+    train = "train"
+    generate = "generate"
+    evaluate = "evaluate"
+    sweep = "sweep"
+    report = "report"
+
+
+class Precision(Enum):
+    """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
+
+    no = "no"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+@dataclass
+class Launch:
+    """On how many devices, and in which precision."""
+
+    processes: int = 1
+    """Processes of one run, one per GPU. More than one: the run is started again under `accelerate launch`."""
+    mixed_precision: Optional[Precision] = None
+    """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    task: Task = Task.pipeline
+    """What to do."""
+    dataset: Dataset = MISSING
+    model: Model = MISSING
+    strategy: Strategy = MISSING
+    scheduler: Scheduler = MISSING
+    cfg: Guidance = MISSING
+    eval: Evaluation = MISSING
+    sweeps: Sweep = MISSING
+    training: Training = field(default_factory=Training)
+    launch: Launch = field(default_factory=Launch)
+    track: Tracking = field(default_factory=Tracking)
+    weights: Optional[str] = None
+    """Tuned weights for generate, evaluate and sweep: a run folder of task=train or pipeline, or its weights folder."""
+    prompts: list[str] = field(default_factory=list)
+    """Captions for task=generate; empty: captions of held-out pictures."""
+    runs: list[str] = field(default_factory=list)
+    """Run folders for task=report; empty: the newest pipeline run."""
+    images: int = 8
+    """Pictures for task=generate with held-out captions, and pictures a batch holds at most."""
+    seed: int = 0
+    """Picture i of a generated set has seed + i."""
+    batch_size: int = 20
+    """Pictures that are denoised at once."""
+    outputs: str = "${project:outputs}"
+    """Folder of runs and of the store."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def validate(self, processes: int = 1) -> None:
+        """Raise ConfigError for values that no run could use. The data folder is looked at only by tasks that read it."""
+        for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
+            part.validate()
+        self.training.validate(processes)
+        if self.batch_size < 1 or self.images < 1:
+            raise ConfigError(f"batch_size={self.batch_size} and images={self.images} must be positive; use e.g. batch_size=8")
+        if self.launch.processes < 1:
+            raise ConfigError(f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1")
+
+
+# Options by group and kind. Groups whose files all share one class have the kind of the group's own name.
+SCHEMAS: dict[str, dict[str, type]] = {
+    "dataset": {"coco": Coco, "scenes": Scenes, "folder": Folder},
+    "strategy": {"attn2_to_v": Attn2ToV, "lora": Lora, "text_encoder": TextEncoder, "unet": UNet},
+    "model": {"model": Model},
+    "scheduler": {"scheduler": Scheduler},
+    "cfg": {"cfg": Guidance},
+    "eval": {"eval": Evaluation},
+    "sweeps": {"sweeps": Sweep},
+}
+
+
+def register() -> None:
+    """Tell Hydra the schema, and OmegaConf the resolvers that make paths independent of the working folder."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, kinds in SCHEMAS.items():
+        for kind, schema in kinds.items():
+            store.store(group=group, name=f"schema_{kind}", node=schema)
+    resolvers = {
+        "project": lambda path="": str(PROJECT / path),
+        "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
+        "mlruns_uri": lambda: f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}",
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+
+
+def typed(config: DictConfig) -> Config:
+    """The composed configuration as objects; ConfigError where a value has the wrong type or is missing."""
+    try:
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'the configuration'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(result, Config)
+    return result
+
+
+def compose(overrides: Sequence[str]) -> Config:
+    """The configuration that `python run.py <overrides>` would have: for sweeps and tests."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return typed(hydra.compose("config", overrides=list(overrides)))
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return typed(hydra.compose("config", overrides=list(overrides)))
+
+
+def as_dict(value: Any) -> Any:
+    """Dataclasses, enums and containers as plain JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_dict(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: as_dict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_dict(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def restore(values: Mapping[str, Any]) -> Config:
+    """The inverse of `as_dict`: what a worker receives from the process that composed the configuration."""
+    base = OmegaConf.structured(Config)
+    for group, kinds in SCHEMAS.items():
+        schema = kinds[values[group]["kind"]] if len(kinds) > 1 else kinds[group]
+        base[group] = OmegaConf.structured(schema)
+    return typed(OmegaConf.merge(base, OmegaConf.create(dict(values))))  # type: ignore[arg-type]

@@ -1,0 +1,235 @@
+"""Where a run happens: in this process, or in several under `accelerate launch`; and what its exit status is.
+
+0 done, 1 the run failed, 2 the command line or the configuration is wrong, 128 + signal after SIGTERM or SIGINT.
+"""
+
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from t2i import tracking
+from t2i.config import Config, Precision, as_dict, restore, typed
+from t2i.context import PROJECT, Interrupted, Run, environment, flat, rank, world_size, write_results
+from t2i.errors import ConfigError, UserError
+from t2i.messages import explain
+from t2i.store import Store, write_json
+
+FROZEN = "T2I_FROZEN"
+PARENT = "T2I_PARENT_RUN"
+log = logging.getLogger("t2i")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process of a run must agree on."""
+
+    config: Config
+    folder: Path
+    overrides: list[str]
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"config": as_dict(self.config), "folder": str(self.folder), "overrides": self.overrides}
+
+    @classmethod
+    def load(cls, values: dict[str, Any]) -> "Job":
+        """The inverse of `dump`."""
+        return cls(restore(values["config"]), Path(values["folder"]), values["overrides"])
+
+
+_statuses: list[int] = []
+"""Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
+
+
+def guard(compose: Callable[[], None]) -> int:
+    """Run the program and return its exit status; a mistake of the user's is one sentence on standard error."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
+    try:
+        if FROZEN in os.environ:
+            work(Job.load(json.loads(Path(os.environ[FROZEN]).read_text(encoding="utf-8"))))
+        elif world_size() > 1 and rank() > 0:
+            work(_receive())
+        else:
+            compose()
+    except Interrupted as interruption:
+        return interruption.status
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        _statuses.append(_report(error))
+    return max(_statuses, default=0)
+
+
+def _report(error: Exception) -> int:
+    """Print what went wrong as one sentence and return the exit status."""
+    if any(argument.lower() == "debug=true" for argument in sys.argv):
+        traceback.print_exception(error)
+    known = error if isinstance(error, UserError) else explain(error, sys.argv[1:])
+    if rank() == 0:
+        print(f"t2i: {known}", file=sys.stderr)
+    return known.status
+
+
+def start(cfg: DictConfig) -> None:
+    """The composed configuration becomes a job. In a multirun a failed job is reported and the others go on."""
+    try:
+        _start(cfg)
+    except Exception as error:
+        _statuses.append(_report(error))
+
+
+def _start(cfg: DictConfig) -> None:
+    """Run the job here, or in several processes."""
+    hydra_config = HydraConfig.get()
+    multirun = hydra_config.mode is RunMode.MULTIRUN
+    if multirun and world_size() > 1:
+        raise ConfigError("--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run")
+    config = typed(cfg)
+    config.outputs = str(Path(config.outputs).absolute())
+    if config.launch.mixed_precision is None:
+        config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
+    config.validate(world_size() if world_size() > 1 else config.launch.processes)
+    folder = Path(hydra_config.runtime.output_dir).absolute()
+    job = Job(config, folder, list(hydra_config.overrides.task))
+    if multirun and PARENT not in os.environ:
+        os.environ[PARENT] = _multirun_parent(config, folder)
+    if world_size() > 1:
+        _send(job)
+        work(job)
+    elif config.launch.processes > 1:
+        _spawn(job)
+    else:
+        work(job)
+
+
+def work(job: Job) -> dict[str, float]:
+    """Run the task in this process and leave its record in the run folder and in the tracker."""
+    config, folder = job.config, job.folder
+    main = rank() == 0
+    precision = config.launch.mixed_precision or Precision.no
+    run = Run(folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value)
+    run.store.barrier, run.store.announce = run.barrier, run.say
+    run.catch_signals()
+    handler = _log_to(folder) if main else None
+    status = "FAILED"
+    try:
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+            values = as_dict(config)
+            (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
+            write_json(folder / "environment.json", {**environment(), "overrides": job.overrides})
+            run.tracker = tracking.start(config.track, f"{config.task.value} {folder.name[-6:]}", os.environ.get(PARENT))
+            run.tracker.params(flat(values))
+        task = importlib.import_module(f"t2i.tasks.{config.task.value}")
+        function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
+        metrics = function(config, run)
+        if main:
+            _record(run, metrics)
+        status = "FINISHED"
+        return metrics
+    except Interrupted:
+        status = "KILLED"
+        raise
+    except UserError as error:
+        log.debug("failed: %s", error)
+        raise
+    except Exception:
+        log.debug("failed", exc_info=True)  # the whole story goes to run.log
+        raise
+    finally:
+        if main:
+            run.tracker.close(status)
+            write_json(folder / "status.json", {"status": status})
+        if handler is not None:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def _record(run: Run, metrics: dict[str, float]) -> None:
+    """Numbers, digests and files of a finished run, in its folder and in the tracker."""
+    write_results(run.folder, metrics, run.stages)
+    state = environment()
+    write_json(run.folder / "environment.json", {**state, "overrides": run.overrides})
+    run.tracker.metrics(metrics)
+    tags = {f"git.{key}": value for key, value in state["git"].items()}
+    tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
+    tags["run_folder"] = str(run.folder)
+    run.tracker.tags(tags)
+    for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
+        run.tracker.artifact(run.folder / name)
+    run.say(f"run folder: {run.folder}")
+
+
+def _log_to(folder: Path) -> logging.Handler:
+    """Progress to standard output, everything to run.log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
+        console = logging.StreamHandler(sys.stdout)
+        console.setLevel(logging.INFO)
+        console.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(console)
+    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(file)
+    return file
+
+
+def _multirun_parent(config: Config, folder: Path) -> str:
+    """The MLflow run that holds the runs of one multirun together."""
+    tracker = tracking.start(config.track, f"multirun {folder.name}")
+    tracker.close("FINISHED")
+    return tracker.run_id or ""
+
+
+def _spawn(job: Job) -> None:
+    """Run the same script in several processes; they read the frozen configuration that was composed here."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    frozen = job.folder / "frozen.json"
+    write_json(frozen, job.dump())
+    tracking.prepare(job.config.track)
+    precision = job.config.launch.mixed_precision or Precision.no
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
+        "--num_processes", str(job.config.launch.processes), "--mixed_precision", precision.value,
+        "--dynamo_backend", "no", "--main_process_port", "0", str(PROJECT / "run.py"),
+    ]  # fmt: skip
+    surroundings = {**os.environ, FROZEN: str(frozen)}
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        surroundings["ACCELERATE_USE_CPU"] = "true"  # without it, a launch without GPUs quietly runs one process
+    done = subprocess.run(command, env=surroundings, check=False)
+    if done.returncode:
+        raise UserError(f"{job.config.launch.processes} processes ended with status {done.returncode}; see the messages above and {job.folder}/run.log")
+
+
+def _send(job: Job) -> None:
+    """The main worker tells the others the job: they never compose, so ranks cannot disagree."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState()
+    broadcast_object_list([job.dump()])
+
+
+def _receive() -> Job:
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState()
+    received: list[Optional[dict[str, Any]]] = [None]
+    broadcast_object_list(received)
+    assert received[0] is not None
+    return Job.load(received[0])

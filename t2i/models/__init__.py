@@ -1,0 +1,1 @@
+"""Loading, freezing, wiring checks and export of latent diffusion models."""

@@ -1,0 +1,34 @@
+"""Pictures to latents and back."""
+
+import numpy as np
+import torch
+
+from t2i.models.load import Models
+
+
+@torch.no_grad()
+def encode_moments(models: Models, pixels: np.ndarray) -> torch.Tensor:
+    """Mean and log-variance of the latents, float32 (N, 2 * channels, h, w), for uint8 pixels (N, H, W, 3).
+
+    The moments are kept rather than one sample, so that training draws a fresh latent each time.
+    """
+    parameter = next(models.vae.parameters())
+    images = torch.from_numpy(pixels).to(parameter.device).permute(0, 3, 1, 2).to(parameter.dtype) / 127.5 - 1
+    moments: torch.Tensor = models.vae.encode(images).latent_dist.parameters
+    return moments.float()
+
+
+def draw_latents(models: Models, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (N, channels, h, w) from moments and standard normal `noise` (Kingma and Welling 2013)."""
+    mean, log_variance = moments.chunk(2, dim=1)
+    latents: torch.Tensor = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise
+    return latents * models.vae.config["scaling_factor"]
+
+
+@torch.no_grad()
+def decode(models: Models, latents: torch.Tensor) -> np.ndarray:
+    """Latents to uint8 pictures (n, H, W, 3), rounded and clamped (truncation would turn 1.004 into 0)."""
+    images = models.vae.decode(latents / models.vae.config["scaling_factor"], return_dict=False)[0]
+    images = (images.float() / 2 + 0.5).clamp(0, 1) * 255
+    pixels: np.ndarray = images.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return pixels

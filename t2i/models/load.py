@@ -1,0 +1,184 @@
+"""A latent diffusion model in memory: loading (strictly), building at random, freezing, digests."""
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from t2i.errors import ConfigError, UserError
+from t2i.models.config import Init, Model
+from t2i.store import Store, digest_of
+
+ARCHITECTURES = Path(__file__).parent / "architectures"
+BUNDLED = Path(__file__).parent.parent / "assets" / "tiny"
+
+
+@dataclass
+class Models:
+    """The parts of one pipeline. `digest` identifies the base weights, `tuned` what was loaded on top of them."""
+
+    name: str
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    scheduler_config: dict[str, Any]
+    resolution: int
+    digest: str
+    tuned: str = ""
+    adapters: dict[str, nn.Module] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The three networks by the names that diffusers gives their folders."""
+        return {"text_encoder": self.text_encoder, "vae": self.vae, "unet": self.unet}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net lives."""
+        return next(self.unet.parameters()).device
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Models":
+        """Move everything; used before a strategy attaches, so trainable parameters can return to float32 after it."""
+        for module in self.modules.values():
+            module.to(device=device, dtype=dtype)
+        return self
+
+    def freeze(self) -> "Models":
+        """No parameter requires a gradient, and dropout is off."""
+        for module in self.modules.values():
+            module.requires_grad_(False).eval()
+        return self
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """The same modules as a plain diffusers pipeline (no safety checker: nothing here is shown unasked)."""
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=PNDMScheduler.from_config(self.scheduler_config),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """Number of scalars."""
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def load(config: Model, store: Store, seed: int = 0) -> Models:
+    """The model in float32 on the CPU, frozen.
+
+    Raises UserError when the source cannot be found or a weight file does not fill the network exactly.
+    """
+    models = _random(config, seed) if config.init is Init.random else _pretrained(config, store)
+    return models.freeze()
+
+
+def _random(config: Model, seed: int) -> Models:
+    path = ARCHITECTURES / f"{config.architecture}.json"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in ARCHITECTURES.glob("*.json")))
+        raise ConfigError(f"model.architecture={config.architecture} is unknown; use one of: {known}")
+    parts = json.loads(path.read_text(encoding="utf-8"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
+        vae = AutoencoderKL(**parts["vae"])
+        unet = UNet2DConditionModel(**parts["unet"])
+    # No vocabulary is bundled for the full-size model; the tiny one's ids are all inside its embedding table.
+    tokenizer = CLIPTokenizer.from_pretrained(BUNDLED / "tokenizer")
+    tokenizer.model_max_length = parts["text_encoder"]["max_position_embeddings"]
+    digest = digest_of({"random": parts, "seed": seed})[:32]
+    return Models(config.name, tokenizer, text_encoder, vae, unet, parts["scheduler"], config.resolution, digest)
+
+
+def _pretrained(config: Model, store: Store) -> Models:
+    folder = _locate(config)
+    text_encoder = strictly(CLIPTextModel, folder / "text_encoder")
+    vae = strictly(AutoencoderKL, folder / "vae")
+    unet = strictly(UNet2DConditionModel, folder / "unet")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    scheduler_config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    files = sorted(path for path in folder.rglob("*") if path.suffix in {".json", ".safetensors", ".txt"})
+    names = [str(path.relative_to(folder)) for path in files]
+    digest = digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
+    return Models(config.name, tokenizer, text_encoder, vae, unet, scheduler_config, config.resolution, digest)
+
+
+def _locate(config: Model) -> Path:
+    """The folder with the pipeline: given, or fetched from the hub (only the parts that are read)."""
+    folder = Path(config.source).expanduser()
+    if folder.is_dir():
+        if not (folder / "model_index.json").exists():
+            raise ConfigError(
+                f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id"
+            )
+        return folder
+    if folder.is_absolute():
+        raise ConfigError(f"model.source={folder} does not exist; give a folder in diffusers' pipeline layout or a hub id")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["model_index.json", "scheduler/*", "tokenizer/*"]
+    wanted += [f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")]
+    try:
+        return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "
+            "cache; give a folder with model.source=<folder>, or use model.init=random for benchmarks"
+        ) from error
+
+
+def strictly(kind: Any, folder: Path) -> Any:
+    """`kind.from_pretrained(folder)` in float32, refusing missing, unexpected or mismatched weights.
+
+    Old and new key layouts of CLIP differ by one level; a loader that is not strict would leave such weights at
+    their random start without an error.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; expected a part of a diffusers pipeline there")
+    quiet = logging.getLogger("transformers.modeling_utils")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)  # the problems are reported below, by name
+    try:
+        module, info = kind.from_pretrained(folder, output_loading_info=True, torch_dtype=torch.float32, use_safetensors=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    finally:
+        quiet.setLevel(level)
+    problems = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]}
+    problems = {key: [n for n in names if not n.endswith("position_ids")] for key, names in problems.items()}
+    for key, names in problems.items():
+        if names:
+            raise UserError(f"{folder} does not fill {kind.__name__}: {len(names)} {key.replace('_', ' ')}, e.g. {names[0]}")
+    return module
+
+
+def text_layout(state: dict[str, torch.Tensor], target: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Rename text-encoder keys between the old (`text_model.` level) and the flat transformers layout to fit `target`."""
+    nested = any(name.startswith("text_model.") for name in target)
+    plain = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
+    return {f"text_model.{name}": tensor for name, tensor in plain.items()} if nested else plain
+
+
+def module_digest(module: nn.Module) -> str:
+    """sha256 over names, shapes, dtypes and bytes of a module's parameters: proves which weights are in use."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+    return digest.hexdigest()[:32]

@@ -1,0 +1,31 @@
+"""Captions to text states: what the U-Net's cross-attention reads."""
+
+from collections.abc import Sequence
+
+import torch
+
+from t2i.models.load import Models
+
+
+def tokenize(models: Models, captions: Sequence[str]) -> torch.Tensor:
+    """Token ids, int64 (N, tokens): padded to the tokenizer's limit, cut there with the end token kept."""
+    encoded = models.tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=models.tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    ids: torch.Tensor = encoded.input_ids
+    return ids
+
+
+@torch.no_grad()
+def text_states(models: Models, captions: Sequence[str], batch_size: int = 64) -> torch.Tensor:
+    """Last hidden states of the text encoder: (N, tokens, width) on its device, in its dtype."""
+    device = models.text_encoder.device
+    rows = [
+        models.text_encoder(tokenize(models, captions[start : start + batch_size]).to(device))[0]
+        for start in range(0, len(captions), batch_size)
+    ]
+    return torch.cat(rows)

@@ -1,0 +1,1 @@
+"""Searching schedulers, guidance scales and steps with Optuna."""

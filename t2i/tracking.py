@@ -1,0 +1,163 @@
+"""Where runs are recorded: MLflow behind a small protocol, and a tracker that records nothing.
+
+This is the only module that imports mlflow. A database is created and migrated under a lock: several processes that
+meet an empty SQLite file at once crash each other.
+"""
+
+import contextlib
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Protocol
+
+from filelock import FileLock
+
+
+@dataclass
+class Tracking:
+    """Where runs are recorded."""
+
+    enabled: bool = True
+    """false: record nothing (the run folder still holds everything)."""
+    uri: str = "${mlruns_uri:}"
+    """MLflow tracking URI: sqlite:///<file>, postgresql://..., or http(s)://<server>."""
+    artifacts: str = "${project:mlruns/artifacts}"
+    """Folder or URI for images and files of runs recorded in a database (a server chooses its own)."""
+    experiment: str = "t2i"
+    """Name of the MLflow experiment."""
+
+
+class Tracker(Protocol):
+    """What a task may record. Every method is cheap and never raises because of a value it cannot show."""
+
+    run_id: Optional[str]
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None: ...
+    def artifact(self, path: Path, folder: str = "") -> None: ...
+    def child(self, name: str) -> "contextlib.AbstractContextManager[Tracker]": ...
+    def close(self, status: str) -> None: ...
+
+
+class NullTracker:
+    """Records nothing."""
+
+    run_id: Optional[str] = None
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        pass
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        pass
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        pass
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        pass
+
+    @contextlib.contextmanager
+    def child(self, name: str) -> Iterator["Tracker"]:
+        yield self
+
+    def close(self, status: str) -> None:
+        pass
+
+
+def metric_name(name: str) -> str:
+    """`fid[tiny_clip].low` as MLflow allows it: `fid.tiny_clip.low`."""
+    return re.sub(r"[^\w.\-/ ]", "", name.replace("[", ".").replace("]", ""))
+
+
+class MLflowTracker:
+    """One MLflow run, written through the client so that no global state is shared between runs."""
+
+    def __init__(self, client: Any, run: Any) -> None:
+        self._client = client
+        self._experiment = run.info.experiment_id
+        self.run_id: Optional[str] = run.info.run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, str(value)[:6000]) for key, value in values.items()]
+        for start in range(0, len(params), 100):
+            self._client.log_batch(self.run_id, params=params[start : start + 100])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}  # inf would be stored as 1.8e308
+        batch = [Metric(metric_name(key), value, now, step) for key, value in finite.items()]
+        for start in range(0, len(batch), 1000):
+            self._client.log_batch(self.run_id, metrics=batch[start : start + 1000])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._client.set_tag(self.run_id, key, value)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        self._client.log_artifact(self.run_id, str(path), folder or None)
+
+    @contextlib.contextmanager
+    def child(self, name: str) -> Iterator["Tracker"]:
+        child = MLflowTracker(self._client, _create(self._client, self._experiment, name, self.run_id))
+        try:
+            yield child
+        except BaseException:
+            child.close("FAILED")
+            raise
+        child.close("FINISHED")
+
+    def close(self, status: str) -> None:
+        self._client.set_terminated(self.run_id, status)
+
+
+def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> Any:
+    tags = {"mlflow.runName": name}
+    if parent:
+        tags["mlflow.parentRunId"] = parent
+    return client.create_run(experiment, run_name=name, tags=tags)
+
+
+def _client(config: Tracking) -> tuple[Any, str]:
+    """A client and the id of the experiment, with the database created and migrated if need be."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=config.uri)
+    experiment = client.get_experiment_by_name(config.experiment)
+    if experiment is not None:
+        return client, experiment.experiment_id
+    local = config.uri.split(":", 1)[0] not in ("http", "https")
+    return client, client.create_experiment(config.experiment, artifact_location=config.artifacts if local else None)
+
+
+def prepare(config: Tracking) -> Optional[tuple[Any, str]]:
+    """Create and migrate the database once, before anybody else opens it; the client and the experiment's id."""
+    if not config.enabled:
+        return None
+    if not config.uri.startswith("sqlite:///"):
+        return _client(config)
+    database = Path(config.uri.removeprefix("sqlite:///")).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        return _client(config)
+
+
+def start(config: Tracking, name: str, parent: Optional[str] = None) -> Tracker:
+    """A tracker for one run; `parent` is the MLflow run that it belongs to (a multirun or a sweep)."""
+    ready = prepare(config)
+    if ready is None:
+        return NullTracker()
+    client, experiment = ready
+    return MLflowTracker(client, _create(client, experiment, name, parent or None))

@@ -1,0 +1,1 @@
+"""Fine-tuning: which parameters train, the objective, the loop, and checkpoints."""

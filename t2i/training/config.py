@@ -1,0 +1,105 @@
+"""How to train: the structured configuration of the `training` key."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Optional
+
+from t2i.errors import ConfigError
+
+
+class Optimizer(Enum):
+    """Which update rule."""
+
+    adamw = "adamw"
+    sgd = "sgd"
+
+
+class LearningRate(Enum):
+    """How the learning rate goes over the steps, after the warm-up."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+class Resume(Enum):
+    """What to do with checkpoints that an interrupted run of the same training left."""
+
+    auto = "auto"
+    never = "never"
+
+
+@dataclass
+class Training:
+    """The optimisation: how long, how many pictures a step, which rule."""
+
+    steps: int = 200
+    """Number of optimizer steps."""
+    epochs: Optional[float] = None
+    """Passes over the training pictures; when given, it decides the number of steps."""
+    batch_size: int = 16
+    """Pictures per optimizer step, over all processes and micro-batches together."""
+    micro_batch: Optional[int] = None
+    """Pictures per forward pass of one process; null: batch_size / processes."""
+    optimizer: Optimizer = Optimizer.adamw
+    """adamw (Loshchilov and Hutter 2017) or sgd (momentum 0.9)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (adamw) or L2 penalty (sgd)."""
+    schedule: LearningRate = LearningRate.cosine
+    """Shape of the learning rate after the warm-up."""
+    warmup: int = 10
+    """Steps over which the learning rate rises linearly from 0."""
+    clip_norm: Optional[float] = 1.0
+    """Largest norm of the whole gradient; null: not clipped."""
+    caption_dropout: float = 0.1
+    """Share of captions replaced by the empty one, for classifier-free guidance."""
+    min_snr_gamma: Optional[float] = None
+    """Loss weight min(SNR, gamma) / SNR (Hang et al. 2023); null: plain mean squared error."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, 25 to 35 % slower."""
+    seed: int = 0
+    """Of sample order, noise, timesteps, caption choice and caption dropout."""
+    save_every: int = 100
+    """Steps between checkpoints."""
+    keep: int = 2
+    """How many checkpoints are kept (at least 2: one may be damaged)."""
+    log_every: int = 5
+    """Steps between lines of train_log.csv (the loss is read from the device only then)."""
+    held_out_images: int = 64
+    """Pictures behind the held-out loss, measured before and after (fixed noise and timesteps)."""
+    resume: Resume = Resume.auto
+    """auto: continue from the newest intact checkpoint of the same training. never: start afresh."""
+    export_pipeline: bool = True
+    """Also write the whole tuned pipeline in diffusers' layout (as large as the model)."""
+
+    def validate(self, processes: int) -> None:
+        """Raise ConfigError for values that no run could use."""
+        if self.steps < 1:
+            raise ConfigError(f"training.steps={self.steps} is not a positive number; use e.g. training.steps=200")
+        if self.batch_size < 1 or self.batch_size % processes:
+            raise ConfigError(
+                f"training.batch_size={self.batch_size} cannot be shared by {processes} processes; use a multiple of {processes}"
+            )
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ConfigError(f"training.micro_batch={self.micro_batch} is not a positive number; use e.g. training.micro_batch=4")
+        if not 0 <= self.caption_dropout <= 1:
+            raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
+        if self.keep < 2:
+            raise ConfigError(f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2")
+        if self.save_every < 1 or self.log_every < 1:
+            raise ConfigError("training.save_every and training.log_every must be positive; use e.g. training.save_every=100")
+
+    def total_steps(self, images: int) -> int:
+        """Optimizer steps for `images` training pictures."""
+        if self.epochs is None:
+            return self.steps
+        return max(1, round(self.epochs * images / self.batch_size))
+
+    def result_slice(self) -> dict[str, object]:
+        """The fields that change the trained weights: a training is addressed by them."""
+        operational = {"save_every", "keep", "log_every", "resume", "held_out_images", "export_pipeline", "micro_batch"}
+        return {
+            key: value.value if isinstance(value, Enum) else value
+            for key, value in vars(self).items()
+            if key not in operational
+        }

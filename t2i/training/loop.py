@@ -1,0 +1,269 @@
+"""The training loop: the same global batches for any number of processes, resumable at any step."""
+
+import contextlib
+import csv
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import DDPMScheduler
+from diffusers.optimization import get_scheduler
+from tqdm import tqdm
+
+from t2i.context import Interrupted, Run
+from t2i.data.captions import order
+from t2i.errors import UserError
+from t2i.models.load import Models
+from t2i.randomness import integer
+from t2i.store import digest_of
+from t2i.training import checkpoints
+from t2i.training.config import Optimizer, Training
+from t2i.training.dataset import LatentSet
+from t2i.training.objective import Denoiser, losses
+from t2i.training.strategies import Strategy
+
+LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
+HELD_OUT_TIMESTEPS = 4
+
+
+def sample_order(seed: int, count: int, batch_size: int, first_step: int) -> Iterator[list[tuple[int, int]]]:
+    """From `first_step` on, the (epoch, position) pairs of each global batch: epochs of permutations, joined end to end."""
+    epoch, permutation = -1, None
+    position = first_step * batch_size
+    while True:
+        batch = []
+        for _ in range(batch_size):
+            if permutation is None or position // count != epoch:
+                epoch = position // count
+                permutation = order(seed, epoch, count)
+            batch.append((epoch, int(permutation[position % count])))
+            position += 1
+        yield batch
+
+
+@dataclass
+class Trainer:
+    """One training: networks with their strategy attached, cached data, and the folder it may resume in."""
+
+    config: Training
+    strategy: Strategy
+    models: Models
+    run: Run
+    train_set: LatentSet
+    held_out: LatentSet
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.accelerator: Accelerator = self.run.accelerator
+        self.device = self.accelerator.device
+        self.dtype = next(self.models.vae.parameters()).dtype
+        self.parameters = self.strategy.trainable(self.models)
+        self.noise_schedule = DDPMScheduler.from_config(self.models.scheduler_config)
+        self.total = self.config.total_steps(len(self.train_set))
+        text_trains = "text_encoder" in self.strategy.modules()
+        # nn.Module keeps a frozen text encoder out of the wrapper: its states come from the cache.
+        self.module = Denoiser(self.models.unet, self.models.text_encoder if text_trains else None).train()
+        if self.config.gradient_checkpointing:
+            self.models.unet.enable_gradient_checkpointing()
+        self.denoiser = self.accelerator.prepare(self.module)
+        self.optimizer = self.accelerator.prepare(self._optimizer())
+        self.schedule = get_scheduler(
+            self.config.schedule.value if self.config.schedule.value != "constant" else "constant_with_warmup",
+            self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer,
+            num_warmup_steps=self.config.warmup,
+            num_training_steps=self.total,
+        )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        chosen = list(self.parameters.values())
+        rate, decay = self.strategy.learning_rate, self.config.weight_decay
+        if self.config.optimizer is Optimizer.sgd:
+            return torch.optim.SGD(chosen, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.AdamW(chosen, lr=rate, weight_decay=decay, fused=self.device.type == "cuda")
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def fit(self) -> dict[str, float]:
+        """Train to the last step and return the numbers of the run; raises Interrupted with a checkpoint saved."""
+        start, history = self._resume()
+        before = history.get("held_out_loss_before", None)
+        if before is None:
+            before = history["held_out_loss_before"] = self.held_out_loss()
+        batches = sample_order(self.config.seed, len(self.train_set), self.config.batch_size, start)
+        bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
+        clock, since = self.run.seconds(), 0
+        with self.run.deferring(), open(self.folder / "train_log.csv", "a", newline="", encoding="utf-8") as file:
+            log = csv.writer(file)
+            for step in range(start, self.total):
+                batch = next(batches)
+                loss, norm = self._step(step, batch)
+                since += len(batch)
+                last = step + 1 == self.total
+                if (step + 1) % self.config.log_every == 0 or last:
+                    value = self._mean(loss)
+                    now = self.run.seconds()
+                    rate, clock, since = since / (now - clock), now, 0
+                    self._log(log, step + 1, batch, value, norm, rate)
+                    file.flush()
+                    bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}")
+                bar.update()
+                stop = self._stop_requested()
+                if ((step + 1) % self.config.save_every == 0 and not last) or (stop and not last):
+                    self._save(step + 1, history)
+                    clock, since = self.run.seconds(), 0
+                if stop and not last:
+                    bar.close()
+                    raise Interrupted(stop)
+        bar.close()
+        return self._summary(before)
+
+    def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, float]:
+        """One optimizer step over the global batch; the loss stays on the device."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        mine = batch[rank::world]
+        size = self.config.micro_batch or len(mine)
+        micros = [mine[i : i + size] for i in range(0, len(mine), size)]
+        # Dropout inside adapters is the one consumer of torch's global generator.
+        torch.manual_seed(integer(self.config.seed, "dropout", step, rank) % 2**31)
+        total = torch.zeros((), device=self.device)
+        for number, micro in enumerate(micros):
+            data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
+            last = number + 1 == len(micros)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.denoiser):
+                each = losses(
+                    self.denoiser, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text,
+                    self.config.min_snr_gamma, self.dtype,
+                )  # fmt: skip
+                loss = each.sum() / len(mine)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        norm = 0.0
+        if self.config.clip_norm is not None:
+            norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.clip_norm)
+        self.optimizer.step()
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total, norm
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """Mean loss over held-out pictures at fixed timesteps and noise: comparable between steps and between runs."""
+        count = min(self.config.held_out_images, len(self.held_out))
+        if count == 0:
+            return float("nan")
+        top = self.noise_schedule.config["num_train_timesteps"]
+        levels = [round((k + 0.5) * top / HELD_OUT_TIMESTEPS) for k in range(HELD_OUT_TIMESTEPS)]
+        pairs = [(i, level) for i in range(count) for level in levels]
+        mine = pairs[self.accelerator.process_index :: self.accelerator.num_processes]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        module = self.module.eval()
+        for start in range(0, len(mine), 32):
+            part = mine[start : start + 32]
+            data = self.held_out.batch(
+                [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[level for _, level in part]
+            )
+            with self.accelerator.autocast():
+                each = losses(
+                    module, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text, None, self.dtype
+                )
+            total += each.double().sum()
+        module.train()
+        summed: torch.Tensor = self.accelerator.reduce(total, "sum")
+        return float(summed) / len(pairs)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def _save(self, step: int, history: dict[str, float]) -> None:
+        if self.run.main:
+            optimizer = {
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
+            }
+            checkpoints.save(self.folder / "checkpoints", step, self.parameters, optimizer, history, self.config.keep)
+            self.run.say(f"checkpoint at step {step} of {self.total}")
+        self.run.barrier()
+
+    def _resume(self) -> tuple[int, dict[str, float]]:
+        """The step to start from and the facts kept in the checkpoint; train_log.csv is cut back to that step."""
+        path = self.folder / "train_log.csv"
+        found = checkpoints.newest(self.folder / "checkpoints")
+        kept: list[list[str]] = []
+        if found is not None:
+            with torch.no_grad():
+                for name, parameter in self.parameters.items():
+                    parameter.copy_(found.parameters[name])
+            self.optimizer.load_state_dict(found.optimizer["optimizer"])
+            self.schedule.load_state_dict(found.optimizer["schedule"])
+            if self.accelerator.scaler is not None and found.optimizer["scaler"]:
+                self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
+            if path.exists():
+                with open(path, newline="", encoding="utf-8") as file:
+                    kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= found.step]
+            self.run.say(f"resumed from the checkpoint of step {found.step}")
+        self.run.barrier()  # everybody has read before the main process writes
+        if self.run.main:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([LOG_COLUMNS, *kept])
+        self.run.barrier()
+        facts = {k: v for k, v in found.facts.items() if k != "step"} if found is not None else {}
+        return (found.step if found is not None else 0), facts
+
+    # -- numbers -----------------------------------------------------------------------------------------------------
+
+    def _mean(self, loss: torch.Tensor) -> float:
+        value = float(self.accelerator.reduce(loss, "mean"))
+        if value != value or value in (float("inf"), float("-inf")):
+            raise UserError(
+                f"the loss became {value}; use a smaller strategy.learning_rate (now {self.strategy.learning_rate}) "
+                "or launch.mixed_precision=no"
+            )
+        return value
+
+    def _log(self, log, step: int, batch: list[tuple[int, int]], loss: float, norm: float, rate: float) -> None:  # type: ignore[no-untyped-def]
+        if not self.run.main:
+            return
+        # The digest of the sample ids lets two logs be compared for the order of the data.
+        samples = digest_of([[epoch, self.train_set.ids[i]] for epoch, i in batch])[:12]
+        learning_rate = self.schedule.get_last_lr()[0]
+        memory = memory_mb(self.device)
+        log.writerow(
+            [step, batch[-1][0], repr(loss), f"{float(norm):.6g}", f"{learning_rate:.6g}", f"{rate:.2f}", f"{memory:.0f}", samples]
+        )
+        values = {"loss": loss, "gradient_norm": float(norm), "learning_rate": learning_rate, "images_per_second": rate}
+        self.run.tracker.metrics({f"train/{name}": value for name, value in values.items()}, step)
+
+    def _stop_requested(self) -> int:
+        """The signal that arrived at any process (all must leave the loop at the same step), or 0."""
+        if self.accelerator.num_processes == 1:
+            return self.run.pending_signal
+        flag = torch.tensor(self.run.pending_signal, device=self.device)
+        return int(self.accelerator.gather(flag.reshape(1)).max())
+
+    def _summary(self, before: float) -> dict[str, float]:
+        with open(self.folder / "train_log.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        tail = [float(row["loss"]) for row in rows[-max(1, len(rows) // 5) :]]
+        rates = sorted(float(row["images_per_second"]) for row in rows)
+        return {
+            "final_loss": sum(tail) / len(tail),
+            "held_out_loss_before": before,
+            "held_out_loss": self.held_out_loss(),
+            "images_per_second": rates[len(rates) // 2],
+            "peak_memory_mb": memory_mb(self.device),
+            "steps": float(self.total),
+            "trainable_parameters": float(sum(p.numel() for p in self.parameters.values())),
+        }
+
+
+def memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MiB: of the GPU's allocator, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

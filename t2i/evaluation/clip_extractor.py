@@ -1,0 +1,125 @@
+"""Features of any CLIP through transformers: images and texts in one space."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import CLIPModel, CLIPTokenizer
+
+from t2i.errors import UserError
+from t2i.evaluation import checks
+from t2i.evaluation.preprocess import PILLOW_BICUBIC, normalise, pillow_bicubic
+
+
+class ClipExtractor:
+    """A frozen CLIP: projected features, not normalised.
+
+    On CPU it computes in float64: rounded to float32, the features do not depend on batch size, threads or
+    processes. On a GPU, where float64 is slow, in float32 without TF32: equal to about 1e-5 relative.
+    """
+
+    preprocessing = PILLOW_BICUBIC
+
+    def __init__(self, source: str, name: str, device: str = "cpu") -> None:
+        """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it."""
+        folder = _folder(source)
+        self.name = name
+        self.digest = weights_digest(folder)
+        self.device = torch.device(device)
+        self.dtype = torch.float64 if self.device.type == "cpu" else torch.float32
+        self._model = _load(folder)
+        torch.nn.Module.to(self._model, self.device, self.dtype)
+        self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self._size = int(self._model.vision_model.config.image_size)
+        self._tokens = min(self._tokenizer.model_max_length, self._model.text_model.config.max_position_embeddings)
+        self._mean, self._std = _mean_and_std(folder)
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor of the cosine: exp of the stored parameter."""
+        return float(self._model.logit_scale.exp())
+
+    @torch.inference_mode()
+    def images(self, batch: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float32 (N, D)."""
+        pixels = normalise(pillow_bicubic(checks.images("given", batch), self._size), self._mean, self._std)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            states = self._model.vision_model(pixel_values=torch.from_numpy(pixels).to(self.device, self.dtype))
+            # The projection is applied here: what `get_image_features` returns changed in transformers 5.
+            return self._model.visual_projection(states.pooler_output).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def texts(self, batch: list[str]) -> np.ndarray:
+        """N captions -> float32 (N, D); a caption beyond the tokenizer's length is cut and keeps its end token."""
+        tokens = self._tokenizer(
+            batch, padding="max_length", truncation=True, max_length=self._tokens, return_tensors="pt"
+        ).to(self.device)
+        states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        return self._model.text_projection(states.pooler_output).float().cpu().numpy()
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 of the weight file; of several (a sharded model), sha256 of their digests in the order of names."""
+    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    digests = []
+    for path in files:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256"))
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def _folder(source: str) -> Path:
+    """The local folder of `source`, fetched from the hub when it is not one."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        folder = _fetch(source)
+    if not (folder / "config.json").is_file() or not [
+        *folder.glob("model*.safetensors"),
+        *folder.glob("pytorch_model*.bin"),
+    ]:
+        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set eval.clip")
+    return folder
+
+
+def _fetch(source: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = source.partition("@")
+    settings = ["*.json", "*.txt"]
+    try:
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*settings, weights]))
+            if list(folder.glob(weights)):
+                break
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"eval.clip={source} is neither a folder nor a hub model that could be fetched "
+            f"({type(error).__name__}): give a folder with config.json and model.safetensors"
+        ) from error
+    return folder
+
+
+def _load(folder: Path) -> CLIPModel:
+    """The model in eval mode; UserError when a tensor is missing or has another shape (it would be random)."""
+    loaded: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    model, report = loaded
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise UserError(
+            f"{folder} lacks {len(absent)} of the tensors of a CLIP model, {absent[0]} among them: "
+            "expected weights saved from CLIPModel with both towers"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _mean_and_std(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; expected image_mean and image_std in it: copy it from the model's source")
+    settings = json.loads(path.read_text())
+    return np.array(settings["image_mean"]), np.array(settings["image_std"])

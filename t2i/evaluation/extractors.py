@@ -1,0 +1,74 @@
+"""The extractors by name. A new one is a file with a class of this shape, an entry here, and a test."""
+
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Protocol
+
+import numpy as np
+
+import t2i
+from t2i.evaluation import checks
+from t2i.evaluation.config import Evaluation
+
+TINY_CLIP = Path(t2i.__file__).parent / "assets" / "tiny_clip"
+
+
+class Extractor(Protocol):
+    """Images and texts to features in one space; rows do not depend on what else is in the batch."""
+
+    name: str
+    """Goes into the metric's name: `fid[name]`."""
+    digest: str
+    """sha256 of the weights."""
+    preprocessing: str
+    """Named policy from uint8 image to network input."""
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor of the cosine before a softmax over classes."""
+        ...
+
+    def images(self, batch: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float32 (N, D)."""
+        ...
+
+    def texts(self, batch: list[str]) -> np.ndarray:
+        """N texts -> float32 (N, D)."""
+        ...
+
+
+def _tiny_clip(config: Evaluation, device: str) -> Extractor:
+    from t2i.evaluation.clip_extractor import ClipExtractor
+
+    return ClipExtractor(str(TINY_CLIP), "tiny_clip", device)
+
+
+def _clip(config: Evaluation, device: str) -> Extractor:
+    from t2i.evaluation.clip_extractor import ClipExtractor
+
+    return ClipExtractor(config.clip, PurePath(config.clip.partition("@")[0]).name, device)
+
+
+EXTRACTORS: dict[str, Callable[[Evaluation, str], Extractor]] = {"tiny_clip": _tiny_clip, "clip": _clip}
+
+
+def build(config: Evaluation, device: str = "cpu") -> Extractor:
+    """The extractor that the configuration names, its weights loaded onto `device`."""
+    return EXTRACTORS[config.extractor](config, device)
+
+
+def image_features(extractor: Extractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time; UserError if one is not finite."""
+    checks.images(name, images)
+    parts = [extractor.images(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
+    features = np.concatenate(parts)
+    checks.features(name, features, least=1)
+    return features
+
+
+def text_features(extractor: Extractor, texts: list[str], batch_size: int) -> np.ndarray:
+    """float32 (N, D) of N texts, each different one computed once."""
+    distinct = sorted(set(texts))
+    parts = [extractor.texts(distinct[start : start + batch_size]) for start in range(0, len(distinct), batch_size)]
+    row = {text: index for index, text in enumerate(distinct)}
+    return np.concatenate(parts)[[row[text] for text in texts]]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-MISSING = "n/a"
+MISSING, EMPTY = "n/a", "\N{EN DASH}"
 
 
 def number(value: float, low: float | None = None, high: float | None = None, places: int | None = None) -> str:
@@ -31,35 +30,33 @@ def parts(value: float, low: float | None, high: float | None, places: int | Non
         if not known:
             return _short(value, places), ""
     if not known:
-        return f"{value:,.{places}f}", ""
-    return f"{value:,.{places}f}", f"[{low:,.{places}f}, {high:,.{places}f}]"
+        return f"{value:z,.{places}f}", ""
+    return f"{value:z,.{places}f}", f"[{low:z,.{places}f}, {high:z,.{places}f}]"
 
 
 def decimals(value: float, half_width: float = 0.0) -> int:
     """How many decimals state `value` sensibly: 2 significant digits of its uncertainty, else 3 of itself."""
-    scale, digits = (half_width, 2) if 0 < half_width < math.inf else (abs(value), 3)
+    stated = 1e-6 * abs(value) < half_width < math.inf  # narrower than that is rounding, not uncertainty
+    scale, digits = (half_width, 2) if stated else (abs(value), 3)
     if scale == 0 or not math.isfinite(scale):
         return 0
     return max(0, digits - 1 - math.floor(math.log10(scale)))
 
 
-def common_decimals(values: Sequence[float], low: Sequence[float] | None, high: Sequence[float] | None) -> int:
-    """The decimals that suit most of a table: those of the median value and the median half-width."""
-    array = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(array).any():
+def common_decimals(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> int:
+    """The decimals that suit most of a table: those of the median value and half-width. float64 arrays, one shape."""
+    known = values[np.isfinite(values)]
+    halves = np.maximum(high - values, values - low)
+    halves = halves[np.isfinite(halves)]
+    if not known.size:
         return 0
-    half = 0.0
-    if low is not None and high is not None:
-        halves = np.maximum(np.asarray(high, dtype=np.float64) - array, array - np.asarray(low, dtype=np.float64))
-        halves = halves[np.isfinite(halves)]
-        half = float(np.median(halves)) if halves.size else 0.0
-    return decimals(float(np.median(np.abs(array[np.isfinite(array)]))), half)
+    return decimals(float(np.median(np.abs(known))), float(np.median(halves)) if halves.size else 0.0)
 
 
 def cell(value: object) -> str:
     """What a table prints for a value: floats as `number`, integers with thousands marks, None as a dash."""
     if value is None:
-        return "–"
+        return EMPTY
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
@@ -74,5 +71,5 @@ def _short(value: float, places: int) -> str:
     if value != 0 and math.isfinite(value) and abs(value) < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    text = f"{value:,.{places}f}"
+    text = f"{value:z,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

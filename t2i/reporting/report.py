@@ -15,10 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from t2i.reporting import style
-from t2i.reporting.numbers import cell
+from t2i.reporting.numbers import EMPTY, MISSING, cell
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-NUMERIC = re.compile(r"[-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( ?\[.*\])?( ?[%×a-zA-Z/]{1,10})?")
+NUMERIC = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( \[.*\])?( ?[%a-zA-Z/]{1,10})?")
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ def numeric_columns(table: Table) -> list[bool]:
     for row in table.rows:
         if len(row) != len(table.columns):
             raise ValueError(f"found a row of {len(row)} cells in a table of {len(table.columns)} columns: {row}")
-    return [
-        bool(table.rows) and all(NUMERIC.fullmatch(cell(row[i])) or cell(row[i]) in ("–", "n/a") for row in table.rows)
-        for i in range(len(table.columns))
-    ]
+    columns = [[cell(value) for value in column] for column in zip(*table.rows, strict=True)]
+    if not columns:
+        return [False] * len(table.columns)
+    return [all(NUMERIC.fullmatch(text) or text in (EMPTY, MISSING) for text in column) for column in columns]
 
 
 def _inline(text: str) -> str:

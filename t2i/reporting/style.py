@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.ticker
@@ -23,7 +24,7 @@ OTHERS = ("#7a4b9a", "#8a6d00", "#3f8fc4", "#b0558f", "#4d4d4d")
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 12.0, 9.0, 7.5
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same on every machine
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": FONT,
     "font.size": TEXT_SIZE,
     "text.color": INK,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -57,13 +57,12 @@ class Dataset:
 
     def validate(self) -> None:
         """Checks what can be checked without reading data; raises ConfigError that names the key."""
-        if self.kind != type(self).kind:
-            raise ConfigError(
-                f"dataset.kind={self.kind} is not what dataset={self.name} reads: leave it at {type(self).kind}."
-            )
+        kind = next(field.default for field in fields(self) if field.name == "kind")
+        if self.kind != kind:
+            raise ConfigError(f"dataset.kind={self.kind} is not what dataset={self.name} reads: leave it at {kind}.")
         if self.resolution % 8 or not 64 <= self.resolution <= 1024:
             raise ConfigError(
-                f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024: type dataset.resolution=256."
+                f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024, such as 64 or 256."
             )
         if not 0 <= self.quarantine <= 1:
             raise ConfigError(
@@ -120,7 +119,8 @@ class Dataset:
         if unknown:
             domains = sorted({name for sample in samples for name in sample.domains})
             raise ConfigError(
-                f"dataset.domains={listed(self.domains)} names {unknown[0]!r}, which no image has: type some of {listed(domains)}."
+                f"dataset.domains={listed(self.domains)} names {unknown[0]!r}, which no image has: "
+                f"type some of {listed(domains)}."
             )
         wanted = set(self.domains)
         return [sample for sample in samples if wanted & {*sample.domains, *sample.categories}]

@@ -22,8 +22,8 @@ class Coco(Dataset):
 
     def layout(self) -> str:
         return (
-            f"annotations/captions_{self.train_split}.json, annotations/instances_{self.train_split}.json and {self.train_split}/ "
-            f"(and the same for {self.held_out_split}: the archives unpacked side by side)"
+            f"annotations/captions_{self.train_split}.json, annotations/instances_{self.train_split}.json and "
+            f"{self.train_split}/ (and the same for {self.held_out_split}: the archives unpacked side by side)"
         )
 
     def listing(self, split: str) -> list[Sample]:
@@ -96,6 +96,6 @@ def _image_folder(root: Path, split: str, names: list[str], layout: str) -> Path
     if not names:
         return folders[0]
     raise UserError(
-        f"none of the {len(names)} images of {split} (the first is {names[0]}) lies in images/{split}/, images/ or {split}/: "
-        f"{inventory(root)}, expected {layout}."
+        f"none of the {len(names)} images of {split} (the first is {names[0]}) lies in images/{split}/, images/ or "
+        f"{split}/: {inventory(root)}, expected {layout}."
     )

@@ -31,7 +31,7 @@ class Folder(Dataset):
     """Share of the images, by content and seed, that is held out (equal images are never on both sides)."""
 
     def layout(self) -> str:
-        return "images with metadata.jsonl or metadata.csv (columns file_name and text), or with a .txt file beside each image"
+        return "images with metadata.jsonl or metadata.csv (columns file_name and text), or a .txt beside each image"
 
     def validate(self) -> None:
         super().validate()
@@ -78,7 +78,8 @@ class Folder(Dataset):
         """Ids of the held-out images: those whose content draws a number below the share, and never none of several."""
         root = Path(self.root)
         present = [sample for sample in samples if inside(root, sample.path) and sample.path.is_file()]
-        contents = dict(zip((sample.id for sample in present), self._digests([sample.path for sample in present])))
+        digests = self._digests([sample.path for sample in present])
+        contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
         # A file that cannot be read is split by its name; preparation sets it aside.
         draws = {sample.id: draw(self.seed, "held_out", contents.get(sample.id, sample.id)) for sample in samples}
         share = self.held_out_share

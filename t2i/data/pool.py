@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -20,7 +20,7 @@ ALONE = 256
 """Up to this many images the start of worker processes costs more than they save."""
 
 
-def prepared_files(paths: Sequence[Path], resolution: int, label: str) -> Iterator[Picture | Unusable]:
+def prepared_files(paths: Sequence[Path], resolution: int, label: str) -> Iterable[Picture | Unusable]:
     """One picture, or the reason why there is none, for each path in order; `label` names the progress bar, if any."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
@@ -57,8 +57,8 @@ def _pooled(chunks: list[Sequence[Path]], resolution: int, workers: int) -> Iter
         except BrokenProcessPool as error:
             first = waiting[0][0] if waiting else chunks[0]
             raise UserError(
-                f"a decoding process was killed (too little memory, or a damaged image) in or near {first[0]} to {first[-1]}: "
-                "free memory, or move these files away and start again."
+                f"a decoding process was killed (too little memory, or a damaged image) in or near {first[0]} to "
+                f"{first[-1]}: free memory, or move these files away and start again."
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -55,11 +55,11 @@ def _entries(dataset: Dataset, store: Store) -> list[Entry]:
     samples = [(split, sample) for split in SPLITS for sample in dataset.samples(split)]
     if not any(split == "train" for split, _ in samples):
         raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
-    reasons = [_reason(root, sample) for _, sample in samples]
-    digests = iter(store.file_digests([sample.path for (_, sample), reason in zip(samples, reasons) if not reason]))
+    screened = [((split, sample), _reason(root, sample)) for split, sample in samples]
+    digests = iter(store.file_digests([sample.path for (_, sample), reason in screened if not reason]))
     return [
         Entry(split, sample, _relative(root, sample.path), "" if reason else next(digests), reason)
-        for (split, sample), reason in zip(samples, reasons)
+        for (split, sample), reason in screened
     ]
 
 
@@ -103,7 +103,7 @@ def _build(folder: Path, entries: list[Entry], dataset: Dataset, progress: bool)
             pictures = prepared_files(
                 [entry.sample.path for entry in chosen], dataset.resolution, f"preparing {split}" if progress else ""
             )
-            for entry, picture in zip(chosen, pictures):
+            for entry, picture in zip(chosen, pictures, strict=True):
                 if isinstance(picture, Unusable):
                     quarantine.append(_set_aside(entry, str(picture)))
                     _check_quota(quarantine, len(entries), dataset)
@@ -149,8 +149,9 @@ def _check_quota(quarantine: list[dict[str, str]], total: int, dataset: Dataset)
         return
     named = "; ".join(f"{item['file']}: {item['reason']}" for item in quarantine[:3])
     raise UserError(
-        f"{len(quarantine)} of {total} images cannot be used ({named}), more than dataset.quarantine={dataset.quarantine:g} "
-        f"allows: repair or remove them, or type dataset.quarantine={_enough(len(quarantine), total)} to go on without them."
+        f"{len(quarantine)} of {total} images cannot be used ({named}), more than "
+        f"dataset.quarantine={dataset.quarantine:g} allows: repair or remove them, or type "
+        f"dataset.quarantine={_enough(len(quarantine), total)} to go on without them."
     )
 
 

@@ -43,18 +43,18 @@ class Split:
         return len(self.ids)
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The pictures at `indices`, uint8 (N, H, W, 3), RGB."""
+        """The pictures at `indices` (one at least), uint8 (N, H, W, 3), RGB."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
             raise IndexError(f"indices of the split {self.name} go from 0 to {len(self) - 1}, got {wanted.tolist()}")
         groups = np.searchsorted(self._starts, wanted, side="right") - 1
-        pictures: list[np.ndarray | None] = [None] * len(wanted)
-        for position in np.argsort(groups, kind="stable"):
+        pictures: dict[int, np.ndarray] = {}
+        for position in np.argsort(groups, kind="stable").tolist():
             group = int(groups[position])
             png = self._group(group)[int(wanted[position] - self._starts[group])]
             with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
                 pictures[position] = np.asarray(image)
-        return np.stack(pictures) if len(wanted) else np.empty((0, 0, 0, 3), np.uint8)
+        return np.stack([pictures[position] for position in range(len(wanted))])
 
     def _group(self, number: int) -> list[bytes]:
         """The encoded images of a row group, from memory when it was read lately."""

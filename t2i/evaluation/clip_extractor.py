@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPTokenizer
 
 from t2i.errors import UserError
@@ -105,8 +106,14 @@ def _fetch(source: str) -> Path:
 
 
 def _load(folder: Path) -> CLIPModel:
-    """The model in eval mode; UserError when a tensor is missing or has another shape (it would be random)."""
-    loaded: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    """The model in eval mode; UserError when a tensor is missing, which would leave it random, or does not fit."""
+    try:
+        loaded: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"the CLIP model in {folder} cannot be loaded ({str(error).splitlines()[0]}): "
+            "expected weights that fit its config.json; copy it again from its source"
+        ) from error
     model, report = loaded
     absent = sorted(report["missing_keys"])
     if absent:

@@ -23,8 +23,9 @@ class Evaluation:
     metrics: list[str] = field(default_factory=lambda: ["fid", "kid", "inception_score", "clip_score", "agreement"])
     """Metrics by name (`t2i/evaluation/registry.py`); one that the data cannot feed is reported as skipped."""
 
-    class_prompts: list[str] = field(default_factory=lambda: ["a photo of a {}", "a picture of a {}"])
-    """Templates of the zero-shot classes; `{}` is the class name. Their unit features are averaged."""
+    class_prompts: list[str] = field(default_factory=lambda: ["a picture of a {}", "a drawing of a {}"])
+    """Templates of the zero-shot classes, `{}` is the class name; their unit features are averaged. Worded as the
+    bundled evaluator's captions: for a CLIP of photographs use `a photo of a {}`."""
 
     images: int = 100
     """Generated images. FID depends on it: compare only sets of equal size."""

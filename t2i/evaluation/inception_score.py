@@ -8,7 +8,6 @@ the whole set in the order given; with `splits` > 1 the set is cut into that man
 """
 
 import numpy as np
-from scipy.special import entr
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
@@ -46,6 +45,8 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
 
 def _weighted(probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Score (R,) of each resample: entropy of the mean minus mean of the entropies, which equals the mean KL."""
+    from scipy.special import entr
+
     share = counts / len(probabilities)
     marginal = share @ probabilities
     return np.exp(entr(marginal).sum(axis=1) - share @ entr(probabilities).sum(axis=1))

@@ -2,12 +2,13 @@
 
 An interval says how far the number would move if the same model drew other samples for the same protocol
 (N, extractor, reference); it does not say how far the metric is from its value at infinite N.
+
+`scipy.stats` takes a second to import and is imported where it is used: every task checks the metrics' names.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
@@ -46,6 +47,8 @@ class PairedDifference:
 
 def bootstrap_mean(values: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL) -> Interval:
     """Mean of `values` (N,) with its percentile-bootstrap interval (Efron 1979), through `scipy.stats.bootstrap`."""
+    from scipy import stats
+
     values = checks.features("per-sample", np.asarray(values)[:, None])[:, 0]
     result = stats.bootstrap(
         (values,),
@@ -65,6 +68,8 @@ def share(hits: np.ndarray, level: float = LEVEL) -> Interval:
 
     Unlike the bootstrap it keeps a width when every sample, or none, is a hit.
     """
+    from scipy import stats
+
     if len(hits) == 0:
         raise UserError("a share was asked of no samples: expected at least one")
     bounds = stats.binomtest(int(np.sum(hits)), len(hits)).proportion_ci(level, method="wilson")
@@ -96,6 +101,8 @@ def paired_difference(
     a: np.ndarray, b: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL
 ) -> PairedDifference:
     """Scores `a` and `b` (N,) of the same prompts and seeds: mean of b - a, its interval, and a sign test."""
+    from scipy import stats
+
     checks.same_length("scores of the first run", a, "scores of the second", b)
     change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     difference = bootstrap_mean(change, seed, replicates, level)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
@@ -40,4 +39,6 @@ def zero_shot_probabilities(
     image_features: np.ndarray, class_text_features: np.ndarray, logit_scale: float
 ) -> np.ndarray:
     """float64 (N, K): softmax over classes of logit_scale * cosine."""
+    from scipy.special import softmax
+
     return softmax(logit_scale * cosines(image_features, class_text_features), axis=1)

@@ -16,6 +16,15 @@ def test_importing_the_settings_loads_nothing_heavy() -> None:
     assert printed.strip() == "set()"
 
 
+def test_checking_the_settings_loads_neither_torch_nor_scipy() -> None:
+    code = (
+        "import sys; from t2i.evaluation.config import Evaluation; Evaluation().validate(); "
+        "print({'torch', 'scipy', 'transformers'} & sys.modules.keys())"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
+
+
 def test_omegaconf_reads_the_dataclass() -> None:
     from omegaconf import OmegaConf
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -73,14 +74,18 @@ def test_long_captions_are_cut_and_keep_their_end(extractor: ClipExtractor) -> N
     assert not np.array_equal(long, extractor.texts(["abcdefghijklm"])[0])
 
 
-def test_both_layouts_of_stored_keys_give_the_same_features(
-    extractor: ClipExtractor, copy: Path, images: np.ndarray
+@pytest.mark.parametrize("layout", ["position_ids", "towers_with_their_own_prefix"])
+def test_layouts_of_stored_keys_give_the_same_features(
+    layout: str, extractor: ClipExtractor, copy: Path, images: np.ndarray
 ) -> None:
-    """Releases before transformers 4.31 also stored position ids."""
+    """Early releases also stored position ids; towers saved from their own class bring a second prefix."""
     path = copy / "model.safetensors"
     state = load_file(path)
-    state["text_model.embeddings.position_ids"] = torch.arange(24)[None]
-    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+    if layout == "position_ids":
+        state["text_model.embeddings.position_ids"] = torch.arange(24)[None]
+        state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]
+    else:
+        state = {re.sub(r"^((text|vision)_model\.)", r"\1\1", key): value for key, value in state.items()}
     save_file(state, path, metadata={"format": "pt"})
     old = ClipExtractor(str(copy), "old")
     np.testing.assert_array_equal(old.images(images), extractor.images(images))
@@ -105,6 +110,18 @@ def test_a_missing_tensor_is_refused_instead_of_drawn_at_random(copy: Path) -> N
     del state["visual_projection.weight"]
     save_file(state, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match="visual_projection.weight"):
+        ClipExtractor(str(copy), "damaged")
+
+
+def test_weights_that_do_not_fit_or_cannot_be_read_are_one_sentence(copy: Path) -> None:
+    path = copy / "model.safetensors"
+    state = load_file(path)
+    state["visual_projection.weight"] = state["visual_projection.weight"][:5].clone()
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="cannot be loaded"):
+        ClipExtractor(str(copy), "damaged")
+    path.write_bytes(b"cut short")
+    with pytest.raises(UserError, match="cannot be loaded"):
         ClipExtractor(str(copy), "damaged")
 
 

@@ -30,12 +30,18 @@ class Coco(Dataset):
         root = Path(self.root)
         name = self.train_split if split == "train" else self.held_out_split
         captions = _read(self._annotation(root, "captions", name))
-        domains, categories = self._labels(root, name)
-        images = sorted(captions["images"], key=lambda image: image["id"])
-        folder = _image_folder(root, name, [image["file_name"] for image in images], self.layout())
-        texts: dict[int, list[str]] = {}
-        for annotation in sorted(captions["annotations"], key=lambda annotation: annotation["id"]):
-            texts.setdefault(annotation["image_id"], []).append(annotation["caption"])
+        try:
+            domains, categories = self._labels(root, name)
+            images = sorted(captions["images"], key=lambda image: image["id"])
+            files = [image["file_name"] for image in images]
+            texts: dict[int, list[str]] = {}
+            for annotation in sorted(captions["annotations"], key=lambda annotation: annotation["id"]):
+                texts.setdefault(annotation["image_id"], []).append(annotation["caption"])
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"the annotations of {name} in {root} lack {error}: expected COCO's files as published."
+            ) from error
+        folder = _image_folder(root, name, files, self.layout())
         return [
             Sample(
                 id=str(image["id"]),
@@ -80,7 +86,7 @@ def _read(path: Path) -> dict:
         content = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}): unpack the archive again.") from error
-    missing = [key for key in ("images", "annotations") if key not in content]
+    missing = [key for key in ("images", "annotations") if not isinstance(content, dict) or key not in content]
     if missing:
         raise UserError(f"{path} has no {missing[0]!r}: expected a COCO annotation file with images and annotations.")
     return content

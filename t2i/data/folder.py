@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Dataset, Sample, clean, draw, inside, inventory
+from t2i.data.base import Dataset, Fence, Sample, clean, draw, inventory
 from t2i.errors import ConfigError, UserError
 from t2i.store import sha256_file
 
@@ -76,8 +76,8 @@ class Folder(Dataset):
 
     def _held_out(self, samples: list[Sample]) -> set[str]:
         """Ids of the held-out images: those whose content draws a number below the share, and never none of several."""
-        root = Path(self.root)
-        present = [sample for sample in samples if inside(root, sample.path) and sample.path.is_file()]
+        fence = Fence(Path(self.root))
+        present = [sample for sample in samples if not fence.refusal(sample.path)]
         digests = self._digests([sample.path for sample in present])
         contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
         # A file that cannot be read is split by its name; preparation sets it aside.
@@ -109,11 +109,13 @@ def _table(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict]]:
+    """Line number and fields of each row."""
+    number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".csv":
-                reader = csv.DictReader(file)
-                yield from ((reader.line_num, row) for row in reader)
+                for number, row in enumerate(csv.DictReader(file), 2):
+                    yield number, row
                 return
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -122,7 +124,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict]]:
                         raise ValueError("not an object")
                     yield number, row
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}): expected UTF-8 with one row an image.") from error
+        raise UserError(
+            f"{path} cannot be read at line {number} ({error}): expected UTF-8 with one row an image."
+        ) from error
 
 
 def _texts(value: object) -> list[str]:
@@ -132,9 +136,10 @@ def _texts(value: object) -> list[str]:
 
 
 def _side_files(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    fence = Fence(root)
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             side = path.with_suffix(".txt")
-            readable = side.is_file() and inside(root, side)
+            readable = not fence.refusal(side)
             lines = side.read_text(encoding="utf-8-sig", errors="replace").splitlines() if readable else []
             yield path.relative_to(root).as_posix(), lines, []

@@ -27,7 +27,10 @@ def prepared_files(paths: Sequence[Path], resolution: int, label: str) -> Iterab
     alone = workers == 1 or len(paths) <= ALONE
     results = (_prepare_chunk(chunk, resolution) for chunk in chunks) if alone else _pooled(chunks, resolution, workers)
     flat = (picture for chunk in results for picture in chunk)
-    return track(flat, label, len(paths), console=Console(stderr=True), transient=True) if label else flat
+    console = Console(stderr=True)
+    if not label or not console.is_terminal:
+        return flat
+    return track(flat, label, len(paths), console=console, transient=True)
 
 
 def _prepare_chunk(paths: Sequence[Path], resolution: int) -> list[Picture | Unusable]:

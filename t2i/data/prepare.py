@@ -7,11 +7,12 @@ and source size of every image, counts by domain and category); and `quarantine.
 
 import json
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2i.data.base import SPLITS, Dataset, Sample, inside
+from t2i.data.base import SPLITS, Dataset, Fence, Sample
 from t2i.data.decode import Unusable
 from t2i.data.pool import prepared_files
 from t2i.data.shards import ShardWriter
@@ -44,7 +45,7 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     stage = store.stage(
         "prepared", inputs, dataset.digest_parts(), VERSION, lambda folder: _build(folder, entries, dataset, progress)
     )
-    # A reused stage may have been built under a looser quota.
+    # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
     _check_quota(json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8")), len(entries), dataset)
     return stage
 
@@ -55,24 +56,16 @@ def _entries(dataset: Dataset, store: Store) -> list[Entry]:
     samples = [(split, sample) for split in SPLITS for sample in dataset.samples(split)]
     if not any(split == "train" for split, _ in samples):
         raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
-    screened = [((split, sample), _reason(root, sample)) for split, sample in samples]
+    fence = Fence(root)
+    screened = [
+        ((split, sample), fence.refusal(sample.path) or ("" if sample.captions else "no caption"))
+        for split, sample in samples
+    ]
     digests = iter(store.file_digests([sample.path for (_, sample), reason in screened if not reason]))
     return [
         Entry(split, sample, _relative(root, sample.path), "" if reason else next(digests), reason)
         for (split, sample), reason in screened
     ]
-
-
-def _reason(root: Path, sample: Sample) -> str:
-    """Why a sample is unusable before its image is looked at; empty when nothing speaks against it."""
-    try:
-        if not inside(root, sample.path):
-            return "outside the root folder"
-        if not sample.path.is_file():
-            return "missing"
-    except (OSError, ValueError) as error:  # a name that no file system takes
-        return f"bad file name: {error}"
-    return "" if sample.captions else "no caption"
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -92,38 +85,26 @@ def _identity(entry: Entry) -> list[Any]:
 
 def _build(folder: Path, entries: list[Entry], dataset: Dataset, progress: bool) -> None:
     audit: list[dict[str, Any]] = []
-    counts: dict[str, Any] = {}
-    subset: dict[str, dict[str, list[str]]] = {}
+    used: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     quarantine = [_set_aside(entry, entry.reason) for entry in entries if entry.reason]
-    _check_quota(quarantine, len(entries), dataset)
-    for split in SPLITS:
-        chosen = [entry for entry in entries if entry.split == split and not entry.reason]
-        used: list[Sample] = []
-        with ShardWriter(folder, split) as writer:
-            pictures = prepared_files(
-                [entry.sample.path for entry in chosen], dataset.resolution, f"preparing {split}" if progress else ""
-            )
-            for entry, picture in zip(chosen, pictures, strict=True):
-                if isinstance(picture, Unusable):
-                    quarantine.append(_set_aside(entry, str(picture)))
-                    _check_quota(quarantine, len(entries), dataset)
-                    continue
-                writer.add(entry.sample, picture.png, entry.file)
-                used.append(entry.sample)
-                audit.append(
-                    {
-                        "id": entry.sample.id,
-                        "split": split,
-                        "file": entry.file,
-                        "sha256": entry.sha256,
-                        "width": picture.width,
-                        "height": picture.height,
-                    }
-                )
-        counts[split] = _counts(used)
-        subset[split] = {sample.id: list(sample.captions) for sample in used}
-    if not counts["train"]["images"]:
-        raise UserError(f"no training image is left: {quarantine[0]['file']} is {quarantine[0]['reason']}.")
+    chosen = [entry for entry in entries if not entry.reason]
+    label = f"preparing {dataset.name}" if progress else ""
+    with ExitStack() as stack:
+        writers = {split: stack.enter_context(ShardWriter(folder, split)) for split in SPLITS}
+        pictures = prepared_files([entry.sample.path for entry in chosen], dataset.resolution, label)
+        for entry, picture in zip(chosen, pictures, strict=True):
+            if isinstance(picture, Unusable):
+                quarantine.append(_set_aside(entry, str(picture)))
+                continue
+            writers[entry.split].add(entry.sample, picture.png, entry.file)
+            used[entry.split].append(entry.sample)
+            source = {"sha256": entry.sha256, "width": picture.width, "height": picture.height}
+            audit.append({"id": entry.sample.id, "split": entry.split, "file": entry.file, **source})
+    counts = {split: _counts(used[split]) for split in SPLITS}
+    subset = {split: {sample.id: list(sample.captions) for sample in used[split]} for split in SPLITS}
+    if not used["train"]:
+        _check_quota(quarantine, len(entries), dataset)
+        raise UserError(f"no training image is left of {len(entries)}: {_named(quarantine)}.")
     write_json(folder / "captions_subset.json", subset)
     write_json(folder / "audit.json", {"resolution": dataset.resolution, "counts": counts, "images": audit})
     write_json(folder / "quarantine.json", quarantine)
@@ -147,12 +128,16 @@ def _counts(samples: list[Sample]) -> dict[str, Any]:
 def _check_quota(quarantine: list[dict[str, str]], total: int, dataset: Dataset) -> None:
     if len(quarantine) <= dataset.quarantine * total:
         return
-    named = "; ".join(f"{item['file']}: {item['reason']}" for item in quarantine[:3])
     raise UserError(
-        f"{len(quarantine)} of {total} images cannot be used ({named}), more than "
+        f"{len(quarantine)} of {total} images cannot be used ({_named(quarantine)}), more than "
         f"dataset.quarantine={dataset.quarantine:g} allows: repair or remove them, or type "
         f"dataset.quarantine={_enough(len(quarantine), total)} to go on without them."
     )
+
+
+def _named(quarantine: list[dict[str, str]], most: int = 3) -> str:
+    named = "; ".join(f"{item['file']}: {item['reason']}" for item in quarantine[:most])
+    return named + ("; ..." if len(quarantine) > most else "")
 
 
 def _enough(bad: int, total: int) -> float:

@@ -1,5 +1,6 @@
 """`dataset=scenes`: a drawn world, written once in the COCO layout and read back by the COCO source."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -65,4 +66,4 @@ class Scenes(Coco):
 def _draw(folder: Path, config: dict) -> None:
     from t2i.data import scenes
 
-    scenes.write(folder, config["seed"], config["counts"], config["size"], progress=True)
+    scenes.write(folder, config["seed"], config["counts"], config["size"], progress=sys.stderr.isatty())

@@ -138,12 +138,14 @@ def draw(*parts: int | str) -> float:
     its number when others come or go.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") / 2**64
+    return (
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") / 2**64
+    )
 
 
 def clean(captions: Iterable[str]) -> tuple[str, ...]:
-    """Captions with runs of white space made one space, and without the empty ones."""
-    joined = (" ".join(caption.split()) for caption in captions)
+    """Captions as valid Unicode with runs of white space made one space, and without the empty ones."""
+    joined = (" ".join(caption.encode("utf-8", "replace").decode().split()) for caption in captions)
     return tuple(caption for caption in joined if caption)
 
 
@@ -157,12 +159,14 @@ class Fence:
     def refusal(self, path: Path) -> str:
         """Why the file is not read, in words; empty when nothing speaks against it."""
         try:
+            if b"\0" in str(path).encode():
+                return "not a usable file name"
             if not self._resolved(path).is_relative_to(self._root):
                 return "outside the root folder"
             if not path.is_file():
                 return "missing"
             return "" if os.access(path, os.R_OK) else "not permitted to read"
-        except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+        except (OSError, ValueError, RuntimeError):  # too long, not Unicode, a loop of links
             return "not a usable file name"
 
     def _resolved(self, path: Path) -> Path:

@@ -61,7 +61,12 @@ def _prepare(image: Image.Image, resolution: int) -> Picture:
     if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         width, height = height, width
     picture = rgb(ImageOps.exif_transpose(image))
-    square = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    # Cropped first: a box given to resize lets the filter see past its edges.
+    square = picture.crop((left, top, left + side, top + side)).resize(
+        (resolution, resolution), Image.Resampling.LANCZOS
+    )
     file = io.BytesIO()
     square.save(file, "PNG", compress_level=4)
     return Picture(file.getvalue(), width, height)

@@ -111,7 +111,9 @@ def _build(folder: Path, entries: list[Entry], dataset: Dataset, progress: bool)
 
 
 def _set_aside(entry: Entry, reason: str) -> dict[str, str]:
-    return {"id": entry.sample.id, "split": entry.split, "file": entry.file, "reason": reason}
+    # A file name need not be Unicode; what is written is.
+    texts = {"id": entry.sample.id, "split": entry.split, "file": entry.file, "reason": reason}
+    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in texts.items()}
 
 
 def _counts(samples: list[Sample]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Hydra composes YAML files onto these dataclasses, so a misspelt key or value fai
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -127,9 +127,10 @@ def register() -> None:
     for group, kinds in SCHEMAS.items():
         for kind, schema in kinds.items():
             store.store(group=group, name=f"schema_{kind}", node=schema)
-    resolvers = {
+    resolvers: dict[str, Callable[..., str]] = {
         "project": lambda path="": str(PROJECT / path),
         "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
+        "name_of": lambda task: task.value if isinstance(task, Enum) else str(task),
         "mlruns_uri": lambda: f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}",
     }
     for name, resolver in resolvers.items():
@@ -179,3 +180,11 @@ def restore(values: Mapping[str, Any]) -> Config:
         schema = kinds[values[group]["kind"]] if len(kinds) > 1 else kinds[group]
         base[group] = OmegaConf.structured(schema)
     return typed(OmegaConf.merge(base, OmegaConf.create(dict(values))))  # type: ignore[arg-type]
+
+
+def strategy_from(values: Mapping[str, Any]) -> Strategy:
+    """The strategy that tuned weights were trained with, from what is written beside them."""
+    schema = SCHEMAS["strategy"][values["kind"]]
+    strategy = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(values))))
+    assert isinstance(strategy, Strategy)
+    return strategy

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -46,6 +46,13 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def device_type() -> str:
+    """`cuda` or `cpu`, found without importing torch: part of what addresses a computed result."""
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "cpu"
+    return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
+
+
 @dataclass
 class Run:
     """One run of one task: created by `t2i.launch`, handed to every task."""
@@ -58,6 +65,10 @@ class Run:
     mixed_precision: str = "no"
     stages: dict[str, Stage] = field(default_factory=dict)
     """Every stage that the run used, by name of use."""
+    cache: dict[str, Any] = field(default_factory=dict)
+    """What is expensive to load and used by several tasks of the run."""
+    sections: list[dict[str, Any]] = field(default_factory=list)
+    """What the run found, for report.html: `section` adds to it."""
     pending_signal: int = 0
     _deferred: bool = False
 
@@ -97,11 +108,31 @@ class Run:
         if self.main:
             log.info(line)
 
-    def figure(self, path: Path) -> Path:
-        """Record a picture with the run."""
-        if self.main:
+    def section(
+        self,
+        title: str,
+        text: str,
+        tables: Sequence[Mapping[str, Any]] = (),
+        figures: Sequence[tuple[Path, str]] = (),
+        **facts: Any,
+    ) -> None:
+        """A part of the run's story for report.html, kept in `sections.json` so that task=report can tell it again.
+
+        tables: mappings with columns, rows and caption. figures: paths below the run folder, with captions.
+        """
+        if not self.main:
+            return
+        for path, _ in figures:
             self.tracker.artifact(path, "figures")
-        return path
+        shown = [{"path": str(path.relative_to(self.folder)), "caption": caption} for path, caption in figures]
+        self.sections.append({"title": title, "text": text, "tables": list(tables), "figures": shown, "facts": facts})
+        write_json(self.folder / "sections.json", self.sections)
+
+    def figures(self) -> Path:
+        """The folder for pictures of this run."""
+        folder = self.folder / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def seconds(self) -> float:
         """Seconds since an arbitrary start (for rates)."""

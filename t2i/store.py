@@ -79,6 +79,7 @@ class Store:
         self.main = main
         self.barrier = barrier
         self.announce = announce
+        self._seen: set[tuple[str, str]] = set()
 
     def stage(
         self,
@@ -126,7 +127,9 @@ class Store:
             if self.main:
                 lock.release()
         seconds = time.perf_counter() - start
-        self.announce(f"{'reused' if reused else 'built '} {name:<12} {digest[:12]}  {seconds:6.1f} s")
+        if not reused or (name, digest) not in self._seen:  # once is enough for a stage that a run reads many times
+            self.announce(f"{'reused' if reused else 'built '} {name:<15} {digest[:12]}  {seconds:6.1f} s")
+        self._seen.add((name, digest))
         return Stage(name, digest, final, reused, seconds)
 
     def _intact(self, folder: Path) -> bool:

@@ -130,9 +130,10 @@ def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> A
 def _client(config: Tracking) -> tuple[Any, str]:
     """A client and the id of the experiment, with the database created and migrated if need be."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own levels when it is imported
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     client = MlflowClient(tracking_uri=config.uri)
     experiment = client.get_experiment_by_name(config.experiment)

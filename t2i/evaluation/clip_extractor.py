@@ -1,6 +1,5 @@
 """Features of any CLIP through transformers: images and texts in one space."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+import transformers
 from transformers import CLIPModel, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.preprocess import PILLOW_BICUBIC, normalise, pillow_bicubic
+from t2i.evaluation.weights import locate, weights_digest
+
+# Missing tensors are reported below, by name; the rest of what is said while loading cannot be acted upon.
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 
 
 class ClipExtractor:
@@ -26,7 +31,7 @@ class ClipExtractor:
 
     def __init__(self, source: str, name: str, device: str = "cpu") -> None:
         """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it."""
-        folder = _folder(source)
+        folder = locate(source)
         self.name = name
         self.digest = weights_digest(folder)
         self.device = torch.device(device)
@@ -55,54 +60,22 @@ class ClipExtractor:
     @torch.inference_mode()
     def texts(self, batch: list[str]) -> np.ndarray:
         """N captions -> float32 (N, D); a caption beyond the tokenizer's length is cut and keeps its end token."""
+        states, _ = self._text_states(batch)
+        return self._model.text_projection(states.pooler_output).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def pooled_texts(self, batch: list[str]) -> np.ndarray:
+        """N captions -> float32 (N, width): the mean of the last hidden states over a caption's own tokens."""
+        states, mask = self._text_states(batch)
+        weights = mask.to(self.dtype)[..., None]
+        return ((states.last_hidden_state * weights).sum(1) / weights.sum(1)).float().cpu().numpy()
+
+    def _text_states(self, batch: list[str]) -> tuple[Any, torch.Tensor]:
         tokens = self._tokenizer(
             batch, padding="max_length", truncation=True, max_length=self._tokens, return_tensors="pt"
         ).to(self.device)
         states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
-        return self._model.text_projection(states.pooler_output).float().cpu().numpy()
-
-
-def weights_digest(folder: Path) -> str:
-    """sha256 of the weight file; of several (a sharded model), sha256 of their digests in the order of names."""
-    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    digests = []
-    for path in files:
-        with path.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256"))
-    if len(digests) == 1:
-        return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
-
-
-def _folder(source: str) -> Path:
-    """The local folder of `source`, fetched from the hub when it is not one."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        folder = _fetch(source)
-    if not (folder / "config.json").is_file() or not [
-        *folder.glob("model*.safetensors"),
-        *folder.glob("pytorch_model*.bin"),
-    ]:
-        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set eval.clip")
-    return folder
-
-
-def _fetch(source: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = source.partition("@")
-    settings = ["*.json", "*.txt"]
-    try:
-        for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*settings, weights]))
-            if list(folder.glob(weights)):
-                break
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"eval.clip={source} is neither a folder nor a hub model that could be fetched "
-            f"({type(error).__name__}): give a folder with config.json and model.safetensors"
-        ) from error
-    return folder
+        return states, tokens.attention_mask
 
 
 def _load(folder: Path) -> CLIPModel:

@@ -9,6 +9,7 @@ import numpy as np
 import t2i
 from t2i.evaluation import checks
 from t2i.evaluation.config import Evaluation
+from t2i.evaluation.weights import locate, weights_digest
 
 TINY_CLIP = Path(t2i.__file__).parent / "assets" / "tiny_clip"
 
@@ -36,20 +37,32 @@ class Extractor(Protocol):
         """N texts -> float32 (N, D)."""
         ...
 
-
-def _tiny_clip(config: Evaluation, device: str) -> Extractor:
-    from t2i.evaluation.clip_extractor import ClipExtractor
-
-    return ClipExtractor(str(TINY_CLIP), "tiny_clip", device)
+    def pooled_texts(self, batch: list[str]) -> np.ndarray:
+        """N texts -> float32 (N, width): mean of the last hidden states, before the projection."""
+        ...
 
 
 def _clip(config: Evaluation, device: str) -> Extractor:
     from t2i.evaluation.clip_extractor import ClipExtractor
 
-    return ClipExtractor(config.clip, PurePath(config.clip.partition("@")[0]).name, device)
+    name, weights = source(config)
+    return ClipExtractor(weights, name, device)
 
 
-EXTRACTORS: dict[str, Callable[[Evaluation, str], Extractor]] = {"tiny_clip": _tiny_clip, "clip": _clip}
+EXTRACTORS: dict[str, Callable[[Evaluation, str], Extractor]] = {"tiny_clip": _clip, "clip": _clip}
+
+
+def source(config: Evaluation) -> tuple[str, str]:
+    """Name of the extractor, and the folder or hub id of its weights."""
+    if config.extractor == "tiny_clip":
+        return "tiny_clip", str(TINY_CLIP)
+    return PurePath(config.clip.partition("@")[0]).name, config.clip
+
+
+def identity(config: Evaluation) -> tuple[str, str]:
+    """Name and weight digest of the extractor that `build` would load, without loading it."""
+    name, weights = source(config)
+    return name, weights_digest(locate(weights))
 
 
 def build(config: Evaluation, device: str = "cpu") -> Extractor:

@@ -1,23 +1,27 @@
 """A latent diffusion model in memory: loading (strictly), building at random, freezing, digests."""
 
 import json
-import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from t2i.errors import ConfigError, UserError
+from t2i.errors import UserError
+from t2i.models import source
 from t2i.models.config import Init, Model
-from t2i.store import Store, digest_of
+from t2i.store import Store
 
-ARCHITECTURES = Path(__file__).parent / "architectures"
-BUNDLED = Path(__file__).parent.parent / "assets" / "tiny"
+# Nothing that these libraries say while loading can be acted upon: problems are reported below, by name.
+for library in (transformers.utils.logging, diffusers.utils.logging):
+    library.set_verbosity_error()
+    library.disable_progress_bar()
 
 
 @dataclass
@@ -33,7 +37,6 @@ class Models:
     resolution: int
     digest: str
     tuned: str = ""
-    adapters: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -46,9 +49,14 @@ class Models:
         return next(self.unet.parameters()).device
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Models":
-        """Move everything; used before a strategy attaches, so trainable parameters can return to float32 after it."""
+        """Move everything; frozen parameters take `dtype`, parameters that require a gradient stay float32."""
         for module in self.modules.values():
-            module.to(device=device, dtype=dtype)
+            module.to(device)
+            for parameter in module.parameters():
+                parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else dtype)
+            for name, buffer in module.named_buffers():
+                if buffer.is_floating_point():
+                    module.get_submodule(name.rpartition(".")[0]).register_buffer(name.rpartition(".")[2], buffer.to(dtype))
         return self
 
     def freeze(self) -> "Models":
@@ -81,64 +89,32 @@ def load(config: Model, store: Store, seed: int = 0) -> Models:
 
     Raises UserError when the source cannot be found or a weight file does not fill the network exactly.
     """
-    models = _random(config, seed) if config.init is Init.random else _pretrained(config, store)
+    digest = source.digest(config, store, seed)
+    models = _random(config, digest, seed) if config.init is Init.random else _pretrained(config, digest)
     return models.freeze()
 
 
-def _random(config: Model, seed: int) -> Models:
-    path = ARCHITECTURES / f"{config.architecture}.json"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in ARCHITECTURES.glob("*.json")))
-        raise ConfigError(f"model.architecture={config.architecture} is unknown; use one of: {known}")
-    parts = json.loads(path.read_text(encoding="utf-8"))
+def _random(config: Model, digest: str, seed: int) -> Models:
+    parts = source.architecture(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text_encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
         vae = AutoencoderKL(**parts["vae"])
         unet = UNet2DConditionModel(**parts["unet"])
     # No vocabulary is bundled for the full-size model; the tiny one's ids are all inside its embedding table.
-    tokenizer = CLIPTokenizer.from_pretrained(BUNDLED / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer")
     tokenizer.model_max_length = parts["text_encoder"]["max_position_embeddings"]
-    digest = digest_of({"random": parts, "seed": seed})[:32]
     return Models(config.name, tokenizer, text_encoder, vae, unet, parts["scheduler"], config.resolution, digest)
 
 
-def _pretrained(config: Model, store: Store) -> Models:
-    folder = _locate(config)
+def _pretrained(config: Model, digest: str) -> Models:
+    folder = source.locate(config)
     text_encoder = strictly(CLIPTextModel, folder / "text_encoder")
     vae = strictly(AutoencoderKL, folder / "vae")
     unet = strictly(UNet2DConditionModel, folder / "unet")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     scheduler_config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    files = sorted(path for path in folder.rglob("*") if path.suffix in {".json", ".safetensors", ".txt"})
-    names = [str(path.relative_to(folder)) for path in files]
-    digest = digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
     return Models(config.name, tokenizer, text_encoder, vae, unet, scheduler_config, config.resolution, digest)
-
-
-def _locate(config: Model) -> Path:
-    """The folder with the pipeline: given, or fetched from the hub (only the parts that are read)."""
-    folder = Path(config.source).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").exists():
-            raise ConfigError(
-                f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id"
-            )
-        return folder
-    if folder.is_absolute():
-        raise ConfigError(f"model.source={folder} does not exist; give a folder in diffusers' pipeline layout or a hub id")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted = ["model_index.json", "scheduler/*", "tokenizer/*"]
-    wanted += [f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")]
-    try:
-        return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "
-            "cache; give a folder with model.source=<folder>, or use model.init=random for benchmarks"
-        ) from error
 
 
 def strictly(kind: Any, folder: Path) -> Any:
@@ -149,15 +125,10 @@ def strictly(kind: Any, folder: Path) -> Any:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; expected a part of a diffusers pipeline there")
-    quiet = logging.getLogger("transformers.modeling_utils")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # the problems are reported below, by name
     try:
-        module, info = kind.from_pretrained(folder, output_loading_info=True, torch_dtype=torch.float32, use_safetensors=True)
+        module, info = kind.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, use_safetensors=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    finally:
-        quiet.setLevel(level)
     problems = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]}
     problems = {key: [n for n in names if not n.endswith("position_ids")] for key, names in problems.items()}
     for key, names in problems.items():

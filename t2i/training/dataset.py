@@ -86,7 +86,6 @@ def latent_set(
     """The split with its caches, encoded by the main process when they are not in the store yet."""
 
     def encode_images(folder: Path) -> None:
-        models.vae.to(device)
         first = encode_moments(models, split.pixels([0])).shape
         rows = np.lib.format.open_memmap(folder / "moments.npy", "w+", np.float32, (len(split), *first[1:]))
         size = max(1, 64 * 64 * 64 * 16 // split.pixels([0])[0].size)
@@ -107,7 +106,6 @@ def latent_set(
         rows = {caption: i for i, caption in enumerate(distinct)}
 
         def encode_text(folder: Path) -> None:
-            models.text_encoder.to(device)
             first = text_states(models, distinct[:1])
             kind = np.float16 if first.dtype is torch.float16 else np.float32
             table = np.lib.format.open_memmap(folder / "states.npy", "w+", kind, (len(distinct), *first.shape[1:]))

@@ -1,0 +1,49 @@
+"""Where an extractor's weights are and what identifies them; light, so that a run that reuses its numbers loads no network."""
+
+import hashlib
+from pathlib import Path
+
+from t2i.errors import UserError
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 of the weight file; of several (a sharded model), sha256 of their digests in the order of names."""
+    files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    digests = []
+    for path in files:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256"))
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def locate(source: str) -> Path:
+    """The local folder of `source`, fetched from the hub when it is not one."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        folder = _fetch(source)
+    if not (folder / "config.json").is_file() or not [
+        *folder.glob("model*.safetensors"),
+        *folder.glob("pytorch_model*.bin"),
+    ]:
+        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set eval.clip")
+    return folder
+
+
+def _fetch(source: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = source.partition("@")
+    settings = ["*.json", "*.txt"]
+    try:
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*settings, weights]))
+            if list(folder.glob(weights)):
+                break
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"eval.clip={source} is neither a folder nor a hub model that could be fetched "
+            f"({type(error).__name__}): give a folder with config.json and model.safetensors"
+        ) from error
+    return folder

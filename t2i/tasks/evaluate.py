@@ -1,0 +1,106 @@
+"""`task=evaluate`: numbers with intervals for the base or the tuned model, by their definition."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from t2i.config import Config, as_dict
+from t2i.context import Run, device_type
+from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
+
+if TYPE_CHECKING:
+    from t2i.evaluation.evaluate import Result
+    from t2i.evaluation.extractors import Extractor
+
+VERSION = 1
+
+
+def evaluate(config: Config, run: Run) -> dict[str, float]:
+    """Returns every metric with its interval; leaves `definition.json` and a table beside it."""
+    tuned = find_tuned(config, run)
+    result = measure(config, run, tuned)
+    if run.main:
+        (run.folder / "definition.json").write_text(json.dumps(result.definition, indent=2), encoding="utf-8")
+        run.section(
+            "Evaluation",
+            f"{'Tuned' if tuned else 'Base'} model, {result.definition['generated_count']} pictures against "
+            f"{result.definition['reference_count']} real held-out ones.",
+            [metrics_table({"value": result.metrics})],
+        )
+        for row in metrics_table({"value": result.metrics})["rows"]:
+            run.say(f"{row[0]:<32} {row[1]}")
+        for name, reason in result.skipped.items():
+            run.say(f"{name:<32} not measured: {reason}")
+    return result.metrics
+
+
+def extractor_of(config: Config, run: Run) -> "Extractor":
+    """The evaluator network, loaded once a run."""
+    from t2i.evaluation import extractors
+
+    key = f"extractor {config.eval.extractor} {config.eval.clip}"
+    if key not in run.cache:
+        run.cache[key] = extractors.build(config.eval, device_type())
+    extractor: Extractor = run.cache[key]
+    return extractor
+
+
+def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> "Result":
+    """Generate (or reuse) a set of pictures for held-out captions and measure it, as stages of the store."""
+    import numpy as np
+
+    from t2i.evaluation.evaluate import Result
+    from t2i.evaluation.evaluate import evaluate as evaluate_pictures
+
+    data_stage, data = prepared(config, run)
+    count = config.eval.images
+    captions, categories = captions_of(data, count), categories_of(data, count)
+    pictures = generated_set(config, run, captions, tuned)
+    from t2i.evaluation import extractors
+
+    _, extractor_digest = extractors.identity(config.eval)
+
+    def build(folder: Path) -> None:
+        held_out = data.split("held_out")
+        classes = sorted({name for split in (held_out, data.split("train")) for names in split.categories for name in names})
+        labelled = bool(classes) and all(categories)
+        result = evaluate_pictures(
+            config.eval,
+            read_pictures(pictures.path, count),
+            captions,
+            categories if labelled else None,
+            held_out.pixels(range(len(held_out))),
+            classes if labelled else None,
+            extractor_of(config, run),
+        )
+        (folder / "result.json").write_text(
+            json.dumps({"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2),
+            encoding="utf-8",
+        )
+        np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
+
+    inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractor_digest}
+    stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build)
+    found = json.loads((stage.path / "result.json").read_text(encoding="utf-8"))
+    with np.load(stage.path / "per_sample.npz", allow_pickle=False) as arrays:
+        per_sample = {name: arrays[name] for name in arrays.files}
+    return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
+
+
+def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, object]:
+    """Metrics with intervals as a table: one row a metric, one column a model."""
+    from t2i.reporting.numbers import number
+
+    first = next(iter(columns.values()))
+    names = [name for name in first if not name.endswith((".low", ".high"))]
+
+    def shown(metrics: dict[str, float], name: str) -> str:
+        return number(metrics[name], metrics.get(f"{name}.low"), metrics.get(f"{name}.high"))
+
+    return {
+        "columns": ["metric", *columns],
+        "rows": [[name, *(shown(metrics, name) for metrics in columns.values())] for name in names],
+        "caption": "Value and 95 % bootstrap interval. The bracket names the feature extractor: a number from another "
+        "extractor (such as the Inception FID of papers) is another quantity.",
+    }

@@ -1,0 +1,186 @@
+"""What several tasks need: prepared data, loaded networks, tuned weights, and sets of generated pictures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from t2i.config import Config, as_dict
+from t2i.context import Run, device_type, rank, world_size
+from t2i.data.prepare import prepare
+from t2i.errors import ConfigError, UserError
+from t2i.models import source
+from t2i.store import Stage, digest_of, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.data.prepared import Prepared
+    from t2i.models.load import Models
+
+GENERATED_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A folder of tuned weights and what identifies its bytes."""
+
+    folder: Path
+    digest: str
+
+
+def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
+    """The prepared data of the configured dataset."""
+    from t2i.data.prepared import Prepared
+
+    key = f"prepared {digest_of(as_dict(config.dataset))}"
+    if key not in run.cache:
+        config.dataset.validate()
+        stage = run.use(prepare(config.dataset, run.store, progress=run.main))
+        run.cache[key] = stage, Prepared(stage.path)
+        run.cache[f"prepared {digest_of(as_dict(config.dataset))}"] = run.cache[key]  # scenes learn their root on the way
+    found: tuple[Stage, Prepared] = run.cache[key]
+    return found
+
+
+def captions_of(data: "Prepared", count: int) -> list[str]:
+    """`count` held-out captions: the first of every picture, then the second, and so on."""
+    split = data.split("held_out")
+    rounds = max(map(len, split.captions), default=0)
+    captions = [group[k] for k in range(rounds) for group in split.captions if k < len(group)]
+    if len(captions) < count:
+        raise ConfigError(f"{count} held-out captions are needed and {len(captions)} are there; use eval.images={len(captions)} or more data")
+    return captions[:count]
+
+
+def categories_of(data: "Prepared", count: int) -> list[list[str]]:
+    """The categories of the pictures behind `captions_of`."""
+    split = data.split("held_out")
+    rounds = max(map(len, split.captions), default=0)
+    order = [i for k in range(rounds) for i in range(len(split)) if k < len(split.captions[i])]
+    return [split.categories[i] for i in order[:count]]
+
+
+def precision_of(config: Config) -> str:
+    """no, fp16 or bf16."""
+    return config.launch.mixed_precision.value if config.launch.mixed_precision else "no"
+
+
+def dtype_of(config: Config) -> Any:
+    """The compute dtype of frozen networks."""
+    import torch
+
+    return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision_of(config)]
+
+
+def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
+    """The tuned weights that `weights=` names: a run folder, or a folder with strategy.json; None for the base model."""
+    if config.weights is None:
+        return None
+    folder = Path(config.weights).expanduser()
+    if not folder.exists():
+        raise ConfigError(f"weights={config.weights} does not exist; give a run folder of task=train or task=pipeline")
+    folder = folder.parent if folder.is_file() else folder
+    for candidate in (folder, folder / "weights"):
+        if (candidate / "strategy.json").exists():
+            return Tuned(candidate.absolute(), tuned_digest(candidate, run))
+    raise ConfigError(f"weights={config.weights} holds no tuned weights; give a run folder of task=train or task=pipeline")
+
+
+def tuned_digest(folder: Path, run: Run) -> str:
+    """What identifies tuned weights: the bytes of their files."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
+    return digest_of(dict(zip([path.name for path in files], run.store.file_digests(files), strict=True)))[:32]
+
+
+def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Models":
+    """The base or the tuned model on this process's device, in its compute dtype; kept for the rest of the run."""
+    from t2i.models.load import load
+
+    key = f"models {source.digest(config.model, run.store)} {tuned.digest if tuned else ''}"
+    if key not in run.cache:
+        models = load(config.model, run.store)
+        if tuned is not None:
+            apply_tuned(models, tuned)
+        run.cache[key] = models.to(run.accelerator.device, dtype_of(config))
+    cached: Models = run.cache[key]
+    return cached
+
+
+def apply_tuned(models: "Models", tuned: Tuned) -> None:
+    """Put tuned weights on a base model; UserError when they were trained from another one."""
+    from t2i.config import strategy_from
+    from t2i.training.strategies import describe
+
+    description = describe(tuned.folder)
+    if description["base_digest"] != models.digest:
+        raise UserError(
+            f"{tuned.folder} was trained from model={description['model']} with digest {description['base_digest']}, "
+            f"and model={models.name} has {models.digest}; use the model that it was trained from"
+        )
+    strategy_from(description["strategy"]).load(models, tuned.folder)
+    models.tuned = tuned.digest
+
+
+def generated_set(
+    config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned]
+) -> Stage:
+    """One picture per caption as `000000.png` ..., picture i from seed + i, each file with its recipe inside.
+
+    Every process makes its share; pictures that a killed run left are kept.
+    """
+    recipe = {
+        "scheduler": as_dict(config.scheduler),
+        "cfg": as_dict(config.cfg),
+        "seed": config.seed,
+        "resolution": config.model.resolution,
+        "precision": precision_of(config),
+        "device": device_type(),
+    }
+    inputs = {"model": source.digest(config.model, run.store), "weights": tuned.digest if tuned else "", "captions": digest_of(list(captions))}
+
+    def build(folder: Path) -> None:
+        from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
+        from tqdm import tqdm
+
+        from t2i.sampling.sampler import encode, sample
+
+        if run.main:
+            write_json(folder / "captions.json", list(captions))
+        todo = [i for i in range(rank(), len(captions), world_size()) if not (folder / f"{i:06d}.png").exists()]
+        todo_captions = [captions[i] for i in todo]
+        if not todo:
+            return
+        models = load_models(config, run, tuned)
+        conditions = encode(models, todo_captions, config.cfg)
+        seeds = [config.seed + i for i in todo]
+        written = 0
+        label = f"{config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
+        with tqdm(total=len(todo), desc=label, unit="image", leave=False, disable=not run.main) as bar:
+            for pictures in sample(models, conditions, seeds, config.scheduler, config.cfg, config.batch_size, bar.update):
+                for picture in pictures:
+                    i = todo[written]
+                    facts = {"prompt": captions[i], "model": inputs["model"], "weights": inputs["weights"], **recipe, "seed": config.seed + i}
+                    information = PngInfo()
+                    information.add_text("t2i", json.dumps(facts))
+                    temporary = folder / f".{i:06d}.png"
+                    Image.fromarray(picture).save(temporary, format="PNG", pnginfo=information)
+                    temporary.rename(folder / f"{i:06d}.png")
+                    written += 1
+
+    stage = run.store.stage("generated", inputs, recipe, GENERATED_VERSION, build, collective=True, resumable=True)
+    return run.use(stage)
+
+
+def read_pictures(folder: Path, count: int) -> "np.ndarray":
+    """The pictures of a generated set, uint8 (count, H, W, 3)."""
+    import numpy as np
+    from PIL import Image
+
+    pictures = []
+    for i in range(count):
+        with Image.open(folder / f"{i:06d}.png") as image:
+            pictures.append(np.asarray(image.convert("RGB")))
+    return np.stack(pictures)

@@ -1,0 +1,159 @@
+"""`task=train`: fine-tune the chosen parameters, and export what changed."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+from t2i.config import Config, as_dict
+from t2i.context import Run, device_type
+from t2i.models import source
+from t2i.tasks.shared import Tuned, dtype_of, precision_of, prepared, tuned_digest
+from t2i.training.config import Resume
+
+VERSION = 1
+
+
+def train(config: Config, run: Run) -> dict[str, float]:
+    """Returns losses, speed and memory; leaves `weights/` (what changed) and `pipeline/` (the whole) in the run folder."""
+    tuned, metrics = trained(config, run)
+    if run.main:
+        shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
+        _tell(config, run, metrics)
+        shutil.copytree(tuned.folder, run.folder / "weights")
+        pipeline = tuned.folder.parent / "pipeline"
+        if pipeline.exists():
+            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=_link)
+        run.say(f"tuned weights: {run.folder / 'weights'}")
+    return metrics
+
+
+def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
+    """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
+    data_stage, data = prepared(config, run)
+    inputs = {"model": source.digest(config.model, run.store), "data": data_stage.digest}
+    address = {
+        "training": config.training.result_slice(),
+        "strategy": as_dict(config.strategy),
+        "precision": precision_of(config),
+        "device": device_type(),
+    }
+
+    def build(folder: Path) -> None:
+        from t2i.models.load import load
+        from t2i.training.dataset import latent_set
+        from t2i.training.loop import Trainer
+
+        if run.main and config.training.resume is Resume.never:
+            for left in folder.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        run.barrier()
+        device = run.accelerator.device
+        models = load(config.model, run.store)
+        config.strategy.attach(models)
+        models.to(device, dtype_of(config))
+        text_frozen = "text_encoder" not in config.strategy.modules()
+        sets = [
+            latent_set(run.store, data_stage, data.split(name), name, models, text_frozen, device)
+            for name in ("train", "held_out")
+        ]
+        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder)
+        metrics = trainer.fit()
+        if run.main:
+            weights = folder / "weights"
+            shutil.rmtree(weights, ignore_errors=True)
+            weights.mkdir()
+            config.strategy.save(models, weights)
+            metrics["reload_max_difference"] = _export(config, run, models, folder)
+            (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # finished: nothing left to resume
+        run.barrier()
+
+    stage = run.stage("training", inputs, address, VERSION, build, collective=True, resumable=True)
+    metrics = json.loads((stage.path / "training.json").read_text(encoding="utf-8"))
+    weights = stage.path / "weights"
+    return Tuned(weights, tuned_digest(weights, run)), metrics
+
+
+def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: ignore[no-untyped-def]
+    """Write the whole pipeline from reloaded weights and return the largest difference, in grey levels of 255, between
+    a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt and seed.
+    """
+    import numpy as np
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    from t2i.models.load import load
+    from t2i.sampling.config import Guidance, Scheduler
+    from t2i.sampling.sampler import encode, sample
+
+    if not config.training.export_pipeline:
+        return float("nan")
+    fresh = load(config.model, run.store)
+    config.strategy.load(fresh, folder / "weights")
+    pipeline = fresh.pipeline()
+    if config.strategy.kind == "lora":
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
+    pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
+    prompt, seed, steps = "a picture", 0, 4
+    scheduler = Scheduler(name="pndm", type="PNDMScheduler", steps=steps)
+    models.unet.eval()
+    with run.accelerator.autocast():
+        ours = next(sample(models, encode(models, [prompt], Guidance()), [seed], scheduler, Guidance()))[0]
+    plain = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=dtype_of(config), safety_checker=None)
+    plain.set_progress_bar_config(disable=True)
+    plain.to(run.accelerator.device)
+    theirs = plain(
+        prompt,
+        num_inference_steps=steps,
+        height=config.model.resolution,
+        width=config.model.resolution,
+        generator=torch.Generator("cpu").manual_seed(seed),
+        output_type="np",
+    ).images[0]
+    return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+
+
+def _link(source_file: str, target: str) -> None:
+    """A hard link where the file system can, otherwise a copy: a pipeline may weigh gigabytes."""
+    import os
+
+    try:
+        os.link(source_file, target)
+    except OSError:
+        shutil.copy2(source_file, target)
+
+
+def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
+    from t2i.reporting.figures import loss_curve
+
+    with open(run.folder / "train_log.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
+    held_out = [(0, metrics["held_out_loss_before"]), (int(metrics["steps"]), metrics["held_out_loss"])]
+    figure = loss_curve(
+        steps, losses, run.figures() / "training_loss.png", f"Training {config.strategy.kind} on {config.dataset.name}", held_out
+    )
+    table = {
+        "columns": ["quantity", "value"],
+        "rows": [
+            ["strategy", config.strategy.kind],
+            ["trainable parameters", int(metrics["trainable_parameters"])],
+            ["optimizer steps", int(metrics["steps"])],
+            ["pictures a step", config.training.batch_size],
+            ["final training loss", metrics["final_loss"]],
+            ["held-out loss before", metrics["held_out_loss_before"]],
+            ["held-out loss after", metrics["held_out_loss"]],
+            ["images per second", metrics["images_per_second"]],
+            ["peak memory (MiB)", round(metrics["peak_memory_mb"])],
+            ["largest pixel difference after reload (of 255)", metrics["reload_max_difference"]],
+        ],
+        "caption": "The held-out loss uses fixed noise and timesteps, so before and after are comparable.",
+    }
+    text = (
+        f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "
+        f"{metrics['steps']:.0f} steps; {metrics['images_per_second']:.1f} images/s."
+    )
+    run.section("Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")])
+    run.say(text)

@@ -1,0 +1,77 @@
+"""`task=verify`: check the wiring - shapes, counts, gradients, tuned weights in use - before time is spent on training."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+from t2i.config import Config, as_dict
+from t2i.context import Run, device_type
+from t2i.errors import UserError
+from t2i.models import source
+from t2i.tasks.shared import dtype_of, precision_of
+
+VERSION = 1
+LIBRARIES = ("torch", "diffusers", "transformers", "peft")
+"""A new version of one of these can break the wiring, so it is checked again."""
+
+
+def verify(config: Config, run: Run) -> dict[str, float]:
+    """Prints a table of checks; raises UserError that names the first failed one."""
+    address = {
+        "model": as_dict(config.model),
+        "strategy": as_dict(config.strategy),
+        "precision": precision_of(config),
+        "device": device_type(),
+        "versions": {name: metadata.version(name) for name in LIBRARIES},
+    }
+    inputs = {"model": source.digest(config.model, run.store)}
+    stage = run.stage("wiring", inputs, address, VERSION, lambda folder: _check(config, run, folder / "checks.json"))
+    found = json.loads((stage.path / "checks.json").read_text(encoding="utf-8"))
+    sizes, trainable, rows = found["sizes"], found["trainable"], found["rows"]
+    text = (
+        f"{config.model.name}: U-Net {sizes['unet']:,}, text encoder {sizes['text_encoder']:,}, VAE {sizes['vae']:,} parameters; "
+        f"strategy={config.strategy.kind} trains {trainable:,} ({100 * trainable / sizes['unet']:.3f} % of the U-Net)."
+    )
+    if run.main:
+        _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)
+        run.say(text)
+        columns = ["check", "expected", "found", "result"]
+        run.section("Wiring", text, [{"columns": columns, "rows": rows, "caption": ""}])
+    failed = [row for row in rows if row[3] != "ok"]
+    if failed:
+        name, expected, value, _ = failed[0]
+        raise UserError(f"{len(failed)} of {len(rows)} checks failed; the first: {name} must be {expected}, found {value}")
+    parameters = {f"parameters.{name}": float(size) for name, size in sizes.items()}
+    return {"checks": float(len(rows)), "trainable_parameters": float(trainable), **parameters}
+
+
+def _check(config: Config, run: Run, path: Path) -> None:
+    from t2i.models.load import count, load
+    from t2i.training import wiring
+
+    device = run.accelerator.device
+    models = load(config.model, run.store)
+    checks = list(wiring.structure(models, config.model))
+    sizes = {name: count(module.parameters()) for name, module in models.modules.items()}
+    config.strategy.attach(models)
+    models.to(device, dtype_of(config))
+    checks += wiring.hand_overs(models, config.model)
+    checks += wiring.text_key_layouts(models)
+    checks += wiring.gradients(models, config.strategy)
+    trainable = count(config.strategy.trainable(models).values())
+    fresh = load(config.model, run.store).to(device, dtype_of(config))
+    checks += wiring.round_trip(models, config.strategy, fresh)
+    rows = [[check.name, check.expected, check.found, "ok" if check.ok else "FAILED"] for check in checks]
+    path.write_text(json.dumps({"sizes": sizes, "trainable": trainable, "rows": rows}, indent=2), encoding="utf-8")
+
+
+def _print(title: str, rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("check", "expected", "found", ""):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if Console().is_terminal else 110).print(table)

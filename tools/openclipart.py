@@ -22,6 +22,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -108,17 +109,31 @@ class Skipped(Exception):
     """A drawing that the folder does without, and why."""
 
 
-def metadata(svg: Path) -> tuple[str, str, list[str]]:
-    """Title, creator and keywords in an SVG's RDF, empty where it has none."""
+@dataclass(frozen=True)
+class Facts:
+    """What an SVG says about itself: title, creator and keywords of its RDF, and whether it links to other files."""
+
+    title: str = ""
+    creator: str = ""
+    keywords: tuple[str, ...] = ()
+    links: bool = False
+
+
+def facts_of(svg: Path) -> Facts:
+    """The facts of an SVG, empty where it has none."""
     try:
-        work = ElementTree.parse(svg).find(".//cc:Work", NAMESPACES)
+        root = ElementTree.parse(svg).getroot()
     except (OSError, ElementTree.ParseError):
-        return "", "", []
+        return Facts()
+    images = root.iter("{http://www.w3.org/2000/svg}image")
+    links = any(not image.get("{http://www.w3.org/1999/xlink}href", "data:").startswith("data:") for image in images)
+    work = root.find(".//cc:Work", NAMESPACES)
     if work is None:
-        return "", "", []
+        return Facts(links=links)
     keywords = [item.text or "" for item in work.findall("dc:subject/rdf:Bag/rdf:li", NAMESPACES)]
     creator = work.findtext("dc:creator/cc:Agent/dc:title", "", NAMESPACES) or ""
-    return (work.findtext("dc:title", "", NAMESPACES) or "").strip(), creator, keywords
+    title = work.findtext("dc:title", "", NAMESPACES) or ""
+    return Facts(title.strip(), creator, tuple(keywords), links)
 
 
 def words(text: str) -> list[str]:
@@ -160,13 +175,14 @@ def subject(title: str, stem: str, creator: str, keywords: list[str], collection
     foreign = "architetto" in creator.lower() or bool(FOREIGN & set(tokens))
     # "Rhinoceros" by an Italian author stands; a longer title without a known noun is not English.
     if tokens and not (foreign and len(tokens) > 1) and any(len(token) > 2 for token in tokens):
-        return " ".join(tokens[tokens.index("the") + 1 if "the" in tokens[:-1] else 0 :][:8])
+        named = tokens[1:2] == ["the"] and len(tokens) > 2  # "Copper the Beagle"
+        return " ".join(tokens[2 if named else 0 :][:8])
     if keywords:
         return keywords[0]
     raise Skipped("nothing says what it shows")
 
 
-def useful(keywords: list[str], creator: str) -> list[str]:
+def useful(keywords: tuple[str, ...], creator: str) -> list[str]:
     """English keywords in their order: without numbers, hashes, names and words that describe no picture."""
     author = creator.lower()
     kept = []
@@ -236,7 +252,7 @@ def attempt(path: Path, size: int) -> tuple[bytes, bool] | str:
         return f"unreadable ({type(error).__name__})"
 
 
-def domain_of(name: str, keywords: list[str]) -> str:
+def domain_of(name: str, keywords: tuple[str, ...]) -> str:
     """The domain of a drawing from its folder, or from keywords that know better."""
     for keyword, domain in DOMAIN_KEYWORDS.items():
         if keyword in keywords and not name.startswith("animals/"):
@@ -250,28 +266,31 @@ def convert(png: Path, svg: Path, output: Path, folders: list[str], size: int) -
     names = [path.relative_to(png).as_posix() for folder in folders for path in (png / folder).rglob("*.png")]
     # Copies lie in a general and in a special folder: the deepest one comes first and names the domain.
     names = sorted((name for name in names if not name.startswith(EXCLUDED)), key=lambda name: (-name.count("/"), name))
-    facts = {name: metadata((svg / name).with_suffix(".svg")) for name in names}
+    facts = {name: facts_of((svg / name).with_suffix(".svg")) for name in names}
     stems = defaultdict(set)
-    for name, (title, creator, _) in facts.items():
-        stems[title].add(" ".join(without_author(words(Path(name).stem), creator)))
+    for name, fact in facts.items():
+        stems[fact.title].add(" ".join(without_author(words(Path(name).stem), fact.creator)))
     ends: Counter[str] = Counter()
     rows: dict[str, dict] = {}
     Image.MAX_IMAGE_PIXELS = None  # `draw` looks at the header itself
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         drawn = pool.map(partial(attempt, size=size), [png / name for name in names], chunksize=8)
         for name, result in zip(names, drawn, strict=True):
-            title, creator, raw = facts[name]
+            fact = facts[name]
             if isinstance(result, str):
                 ends[f"skipped: {result}"] += 1
+                continue
+            if fact.links:
+                ends["skipped: links to a picture that is not there"] += 1
                 continue
             content = hashlib.sha256(result[0]).hexdigest()
             if content in rows:
                 ends["copy of another"] += 1
                 continue
-            domain, keywords = domain_of(name, raw), useful(raw, creator)
-            collection = len(stems[title]) >= 5 or title.lower().startswith("clipart by")
+            domain, keywords = domain_of(name, fact.keywords), useful(fact.keywords, fact.creator)
+            collection = len(stems[fact.title]) >= 5 or fact.title.lower().startswith("clipart by")
             try:
-                what = subject(title, Path(name).stem, creator, keywords, collection)
+                what = subject(fact.title, Path(name).stem, fact.creator, keywords, collection)
             except Skipped as reason:
                 ends[f"skipped: {reason}"] += 1
                 continue
@@ -279,7 +298,7 @@ def convert(png: Path, svg: Path, output: Path, folders: list[str], size: int) -
             (output / domain).mkdir(parents=True, exist_ok=True)
             (output / file).write_bytes(result[0])
             texts = captions(what, keywords, domain, result[1])
-            origin = {"source": name, "title": title, "creator": creator, "license": "public domain"}
+            origin = {"source": name, "title": fact.title, "creator": fact.creator, "license": "public domain"}
             rows[content] = {"file_name": file, "text": texts, "domain": domain, **origin}
             ends[f"kept: {domain}"] += 1
     lines = [json.dumps(row, ensure_ascii=False) for row in sorted(rows.values(), key=lambda row: row["file_name"])]

@@ -68,7 +68,7 @@ def _prepare(image: Image.Image, resolution: int) -> Picture:
         (resolution, resolution), Image.Resampling.LANCZOS
     )
     file = io.BytesIO()
-    square.save(file, "PNG", compress_level=4)
+    square.save(file, "PNG", compress_level=3)
     return Picture(file.getvalue(), width, height)
 
 

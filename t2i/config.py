@@ -127,15 +127,33 @@ def register() -> None:
     for group, kinds in SCHEMAS.items():
         for kind, schema in kinds.items():
             store.store(group=group, name=f"schema_{kind}", node=schema)
+    # With the project's root on Hydra's search path instead, `outputs/` would become a group and shadow the key.
+    for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
+        store.store(group="sweeps", name=path.stem, node=OmegaConf.load(path))
     resolvers: dict[str, Callable[..., str]] = {
         "project": lambda path="": str(PROJECT / path),
         "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
+        "options": _options,
         "name_of": lambda task: task.value if isinstance(task, Enum) else str(task),
         "mlruns_uri": lambda: f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}",
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+
+
+def _options() -> str:
+    """Every option of every group with the first comment of its file, for --help."""
+    files = [*sorted(CONF.glob("*/*.yaml")), *sorted((PROJECT / "sweeps").glob("*.yaml"))]
+    lines, group = [], ""
+    for path in files:
+        if path.parent.name != group:
+            group = path.parent.name
+            lines.append(f"{group}=")
+        comments = [line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+        meaning = next((line for line in comments if not line.startswith("@")), "")
+        lines.append(f"  {path.stem:<19} {meaning}")
+    return "\n".join(lines)
 
 
 def typed(config: DictConfig) -> Config:

@@ -56,6 +56,7 @@ _statuses: list[int] = []
 def guard(compose: Callable[[], None]) -> int:
     """Run the program and return its exit status; a mistake of the user's is one sentence on standard error."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
         if FROZEN in os.environ:
             work(Job.load(json.loads(Path(os.environ[FROZEN]).read_text(encoding="utf-8"))))

@@ -9,11 +9,11 @@ from t2i.tasks.shared import captions_of, find_tuned, generated_set, prepared, r
 
 def generate(config: Config, run: Run) -> dict[str, float]:
     """Leaves the pictures in `images/` of the run folder, each with its recipe inside."""
+    tuned = find_tuned(config, run)
     captions = list(config.prompts)
     if not captions:
         _, data = prepared(config, run)
         captions = captions_of(data, config.images)
-    tuned = find_tuned(config, run)
     stage = generated_set(config, run, captions, tuned)
     if run.main:
         from t2i.reporting.figures import sample_grid

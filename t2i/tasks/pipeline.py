@@ -50,6 +50,7 @@ def _compare(config: Config, run: Run, base, tuned, weights: Tuned) -> dict[str,
     import numpy as np
 
     from t2i.evaluation.evaluate import compare
+    from t2i.reporting.numbers import number
     from t2i.reporting.figures import bars_with_intervals, base_versus_tuned, sample_grid
 
     verdict = compare(base, tuned)
@@ -81,8 +82,13 @@ def _compare(config: Config, run: Run, base, tuned, weights: Tuned) -> dict[str,
             ["base", "tuned"], np.array(values), np.array(low), np.array(high), folder / f"metric_{name.split('[')[0]}.png", name, name
         )
         figures.append((path, f"{name} of base and tuned, 95 % intervals."))
+    fid = f"fid[{base.definition['extractor']}]"
+    sentence = verdict["sentence"][0].upper() + verdict["sentence"][1:]
+    if fid in base.metrics:
+        base_fid, tuned_fid = (number(r.metrics[fid], r.metrics[f"{fid}.low"], r.metrics[f"{fid}.high"]) for r in (base, tuned))
+        sentence += f"; {fid} {base_fid} before, {tuned_fid} after (lower is closer to the real pictures)"
     text = (
-        f"{verdict['sentence']}. {base.definition['generated_count']} pictures a model, same captions and seeds; "
+        f"{sentence}. {base.definition['generated_count']} pictures a model, same captions and seeds; "
         f"{base.definition['reference_count']} real held-out pictures as reference."
     )
     run.section(
@@ -90,7 +96,7 @@ def _compare(config: Config, run: Run, base, tuned, weights: Tuned) -> dict[str,
         text,
         [metrics_table({"base": base.metrics, "tuned": tuned.metrics})],
         figures,
-        verdict=f"**{verdict['verdict'].capitalize()}.** {verdict['sentence']}.",
+        verdict=f"**{sentence[: len(verdict['verdict'])]}**{sentence[len(verdict['verdict']) :]}.",
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind},
     )
     run.say(text)

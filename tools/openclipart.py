@@ -238,7 +238,7 @@ def draw(path: Path, size: int) -> tuple[bytes, bool]:
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     chroma = np.ptp(np.asarray(picture, np.int16), axis=2)
     file = BytesIO()
-    square.save(file, "PNG", optimize=True)
+    square.save(file, "PNG")
     return file.getvalue(), bool((chroma > 24).mean() < 0.01)
 
 

@@ -92,6 +92,10 @@ class Dataset:
         """The files that this kind expects below its root, for messages."""
         raise NotImplementedError
 
+    def location(self) -> Path:
+        """The folder that is read."""
+        return Path(self.root)
+
     def acquire(self, store: "Store") -> None:
         """Makes the files be there. Sources that only read files have nothing to do."""
 

@@ -27,7 +27,7 @@ class Coco(Dataset):
         )
 
     def listing(self, split: str) -> list[Sample]:
-        root = Path(self.root)
+        root = self.location()
         name = self.train_split if split == "train" else self.held_out_split
         captions = _read(self._annotation(root, "captions", name))
         try:

@@ -41,7 +41,7 @@ class Folder(Dataset):
             )
 
     def __post_init__(self) -> None:
-        self._digests: Callable[[list[Path]], list[str]] = lambda paths: [sha256_file(path) for path in paths]
+        self._digests: Callable[[list[Path]], list[str]] = _digests
 
     def acquire(self, store: "Store") -> None:
         """Lets the store remember what each file's digest is, so that the split is quick to tell again."""
@@ -53,7 +53,7 @@ class Folder(Dataset):
         return [sample for sample in samples if (sample.id in held_out) == (split == "held_out")]
 
     def _everything(self) -> list[Sample]:
-        root = Path(self.root)
+        root = self.location()
         tables = [path for path in (root / "metadata.jsonl", root / "metadata.csv") if path.is_file()]
         if len(tables) > 1:
             raise UserError(f"{root} has metadata.jsonl and metadata.csv: keep the one that is meant.")
@@ -76,7 +76,7 @@ class Folder(Dataset):
 
     def _held_out(self, samples: list[Sample]) -> set[str]:
         """Ids of the held-out images: those whose content draws a number below the share, and never none of several."""
-        fence = Fence(Path(self.root))
+        fence = Fence(self.location())
         present = [sample for sample in samples if not fence.refusal(sample.path)]
         digests = self._digests([sample.path for sample in present])
         contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
@@ -86,6 +86,10 @@ class Folder(Dataset):
         if len(set(draws.values())) > 1:
             share = max(share, min(draws.values()) + 1e-12)
         return {key for key, number in draws.items() if number < share}
+
+
+def _digests(paths: list[Path]) -> list[str]:
+    return [sha256_file(path) for path in paths]
 
 
 def _folder_domain(name: str) -> set[str]:

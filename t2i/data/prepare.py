@@ -52,7 +52,7 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
 
 def _entries(dataset: Dataset, store: Store) -> list[Entry]:
     """The chosen samples of both splits, screened by what can be told without decoding."""
-    root = Path(dataset.root)
+    root = dataset.location()
     samples = [(split, sample) for split in SPLITS for sample in dataset.samples(split)]
     if not any(split == "train" for split, _ in samples):
         raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")

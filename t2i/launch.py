@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -28,6 +29,7 @@ from t2i.store import Store, write_json
 
 FROZEN = "T2I_FROZEN"
 PARENT = "T2I_PARENT_RUN"
+STATUS = "status.json"
 log = logging.getLogger("t2i")
 
 
@@ -78,7 +80,7 @@ def _report(error: Exception) -> int:
     if any(argument.lower() == "debug=true" for argument in sys.argv):
         traceback.print_exception(error)
     known = error if isinstance(error, UserError) else explain(error, sys.argv[1:])
-    if rank() == 0:
+    if rank() == 0 and FROZEN not in os.environ:  # otherwise the process that started this one says it
         print(f"t2i: {known}", file=sys.stderr)
     return known.status
 
@@ -125,6 +127,7 @@ def work(job: Job) -> dict[str, float]:
     run.catch_signals()
     handler = _log_to(folder) if main else None
     status = "FAILED"
+    ending: dict[str, Any] = {}
     try:
         if main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -143,16 +146,15 @@ def work(job: Job) -> dict[str, float]:
     except Interrupted:
         status = "KILLED"
         raise
-    except UserError as error:
-        log.debug("failed: %s", error)
-        raise
-    except Exception:
+    except Exception as error:
         log.debug("failed", exc_info=True)  # the whole story goes to run.log
+        known = error if isinstance(error, UserError) else explain(error, job.overrides)
+        ending = {"error": str(known), "exit": known.status}
         raise
     finally:
         if main:
             run.tracker.close(status)
-            write_json(folder / "status.json", {"status": status})
+            write_json(folder / STATUS, {"status": status, **ending})
         if handler is not None:
             log.removeHandler(handler)
             handler.close()
@@ -211,9 +213,29 @@ def _spawn(job: Job) -> None:
     surroundings = {**os.environ, FROZEN: str(frozen)}
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         surroundings["ACCELERATE_USE_CPU"] = "true"  # without it, a launch without GPUs quietly runs one process
-    done = subprocess.run(command, env=surroundings, check=False)
-    if done.returncode:
-        raise UserError(f"{job.config.launch.processes} processes ended with status {done.returncode}; see the messages above and {job.folder}/run.log")
+    received: list[int] = []
+    process = subprocess.Popen(command, env=surroundings)
+
+    def forward(number: int, frame: Any) -> None:
+        received.append(number)
+        process.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    status = process.wait()
+    if received:
+        raise Interrupted(received[0])
+    if status:
+        raise _failure(job.folder) or UserError(f"the processes ended with status {status}; see the messages above and {job.folder / 'run.log'}")
+
+
+def _failure(folder: Path) -> Optional[UserError]:
+    """The sentence that the main worker left about its own failure: torch's launcher turns every status into 1."""
+    path = folder / STATUS
+    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "error" not in state:
+        return None
+    return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
 
 
 def _send(job: Job) -> None:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
@@ -88,7 +88,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> "Result":
     return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
 
 
-def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, object]:
+def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Metrics with intervals as a table: one row a metric, one column a model."""
     from t2i.reporting.numbers import number
 

@@ -39,7 +39,6 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
         config.dataset.validate()
         stage = run.use(prepare(config.dataset, run.store, progress=run.main))
         run.cache[key] = stage, Prepared(stage.path)
-        run.cache[f"prepared {digest_of(as_dict(config.dataset))}"] = run.cache[key]  # scenes learn their root on the way
     found: tuple[Stage, Prepared] = run.cache[key]
     return found
 
@@ -79,8 +78,6 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     if config.weights is None:
         return None
     folder = Path(config.weights).expanduser()
-    if not folder.exists():
-        raise ConfigError(f"weights={config.weights} does not exist; give a run folder of task=train or task=pipeline")
     folder = folder.parent if folder.is_file() else folder
     for candidate in (folder, folder / "weights"):
         if (candidate / "strategy.json").exists():

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from t2i.errors import UserError
 from t2i.models.load import Models
 
 
@@ -27,8 +28,13 @@ def draw_latents(models: Models, moments: torch.Tensor, noise: torch.Tensor) -> 
 
 @torch.no_grad()
 def decode(models: Models, latents: torch.Tensor) -> np.ndarray:
-    """Latents to uint8 pictures (n, H, W, 3), rounded and clamped (truncation would turn 1.004 into 0)."""
+    """Latents to uint8 pictures (n, H, W, 3), rounded and clamped (truncation would turn 1.004 into 0).
+
+    Raises UserError when a picture is not finite: it would be shown black.
+    """
     images = models.vae.decode(latents / models.vae.config["scaling_factor"], return_dict=False)[0]
+    if not bool(images.isfinite().all()):
+        raise UserError("the model's output is not finite; try launch.mixed_precision=no, or other weights")
     images = (images.float() / 2 + 0.5).clamp(0, 1) * 255
     pixels: np.ndarray = images.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return pixels

@@ -10,6 +10,7 @@ import diffusers
 import torch
 import transformers
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -54,9 +55,6 @@ class Models:
             module.to(device)
             for parameter in module.parameters():
                 parameter.data = parameter.data.to(torch.float32 if parameter.requires_grad else dtype)
-            for name, buffer in module.named_buffers():
-                if buffer.is_floating_point():
-                    module.get_submodule(name.rpartition(".")[0]).register_buffer(name.rpartition(".")[2], buffer.to(dtype))
         return self
 
     def freeze(self) -> "Models":
@@ -126,15 +124,28 @@ def strictly(kind: Any, folder: Path) -> Any:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; expected a part of a diffusers pipeline there")
     try:
-        module, info = kind.from_pretrained(folder, output_loading_info=True, dtype=torch.float32, use_safetensors=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    problems = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[key]}
-    problems = {key: [n for n in names if not n.endswith("position_ids")] for key, names in problems.items()}
-    for key, names in problems.items():
+        module, info = kind.from_pretrained(
+            folder,
+            output_loading_info=True,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # then they are listed, and refused below by name
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder} cannot be loaded as {kind.__name__}: {reason}") from error
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        names = sorted(name for name in map(_described, info[problem]) if not name.endswith("position_ids"))
         if names:
-            raise UserError(f"{folder} does not fill {kind.__name__}: {len(names)} {key.replace('_', ' ')}, e.g. {names[0]}")
+            raise UserError(
+                f"{folder} does not fill {kind.__name__}: {len(names)} {problem.replace('_', ' ')}, e.g. {names[0]}"
+            )
     return module
+
+
+def _described(key: Any) -> str:
+    """The name of a tensor; a mismatched one comes with the shape in the file and the shape of the network."""
+    return key if isinstance(key, str) else f"{key[0]} of shape {tuple(key[1])} in place of {tuple(key[2])}"
 
 
 def text_layout(state: dict[str, torch.Tensor], target: Iterable[str]) -> dict[str, torch.Tensor]:

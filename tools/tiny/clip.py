@@ -33,7 +33,7 @@ from common import (
     texts,
     to_tensor,
 )
-from tokenizers import Tokenizer, models, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
@@ -57,11 +57,14 @@ def train_tokenizer(folder: Path) -> CLIPTokenizer:
     """Byte-level BPE with CLIP's word ending, from scenes' captions and the English of Python's own manual."""
     blank = CLIPTokenizer(vocab={START: 0, END: 1}, merges=[])
     trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trained.normalizer, trained.pre_tokenizer = blank.backend_tokenizer.normalizer, blank.backend_tokenizer.pre_tokenizer
+    trained.normalizer, trained.pre_tokenizer = (
+        blank.backend_tokenizer.normalizer,
+        blank.backend_tokenizer.pre_tokenizer,
+    )
     lines = [line for five in texts(range(GENERATOR.start, 4000)) for line in five]
     lines += [template.format(with_article(name)) for name in CATEGORIES for template in TEMPLATES] * 10
     lines += list(pydoc_data.topics.topics.values())
-    alphabet = sorted(__import__("tokenizers").pre_tokenizers.ByteLevel.alphabet())
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trained.train_from_iterator(
         lines,
         trainers.BpeTrainer(

@@ -20,7 +20,7 @@ from t2i.randomness import generator, integer
 
 WORLD_SEED = 64
 SIZE = 64
-GENERATOR = range(0, 40_000)
+GENERATOR = range(40_000)
 EVALUATOR = range(100_000, 130_000)
 HELD_OUT = range(200_000, 200_300)
 WORK = Path("build/tiny")
@@ -53,9 +53,9 @@ def batches(count: int, size: int, seed: int, name: str, start: int = 0) -> Iter
     per_epoch = count // size
     step = start
     while True:
-        epoch, position = divmod(step, per_epoch)
+        epoch, first = divmod(step, per_epoch)
         order = generator(seed, name, "order", epoch).permutation(count)
-        for position in range(position, per_epoch):
+        for position in range(first, per_epoch):
             yield step, order[position * size : (position + 1) * size]
             step += 1
 
@@ -163,7 +163,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 class Optimisers:
     """Muon for what is a matrix, AdamW for the rest (norms, biases, embeddings, first and last convolution)."""
 
-    def __init__(self, module: nn.Module, lr: float, adam_names: tuple[str, ...], decay: float = 0.0, muon: bool = True):
+    def __init__(
+        self, module: nn.Module, lr: float, adam_names: tuple[str, ...], decay: float = 0.0, muon: bool = True
+    ):
         matrices, rest = [], []
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:

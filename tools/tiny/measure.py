@@ -36,7 +36,13 @@ def generate(
         lines = prompts[start : start + batch]
         seeds = [torch.Generator().manual_seed(FIRST_SEED + start + number) for number in range(len(lines))]
         output = pipeline(
-            lines, num_inference_steps=steps, guidance_scale=guidance, generator=seeds, output_type="np", height=SIZE, width=SIZE
+            lines,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=seeds,
+            output_type="np",
+            height=SIZE,
+            width=SIZE,
         )
         parts.append((output.images * 255).round().astype(np.uint8))
     return np.concatenate(parts)
@@ -63,9 +69,11 @@ def sheet(path: Path, pixels: np.ndarray, columns: int = 10) -> None:
 def write_card(path: Path, numbers: dict) -> None:
     """Replaces the table between the two `numbers` marks of the model card."""
     rows = ["| pictures | agreement | 95 % interval |", "|---|---|---|"]
-    rows += [f"| {name} | {100 * row['agreement']:.1f} % | {row['interval']} |" for name, row in numbers["rows"].items()]
+    rows += [
+        f"| {name} | {100 * row['agreement']:.1f} % | {row['interval']} |" for name, row in numbers["rows"].items()
+    ]
     text = "\n".join(["<!-- numbers -->", *rows, "", numbers["how"], "<!-- /numbers -->"])
-    path.write_text(re.sub(r"<!-- numbers -->.*<!-- /numbers -->", lambda _: text, path.read_text(), flags=re.S))
+    path.write_text(re.sub(r"<!-- numbers -->.*<!-- /numbers -->", lambda _: text, path.read_text(), flags=re.DOTALL))
 
 
 def main() -> None:

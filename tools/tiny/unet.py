@@ -129,7 +129,9 @@ def main() -> None:
             states = text_encoder(ids).last_hidden_state
         noise = torch.randn(latents.shape, generator=noise_rng)
         # One timestep from each of `batch` equal intervals: uniform, with less variance between batches.
-        timesteps = torch.from_numpy(((np.arange(len(rows)) + rng.random(len(rows))) / len(rows) * 1000).astype(np.int64))
+        timesteps = torch.from_numpy(
+            ((np.arange(len(rows)) + rng.random(len(rows))) / len(rows) * 1000).astype(np.int64)
+        )
         noisy = scheduler.add_noise(latents, noise, timesteps)
         error = F.mse_loss(unet(noisy, timesteps, states).sample, noise, reduction="none").mean((1, 2, 3))
         loss = (error * snr_weight(scheduler, timesteps)).mean()
@@ -142,7 +144,9 @@ def main() -> None:
         if rank() == 0:
             if step % 50 == 49:
                 minutes = round(budget.spent / 60, 2)
-                print(json.dumps({"step": step, "minutes": minutes, "loss": round(float(np.mean(recent)), 5)}), flush=True)
+                print(
+                    json.dumps({"step": step, "minutes": minutes, "loss": round(float(np.mean(recent)), 5)}), flush=True
+                )
                 recent.clear()
             if step % 200 == 199 or share >= 1:
                 save_checkpoint(path, step + 1, unet, optimisers, average, budget)

@@ -71,7 +71,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--optimiser", choices=("muon", "adamw"), default="muon")
-    parser.add_argument("--decoder", action="store_true", help="train only the decoder, from vae.pt into vae_decoder.pt")
+    parser.add_argument(
+        "--decoder", action="store_true", help="train only the decoder, from vae.pt into vae_decoder.pt"
+    )
     parser.add_argument("--name", default="vae", help="checkpoint's name")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()

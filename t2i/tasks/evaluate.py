@@ -1,7 +1,7 @@
 """`task=evaluate`: numbers with intervals for the base or the tuned model, by their definition."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -10,16 +10,31 @@ from t2i.context import Run, device_type
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from t2i.evaluation.evaluate import Result
     from t2i.evaluation.extractors import Extractor
 
 VERSION = 1
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Numbers, and the pictures that they are about."""
+
+    result: "Result"
+    captions: list[str]
+    folder: Path
+
+    def pictures(self, count: int) -> "np.ndarray":
+        """The first `count` pictures, uint8 (count, H, W, 3)."""
+        return read_pictures(self.folder, count)
+
+
 def evaluate(config: Config, run: Run) -> dict[str, float]:
     """Returns every metric with its interval; leaves `definition.json` and a table beside it."""
     tuned = find_tuned(config, run)
-    result = measure(config, run, tuned)
+    result = measure(config, run, tuned).result
     if run.main:
         (run.folder / "definition.json").write_text(json.dumps(result.definition, indent=2), encoding="utf-8")
         run.section(
@@ -46,7 +61,7 @@ def extractor_of(config: Config, run: Run) -> "Extractor":
     return extractor
 
 
-def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> "Result":
+def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
     """Generate (or reuse) a set of pictures for held-out captions and measure it, as stages of the store."""
     import numpy as np
 
@@ -85,7 +100,8 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> "Result":
     found = json.loads((stage.path / "result.json").read_text(encoding="utf-8"))
     with np.load(stage.path / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
-    return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
+    result = Result(found["metrics"], per_sample, found["definition"], found["skipped"])
+    return Measured(result, captions, pictures.path)
 
 
 def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:

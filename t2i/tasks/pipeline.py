@@ -4,10 +4,10 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.store import write_json
 from t2i.tasks.embed import embed
-from t2i.tasks.evaluate import measure, metrics_table
+from t2i.tasks.evaluate import Measured, measure, metrics_table
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
-from t2i.tasks.shared import Tuned, captions_of, generated_set, prepared, read_pictures
+from t2i.tasks.shared import prepared
 from t2i.tasks.sweep import sweep
 from t2i.tasks.train import train, trained
 from t2i.tasks.verify import verify
@@ -30,11 +30,11 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     add("train", train(config, run))
     tuned, _ = trained(config, run)
     run.say("5/7 pictures and numbers, base and tuned")
-    base_result, tuned_result = measure(config, run, None), measure(config, run, tuned)
-    add("base", base_result.metrics)
-    add("tuned", tuned_result.metrics)
+    base, better = measure(config, run, None), measure(config, run, tuned)
+    add("base", base.result.metrics)
+    add("tuned", better.result.metrics)
     if run.main:
-        add("comparison", _compare(config, run, base_result, tuned_result, tuned))
+        add("comparison", _compare(config, run, base, better))
     run.say("6/7 scheduler x guidance sweep")
     add("sweep", sweep(config, run, tuned))
     run.say("7/7 report")
@@ -46,20 +46,19 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     return metrics
 
 
-def _compare(config: Config, run: Run, base, tuned, weights: Tuned) -> dict[str, float]:  # type: ignore[no-untyped-def]
+def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) -> dict[str, float]:
     import numpy as np
 
     from t2i.evaluation.evaluate import compare
-    from t2i.reporting.numbers import number
     from t2i.reporting.figures import bars_with_intervals, base_versus_tuned, sample_grid
+    from t2i.reporting.numbers import number
 
+    base, tuned = base_set.result, tuned_set.result
     verdict = compare(base, tuned)
     _, data = prepared(config, run)
-    captions = captions_of(data, config.eval.images)
+    captions = base_set.captions
     shown = min(12, len(captions))
-    pictures = {
-        name: read_pictures(generated_set(config, run, captions, which).path, shown) for name, which in (("base", None), ("tuned", weights))
-    }
+    pictures = {"base": base_set.pictures(shown), "tuned": tuned_set.pictures(shown)}
     held_out = data.split("held_out")
     real = held_out.pixels(range(min(shown, len(held_out)))) if len(held_out) >= shown else None
     title = f"{config.model.name}: base and tuned ({config.strategy.kind}), same captions and seeds"

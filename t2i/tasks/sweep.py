@@ -9,7 +9,7 @@ from t2i.errors import UserError
 from t2i.models import source
 from t2i.store import digest_of
 from t2i.sweeps.config import Direction
-from t2i.tasks.evaluate import measure
+from t2i.tasks.evaluate import Measured, measure
 from t2i.tasks.shared import Tuned, find_tuned, prepared
 from t2i.tasks.sweep_figures import Finding, tell
 
@@ -20,14 +20,16 @@ def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, 
 
     tuned = tuned or find_tuned(config, run)
     metric = config.sweeps.metric
-    configurations: dict[str, Config] = {}
+    pictures: list[Measured] = []
     new = 0
 
     def measure_cell(cell: Cell, known: bool) -> dict[str, float]:
         nonlocal new
         label = ", ".join(f"{key}={value}" for key, value in cell.items())
-        own = configurations[label] = cell_config(config, run, cell)
-        numbers = measure(own, run, tuned).metrics
+        own = cell_config(config, run, cell)
+        measured = measure(own, run, tuned)
+        pictures.append(measured)
+        numbers = measured.result.metrics
         if metric not in numbers:
             raise UserError(f"sweeps.metric={metric} was not measured; use one of: {', '.join(_values(numbers))}")
         if not known:
@@ -43,13 +45,13 @@ def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, 
         results = run_grid(config.sweeps, storage, study_name(config, run, tuned), measure_cell)
     else:  # the study belongs to the main process; the others help it to make the pictures
         results = [(cell, measure_cell(cell, True)) for cell in cells(config.sweeps.space)]
-    measured = [(cell, numbers) for cell, numbers in results if numbers]
-    if not measured:
+    succeeded = [(cell, numbers) for cell, numbers in results if numbers]
+    if not succeeded:
         raise UserError(f"every cell of sweeps={config.sweeps.name} failed; see run.log")
     sign = 1 if config.sweeps.direction is Direction.maximize else -1
-    best = max(measured, key=lambda item: sign * item[1][metric])
+    best = max(succeeded, key=lambda item: sign * item[1][metric])
     if run.main:
-        tell(config, run, Finding(results, best, list(configurations.values()), tuned, new))
+        tell(config, run, Finding(results, best, pictures, new))
     return {f"best.{key}": value for key, value in best[1].items()} | {"cells": float(len(results)), "new_cells": float(new)}
 
 

@@ -3,27 +3,25 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from t2i.config import Config
 from t2i.context import Run
 from t2i.sweeps.config import Direction
-from t2i.tasks.evaluate import metrics_table
-from t2i.tasks.shared import Tuned, captions_of, generated_set, prepared, read_pictures
+from t2i.tasks.evaluate import Measured, metrics_table
 
-Measured = tuple[dict[str, Any], dict[str, float]]
+Cell = tuple[dict[str, Any], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Finding:
     """Every cell in grid order with its numbers (none when it failed), the best one, and how many were new."""
 
-    results: list[Measured]
-    best: Measured
-    configurations: list[Config]
-    tuned: Optional[Tuned]
+    results: list[Cell]
+    best: Cell
+    pictures: list[Measured]
     new: int
 
 
@@ -88,14 +86,9 @@ def figures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]
         heat_map(rows, columns, value, path, f"{name} by {' and '.join(space)}", name, higher, low, high)
         made.append((path, f"{name} in every cell, {count} pictures a cell, with 95 % intervals."))
     if all(numbers for _, numbers in finding.results):
-        first = [read_pictures(_pictures(own, run, finding.tuned), 1)[0] for own in finding.configurations]
+        first = [measured.pictures(1)[0] for measured in finding.pictures]
         grid = np.stack(first).reshape(*shape, *first[0].shape)
         path = run.figures() / "cell_grid.png"
         cell_grid(rows, columns, grid, path, "The same caption and seed in every cell")
         made.append((path, "The first held-out caption, with one seed, in every cell."))
     return made
-
-
-def _pictures(config: Config, run: Run, tuned: Optional[Tuned]) -> Path:
-    _, data = prepared(config, run)
-    return generated_set(config, run, captions_of(data, config.eval.images), tuned).path

@@ -149,7 +149,7 @@ class UNet(Strategy):
         return True
 
     def expected(self, models: "Models") -> int:
-        return _fresh_count(type(models.unet), models.unet.config)
+        return sum(p.numel() for p in _weightless(type(models.unet), models.unet.config).parameters())
 
 
 @dataclass
@@ -173,12 +173,12 @@ class TextEncoder(Strategy):
         return (c.vocab_size + c.max_position_embeddings) * d + c.num_hidden_layers * layer + 2 * d
 
 
-def _fresh_count(kind: Any, config: Any) -> int:
-    """Parameters of a network built from its configuration alone, without memory (meta device)."""
+def _weightless(kind: Any, config: Any) -> Any:
+    """A network built from its configuration alone, on the meta device: shapes without memory."""
     import torch
 
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+        return kind.from_config(config)
 
 
 @dataclass
@@ -226,16 +226,10 @@ class Lora(Strategy):
                 parameter.data = parameter.data.float()
 
     def expected(self, models: "Models") -> int:
-        total = 0
-        context = models.unet.config["cross_attention_dim"]
-        for width in cross_attention_widths(models.unet.config):
-            for attention, source in (("attn1", width), ("attn2", context)):
-                inputs = {"to_q": width, "to_k": source, "to_v": source, "to_out.0": width}
-                for layer, size in inputs.items():
-                    full = f"{attention}.{layer}"
-                    if any(full == target or full.endswith(f".{target}") for target in self.targets):
-                        total += self.rank * (size + width)
-        return total
+        # An adapter of a layer with weights (out, in, ...) is (rank, in, ...) and (out, rank).
+        layers = _weightless(type(models.unet), models.unet.config).named_modules()
+        chosen = [layer for name, layer in layers if f".{name}".endswith(tuple(f".{target}" for target in self.targets))]
+        return sum(self.rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in chosen)
 
     def save(self, models: "Models", folder: Path) -> None:
         from diffusers import StableDiffusionPipeline

@@ -1,0 +1,93 @@
+"""Stable Diffusion 1.x at full size, on the meta device: no weights, no memory, exact numbers.
+
+The numbers were counted on the published checkpoints' architecture, not by this code.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from t2i.config import compose
+from t2i.models import source
+from t2i.models.load import Models, count
+from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet, cross_attention_widths
+
+
+@pytest.fixture(scope="session")
+def weightless() -> Models:
+    """The networks of the bundled architecture file without storage."""
+    parts = json.loads((source.ARCHITECTURES / "sd1.json").read_text())
+    with torch.device("meta"):
+        return Models(
+            name="sd1",
+            tokenizer=CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer"),
+            text_encoder=CLIPTextModel(CLIPTextConfig(**parts["text_encoder"])),
+            vae=AutoencoderKL(**parts["vae"]),
+            unet=UNet2DConditionModel(**parts["unet"]),
+            scheduler_config=parts["scheduler"],
+            resolution=512,
+            digest="",
+        )
+
+
+@pytest.fixture
+def sd1(weightless: Models) -> Iterator[Models]:
+    """The same, without what the test before attached."""
+    yield weightless.freeze()
+    if hasattr(weightless.unet, "peft_config"):
+        weightless.unet.unload_lora()
+
+
+def test_structure(sd1: Models) -> None:
+    assert count(sd1.unet.parameters()) == 859_520_964
+    assert count(sd1.text_encoder.parameters()) == 123_060_480
+    assert count(sd1.vae.parameters()) == 83_653_863
+    widths = [module.to_v.out_features for name, module in sd1.unet.named_modules() if name.endswith("attn2")]
+    assert sorted(widths) == [320] * 5 + [640] * 5 + [1280] * 6
+    assert sorted(cross_attention_widths(sd1.unet.config)) == sorted(widths)
+    assert {m.to_v.in_features for name, m in sd1.unet.named_modules() if name.endswith("attn2")} == {768}
+
+
+@pytest.mark.parametrize("model", ["sd14", "sd15"])
+def test_configuration_expects_the_published_counts(model: str) -> None:
+    config = compose([f"model={model}"]).model
+    assert config.parameters == {"unet": 859_520_964, "text_encoder": 123_060_480}
+    assert (config.tokens, config.width, config.cross_attention_layers) == (77, 768, 16)
+
+
+@dataclass
+class Counted:
+    strategy: Strategy
+    parameters: int
+    tensors: int
+
+
+ALL_TO_K_AND_V = ["attn2.to_k", "attn2.to_v"]
+COUNTS = {
+    "attn2_to_v": Counted(Attn2ToV(), 9_584_640, 16),
+    "lora, rank 4": Counted(Lora(), 797_184, 2 * 4 * 32),
+    "lora, rank 8": Counted(Lora(rank=8), 1_594_368, 2 * 4 * 32),
+    "lora on attn2.to_v": Counted(Lora(targets=["attn2.to_v"]), 99_072, 2 * 16),
+    # rank 1 on to_k and to_v: twice the sum of (768 + width); 4 ranks of one of them are 99,072
+    "lora on two projections": Counted(Lora(rank=1, targets=ALL_TO_K_AND_V), 99_072 // 2, 2 * 32),
+    # 16 layers of (8 + 4) widths: Linear(w, 8 w) before the gate; rank 2 of (w + 8 w), 5 x 320, 5 x 640, 6 x 1280
+    "lora outside the attention": Counted(Lora(rank=2, targets=["ff.net.0.proj"]), 2 * 9 * 12_480, 2 * 16),
+    "unet": Counted(UNet(), 859_520_964, 686),
+    "text_encoder": Counted(TextEncoder(), 123_060_480, 196),
+}
+
+
+@pytest.mark.parametrize("counted", COUNTS.values(), ids=list(COUNTS))
+def test_strategy_trains_exactly_as_many_parameters_as_its_formula_says(sd1: Models, counted: Counted) -> None:
+    assert counted.strategy.expected(sd1) == counted.parameters
+    with torch.device("meta"):
+        counted.strategy.attach(sd1)
+    trainable = counted.strategy.trainable(sd1)
+    assert count(trainable.values()) == counted.parameters
+    assert len(trainable) == counted.tensors
+    assert counted.strategy.expected(sd1) == counted.parameters, "the formula must not see what was attached"

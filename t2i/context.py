@@ -8,7 +8,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -65,6 +64,8 @@ class Run:
     mixed_precision: str = "no"
     stages: dict[str, Stage] = field(default_factory=dict)
     """Every stage that the run used, by name of use."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Short facts that the tracker shows beside the run, such as the digest of the model."""
     cache: dict[str, Any] = field(default_factory=dict)
     """What is expensive to load and used by several tasks of the run."""
     sections: list[dict[str, Any]] = field(default_factory=list)
@@ -133,10 +134,6 @@ class Run:
         folder = self.folder / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    def seconds(self) -> float:
-        """Seconds since an arbitrary start (for rates)."""
-        return time.perf_counter()
 
     # -- interruption ------------------------------------------------------------------------------------------------
 

@@ -168,6 +168,7 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
     run.tracker.metrics(metrics)
     tags = {f"git.{key}": value for key, value in state["git"].items()}
     tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
+    tags |= run.tags
     tags["run_folder"] = str(run.folder)
     run.tracker.tags(tags)
     for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):

@@ -43,6 +43,13 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
     return found
 
 
+def model_digest(config: Config, run: Run) -> str:
+    """What identifies the base model; recorded with the run."""
+    if "digest.model" not in run.tags:
+        run.tags["digest.model"] = source.digest(config.model, run.store)
+    return run.tags["digest.model"]
+
+
 def captions_of(data: "Prepared", count: int) -> list[str]:
     """`count` held-out captions: the first of every picture, then the second, and so on."""
     split = data.split("held_out")
@@ -95,7 +102,7 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
     """The base or the tuned model on this process's device, in its compute dtype; kept for the rest of the run."""
     from t2i.models.load import load
 
-    key = f"models {source.digest(config.model, run.store)} {tuned.digest if tuned else ''}"
+    key = f"models {model_digest(config, run)} {tuned.digest if tuned else ''}"
     if key not in run.cache:
         models = load(config.model, run.store)
         if tuned is not None:
@@ -135,7 +142,7 @@ def generated_set(
         "precision": precision_of(config),
         "device": device_type(),
     }
-    inputs = {"model": source.digest(config.model, run.store), "weights": tuned.digest if tuned else "", "captions": digest_of(list(captions))}
+    inputs = {"model": model_digest(config, run), "weights": tuned.digest if tuned else "", "captions": digest_of(list(captions))}
 
     def build(folder: Path) -> None:
         from PIL import Image

@@ -6,11 +6,10 @@ from typing import Any, Optional
 from t2i.config import Config, as_dict, compose
 from t2i.context import Run, flat
 from t2i.errors import UserError
-from t2i.models import source
 from t2i.store import digest_of
 from t2i.sweeps.config import Direction
 from t2i.tasks.evaluate import Measured, measure
-from t2i.tasks.shared import Tuned, find_tuned, prepared
+from t2i.tasks.shared import Tuned, find_tuned, model_digest, prepared
 from t2i.tasks.sweep_figures import Finding, tell
 
 
@@ -59,7 +58,7 @@ def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:
     """One Optuna study for everything that the cells have in common: the space itself may grow."""
     data, _ = prepared(config, run)
     identity = {
-        "model": source.digest(config.model, run.store),
+        "model": model_digest(config, run),
         "weights": tuned.digest if tuned else "",
         "data": data.digest,
         "fixed": as_dict(config.sweeps.fixed),

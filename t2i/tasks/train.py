@@ -7,8 +7,7 @@ from pathlib import Path
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
-from t2i.models import source
-from t2i.tasks.shared import Tuned, dtype_of, precision_of, prepared, tuned_digest
+from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
 from t2i.training.config import Resume
 
 VERSION = 1
@@ -31,7 +30,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
     data_stage, data = prepared(config, run)
-    inputs = {"model": source.digest(config.model, run.store), "data": data_stage.digest}
+    inputs = {"model": model_digest(config, run), "data": data_stage.digest}
     address = {
         "training": config.training.result_slice(),
         "strategy": as_dict(config.strategy),

@@ -7,8 +7,7 @@ from pathlib import Path
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
 from t2i.errors import UserError
-from t2i.models import source
-from t2i.tasks.shared import dtype_of, precision_of
+from t2i.tasks.shared import dtype_of, model_digest, precision_of
 
 VERSION = 1
 LIBRARIES = ("torch", "diffusers", "transformers", "peft")
@@ -24,7 +23,7 @@ def verify(config: Config, run: Run) -> dict[str, float]:
         "device": device_type(),
         "versions": {name: metadata.version(name) for name in LIBRARIES},
     }
-    inputs = {"model": source.digest(config.model, run.store)}
+    inputs = {"model": model_digest(config, run)}
     stage = run.stage("wiring", inputs, address, VERSION, lambda folder: _check(config, run, folder / "checks.json"))
     found = json.loads((stage.path / "checks.json").read_text(encoding="utf-8"))
     sizes, trainable, rows = found["sizes"], found["trainable"], found["rows"]

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ class Trainer:
             before = history["held_out_loss_before"] = self.held_out_loss()
         batches = sample_order(self.config.seed, len(self.train_set), self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
-        clock, since = self.run.seconds(), 0
+        clock, since = time.perf_counter(), 0
         with self.run.deferring(), open(self.folder / "train_log.csv", "a", newline="", encoding="utf-8") as file:
             log = csv.writer(file)
             for step in range(start, self.total):
@@ -105,7 +106,7 @@ class Trainer:
                 last = step + 1 == self.total
                 if (step + 1) % self.config.log_every == 0 or last:
                     value = self._mean(loss)
-                    now = self.run.seconds()
+                    now = time.perf_counter()
                     rate, clock, since = since / (now - clock), now, 0
                     self._log(log, step + 1, batch, value, norm, rate)
                     file.flush()
@@ -114,7 +115,7 @@ class Trainer:
                 stop = self._stop_requested()
                 if ((step + 1) % self.config.save_every == 0 and not last) or (stop and not last):
                     self._save(step + 1, history)
-                    clock, since = self.run.seconds(), 0
+                    clock, since = time.perf_counter(), 0
                 if stop and not last:
                     bar.close()
                     raise Interrupted(stop)

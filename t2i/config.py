@@ -103,11 +103,17 @@ class Config:
             part.validate()
         self.training.validate(processes)
         if self.batch_size < 1 or self.images < 1:
-            raise ConfigError(f"batch_size={self.batch_size} and images={self.images} must be positive; use e.g. batch_size=8")
+            raise ConfigError(
+                f"batch_size={self.batch_size} and images={self.images} must be positive; use e.g. batch_size=8"
+            )
         if self.weights is not None and not Path(self.weights).expanduser().exists():
-            raise ConfigError(f"weights={self.weights} does not exist; give a run folder of task=train or task=pipeline")
+            raise ConfigError(
+                f"weights={self.weights} does not exist; give a run folder of task=train or task=pipeline"
+            )
         if self.launch.processes < 1:
-            raise ConfigError(f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1")
+            raise ConfigError(
+                f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"
+            )
 
 
 # Options by group and kind. Groups whose files all share one class have the kind of the group's own name.

@@ -47,7 +47,10 @@ def world_size() -> int:
 
 def device_type() -> str:
     """`cuda` or `cpu`, found without importing torch: part of what addresses a computed result."""
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    if (
+        os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+        or os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    ):
         return "cpu"
     return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
 

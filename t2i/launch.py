@@ -98,7 +98,9 @@ def _start(cfg: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode is RunMode.MULTIRUN
     if multirun and world_size() > 1:
-        raise ConfigError("--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run")
+        raise ConfigError(
+            "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
+        )
     config = typed(cfg)
     config.outputs = str(Path(config.outputs).absolute())
     if config.launch.mixed_precision is None:
@@ -122,7 +124,9 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    run = Run(folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value)
+    run = Run(
+        folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
+    )
     run.store.barrier, run.store.announce = run.barrier, run.say
     run.catch_signals()
     handler = _log_to(folder) if main else None
@@ -134,7 +138,9 @@ def work(job: Job) -> dict[str, float]:
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             write_json(folder / "environment.json", {**environment(), "overrides": job.overrides})
-            run.tracker = tracking.start(config.track, f"{config.task.value} {folder.name[-6:]}", os.environ.get(PARENT))
+            run.tracker = tracking.start(
+                config.track, f"{config.task.value} {folder.name[-6:]}", os.environ.get(PARENT)
+            )
             run.tracker.params(flat(values))
         task = importlib.import_module(f"t2i.tasks.{config.task.value}")
         function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
@@ -227,7 +233,9 @@ def _spawn(job: Job) -> None:
     if received:
         raise Interrupted(received[0])
     if status:
-        raise _failure(job.folder) or UserError(f"the processes ended with status {status}; see the messages above and {job.folder / 'run.log'}")
+        raise _failure(job.folder) or UserError(
+            f"the processes ended with status {status}; see the messages above and {job.folder / 'run.log'}"
+        )
 
 
 def _failure(folder: Path) -> Optional[UserError]:

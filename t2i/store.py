@@ -148,7 +148,8 @@ class Store:
     def _commit(self, partial: Path, final: Path, address: Mapping[str, Any]) -> None:
         paths = sorted(path for path in partial.rglob("*") if path.is_file())
         files = {
-            str(path.relative_to(partial)): {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in paths
+            str(path.relative_to(partial)): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+            for path in paths
         }
         write_json(partial / MANIFEST, {**address, "files": files})
         sync_tree(partial)

@@ -94,7 +94,9 @@ class MLflowTracker:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        finite = {key: float(value) for key, value in values.items() if math.isfinite(value)}  # inf would be stored as 1.8e308
+        finite = {
+            key: float(value) for key, value in values.items() if math.isfinite(value)
+        }  # inf would be stored as 1.8e308
         batch = [Metric(metric_name(key), value, now, step) for key, value in finite.items()]
         for start in range(0, len(batch), 1000):
             self._client.log_batch(self.run_id, metrics=batch[start : start + 1000])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 import transformers
+from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPTokenizer
 
 from t2i.errors import UserError

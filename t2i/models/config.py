@@ -42,6 +42,10 @@ class Model:
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
         if self.init is Init.random and not self.architecture:
-            raise ConfigError(f"model.init=random needs model.architecture, and model={self.name} has none; use model=sd15")
+            raise ConfigError(
+                f"model.init=random needs model.architecture, and model={self.name} has none; use model=sd15"
+            )
         if self.resolution % 8:
-            raise ConfigError(f"model.resolution={self.resolution} is not a multiple of 8; use e.g. model.resolution=512")
+            raise ConfigError(
+                f"model.resolution={self.resolution} is not a multiple of 8; use e.g. model.resolution=512"
+            )

@@ -42,12 +42,16 @@ def locate(config: Model) -> Path:
             )
         return folder
     if folder.is_absolute():
-        raise ConfigError(f"model.source={folder} does not exist; give a folder in diffusers' pipeline layout or a hub id")
+        raise ConfigError(
+            f"model.source={folder} does not exist; give a folder in diffusers' pipeline layout or a hub id"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["model_index.json", "scheduler/*", "tokenizer/*"]
-    wanted += [f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")]
+    wanted += [
+        f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")
+    ]
     try:
         return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -55,5 +59,3 @@ def locate(config: Model) -> Path:
             f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "
             "cache; give a folder with model.source=<folder>, or use model.init=random for benchmarks"
         ) from error
-
-

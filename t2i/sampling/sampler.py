@@ -80,7 +80,9 @@ def denoise(
     text = text.to(dtype)
     for timestep in scheduler.timesteps:
         both = torch.cat([latents, latents]) if guidance.active else latents
-        prediction = models.unet(scheduler.scale_model_input(both, timestep), timestep, encoder_hidden_states=text).sample
+        prediction = models.unet(
+            scheduler.scale_model_input(both, timestep), timestep, encoder_hidden_states=text
+        ).sample
         if guidance.active:
             unconditional, conditional = prediction.chunk(2)
             prediction = unconditional + guidance.scale * (conditional - unconditional)

@@ -35,6 +35,8 @@ class Sweep:
         """Raise ConfigError for spaces that cannot be searched."""
         for key, values in self.space.items():
             if not isinstance(values, list) or not values:
-                raise ConfigError(f"sweeps.space.{key} is {values!r}, not a list of values; use e.g. sweeps.space.cfg.scale=[5,7.5]")
+                raise ConfigError(
+                    f"sweeps.space.{key} is {values!r}, not a list of values; use e.g. sweeps.space.cfg.scale=[5,7.5]"
+                )
         if not self.space:
             raise ConfigError("sweeps.space is empty; use e.g. sweeps=scheduler_cfg")

@@ -34,16 +34,17 @@ def embed(config: Config, run: Run) -> dict[str, float]:
         index = [place[caption] for caption in texts]
         projected = extractors.text_features(extractor, distinct, config.eval.batch_size)
         pooled = np.concatenate(
-            [extractor.pooled_texts(distinct[k : k + config.eval.batch_size]) for k in range(0, len(distinct), config.eval.batch_size)]
+            [
+                extractor.pooled_texts(distinct[k : k + config.eval.batch_size])
+                for k in range(0, len(distinct), config.eval.batch_size)
+            ]
         )
         np.save(folder / "text_embeddings.npy", projected[index])
         np.save(folder / "text_embeddings_pooled.npy", pooled[index])
         entries = [{"row": k, "image": image, "caption": caption} for k, (image, caption) in enumerate(rows)]
         (folder / "text_index.json").write_text(json.dumps(entries, indent=0, ensure_ascii=False), encoding="utf-8")
 
-    result = run.stage(
-        "text_embeddings", {"data": stage.digest, "extractor": digest}, {"name": name}, VERSION, build
-    )
+    result = run.stage("text_embeddings", {"data": stage.digest, "extractor": digest}, {"name": name}, VERSION, build)
     vectors = np.load(result.path / "text_embeddings.npy", mmap_mode="r")
     entries = json.loads((result.path / "text_index.json").read_text(encoding="utf-8"))
     images = [entry["image"] for entry in entries]
@@ -66,7 +67,11 @@ def cosine_check(vectors, images: list[str], seed: int, pairs: int = 2000):  # t
         groups.setdefault(image, []).append(row)
     g = generator(seed, "cosine check")
     several = [rows for rows in groups.values() if len(rows) > 1]
-    same = [tuple(g.choice(several[int(k)], 2, replace=False)) for k in g.integers(0, len(several), pairs)] if several else []
+    same = (
+        [tuple(g.choice(several[int(k)], 2, replace=False)) for k in g.integers(0, len(several), pairs)]
+        if several
+        else []
+    )
     drawn = g.integers(0, len(images), (pairs, 2))
     other = [(a, b) for a, b in drawn if images[a] != images[b]]
 

@@ -78,7 +78,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
 
     def build(folder: Path) -> None:
         held_out = data.split("held_out")
-        classes = sorted({name for split in (held_out, data.split("train")) for names in split.categories for name in names})
+        classes = sorted(
+            {name for split in (held_out, data.split("train")) for names in split.categories for name in names}
+        )
         labelled = bool(classes) and all(categories)
         result = evaluate_pictures(
             config.eval,
@@ -90,7 +92,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
             extractor_of(config, run),
         )
         (folder / "result.json").write_text(
-            json.dumps({"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2),
+            json.dumps(
+                {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
+            ),
             encoding="utf-8",
         )
         np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]

@@ -22,7 +22,9 @@ def generate(config: Config, run: Run) -> dict[str, float]:
         shutil.copytree(stage.path, folder, ignore=shutil.ignore_patterns("manifest.json"))
         shown = min(len(captions), 25)
         title = f"{config.model.name}{' tuned' if tuned else ''}, {config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
-        figure = sample_grid(read_pictures(folder, shown), captions[:shown], run.figures() / "generated_samples_grid.png", title)
+        figure = sample_grid(
+            read_pictures(folder, shown), captions[:shown], run.figures() / "generated_samples_grid.png", title
+        )
         run.section("Generated pictures", f"{len(captions)} pictures, seeds from {config.seed}.", [], [(figure, title)])
         run.say(f"pictures: {folder}")
     return {"images": float(len(captions))}

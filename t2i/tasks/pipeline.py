@@ -65,11 +65,18 @@ def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) 
     folder = run.figures()
     figures = [
         (
-            base_versus_tuned(pictures["base"], pictures["tuned"], captions[:shown], folder / "base_versus_tuned.png", title, real),
+            base_versus_tuned(
+                pictures["base"], pictures["tuned"], captions[:shown], folder / "base_versus_tuned.png", title, real
+            ),
             "Each column is one held-out caption: the real picture, the base model, the tuned model, with equal seeds.",
         ),
         (
-            sample_grid(pictures["tuned"], captions[:shown], folder / "generated_samples_grid.png", "Tuned model, held-out captions"),
+            sample_grid(
+                pictures["tuned"],
+                captions[:shown],
+                folder / "generated_samples_grid.png",
+                "Tuned model, held-out captions",
+            ),
             "Pictures of the tuned model.",
         ),
     ]
@@ -78,13 +85,21 @@ def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) 
         values = [result.metrics[name] for result in (base, tuned)]
         low, high = ([result.metrics[name + end] for result in (base, tuned)] for end in (".low", ".high"))
         path = bars_with_intervals(
-            ["base", "tuned"], np.array(values), np.array(low), np.array(high), folder / f"metric_{name.split('[')[0]}.png", name, name
+            ["base", "tuned"],
+            np.array(values),
+            np.array(low),
+            np.array(high),
+            folder / f"metric_{name.split('[')[0]}.png",
+            name,
+            name,
         )
         figures.append((path, f"{name} of base and tuned, 95 % intervals."))
     fid = f"fid[{base.definition['extractor']}]"
     sentence = verdict["sentence"][0].upper() + verdict["sentence"][1:]
     if fid in base.metrics:
-        base_fid, tuned_fid = (number(r.metrics[fid], r.metrics[f"{fid}.low"], r.metrics[f"{fid}.high"]) for r in (base, tuned))
+        base_fid, tuned_fid = (
+            number(r.metrics[fid], r.metrics[f"{fid}.low"], r.metrics[f"{fid}.high"]) for r in (base, tuned)
+        )
         sentence += f"; {fid} {base_fid} before, {tuned_fid} after (lower is closer to the real pictures)"
     text = (
         f"{sentence}. {base.definition['generated_count']} pictures a model, same captions and seeds; "
@@ -99,5 +114,9 @@ def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) 
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind},
     )
     run.say(text)
-    numbers = {"difference": verdict["difference"], "difference.low": verdict["low"], "difference.high": verdict["high"]}
+    numbers = {
+        "difference": verdict["difference"],
+        "difference.low": verdict["low"],
+        "difference.high": verdict["high"],
+    }
     return {**numbers, "sign_test_p": verdict["sign_test_p"]}

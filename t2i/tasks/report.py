@@ -15,7 +15,9 @@ def report(config: Config, run: Run) -> dict[str, float]:
     folders = [Path(name).expanduser() for name in config.runs] or [newest(Path(config.outputs))]
     for folder in folders:
         if not (folder / "sections.json").exists():
-            raise ConfigError(f"runs={folder} is no finished run (sections.json is missing); give a run folder below {config.outputs}")
+            raise ConfigError(
+                f"runs={folder} is no finished run (sections.json is missing); give a run folder below {config.outputs}"
+            )
     path = write(folders, run.folder / "report.html")
     run.tracker.artifact(path)
     run.say(f"report: {path}")
@@ -53,10 +55,16 @@ def write(folders: list[Path], path: Path) -> Path:
                 )
             )
     state = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8"))
-    packages = ", ".join(f"{name} {state['packages'][name]}" for name in ("torch", "diffusers", "transformers") if name in state["packages"])
+    packages = ", ".join(
+        f"{name} {state['packages'][name]}"
+        for name in ("torch", "diffusers", "transformers")
+        if name in state["packages"]
+    )
     facts |= {
         "Run": ", ".join(folder.name for folder in folders),
-        "Code": state["git"].get("commit", "")[:12] + (" with local changes" if state["git"].get("dirty") == "true" else "") or "no git checkout",
+        "Code": state["git"].get("commit", "")[:12]
+        + (" with local changes" if state["git"].get("dirty") == "true" else "")
+        or "no git checkout",
         "Machine": f"{state['platform']}, {state.get('device', 'cpu')}, {state['cpus']} CPU cores",
         "Packages": packages,
     }

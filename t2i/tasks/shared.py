@@ -56,7 +56,9 @@ def captions_of(data: "Prepared", count: int) -> list[str]:
     rounds = max(map(len, split.captions), default=0)
     captions = [group[k] for k in range(rounds) for group in split.captions if k < len(group)]
     if len(captions) < count:
-        raise ConfigError(f"{count} held-out captions are needed and {len(captions)} are there; use eval.images={len(captions)} or more data")
+        raise ConfigError(
+            f"{count} held-out captions are needed and {len(captions)} are there; use eval.images={len(captions)} or more data"
+        )
     return captions[:count]
 
 
@@ -89,7 +91,9 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     for candidate in (folder, folder / "weights"):
         if (candidate / "strategy.json").exists():
             return Tuned(candidate.absolute(), tuned_digest(candidate, run))
-    raise ConfigError(f"weights={config.weights} holds no tuned weights; give a run folder of task=train or task=pipeline")
+    raise ConfigError(
+        f"weights={config.weights} holds no tuned weights; give a run folder of task=train or task=pipeline"
+    )
 
 
 def tuned_digest(folder: Path, run: Run) -> str:
@@ -127,9 +131,7 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
     models.tuned = tuned.digest
 
 
-def generated_set(
-    config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned]
-) -> Stage:
+def generated_set(config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned]) -> Stage:
     """One picture per caption as `000000.png` ..., picture i from seed + i, each file with its recipe inside.
 
     Every process makes its share; pictures that a killed run left are kept.
@@ -142,7 +144,11 @@ def generated_set(
         "precision": precision_of(config),
         "device": device_type(),
     }
-    inputs = {"model": model_digest(config, run), "weights": tuned.digest if tuned else "", "captions": digest_of(list(captions))}
+    inputs = {
+        "model": model_digest(config, run),
+        "weights": tuned.digest if tuned else "",
+        "captions": digest_of(list(captions)),
+    }
 
     def build(folder: Path) -> None:
         from PIL import Image
@@ -163,10 +169,18 @@ def generated_set(
         written = 0
         label = f"{config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
         with tqdm(total=len(todo), desc=label, unit="image", leave=False, disable=not run.main) as bar:
-            for pictures in sample(models, conditions, seeds, config.scheduler, config.cfg, config.batch_size, bar.update):
+            for pictures in sample(
+                models, conditions, seeds, config.scheduler, config.cfg, config.batch_size, bar.update
+            ):
                 for picture in pictures:
                     i = todo[written]
-                    facts = {"prompt": captions[i], "model": inputs["model"], "weights": inputs["weights"], **recipe, "seed": config.seed + i}
+                    facts = {
+                        "prompt": captions[i],
+                        "model": inputs["model"],
+                        "weights": inputs["weights"],
+                        **recipe,
+                        "seed": config.seed + i,
+                    }
                     information = PngInfo()
                     information.add_text("t2i", json.dumps(facts))
                     temporary = folder / f".{i:06d}.png"

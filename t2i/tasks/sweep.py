@@ -51,7 +51,10 @@ def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, 
     best = max(succeeded, key=lambda item: sign * item[1][metric])
     if run.main:
         tell(config, run, Finding(results, best, pictures, new))
-    return {f"best.{key}": value for key, value in best[1].items()} | {"cells": float(len(results)), "new_cells": float(new)}
+    return {f"best.{key}": value for key, value in best[1].items()} | {
+        "cells": float(len(results)),
+        "new_cells": float(new),
+    }
 
 
 def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:

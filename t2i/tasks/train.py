@@ -132,7 +132,11 @@ def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
     steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
     held_out = [(0, metrics["held_out_loss_before"]), (int(metrics["steps"]), metrics["held_out_loss"])]
     figure = loss_curve(
-        steps, losses, run.figures() / "training_loss.png", f"Training {config.strategy.kind} on {config.dataset.name}", held_out
+        steps,
+        losses,
+        run.figures() / "training_loss.png",
+        f"Training {config.strategy.kind} on {config.dataset.name}",
+        held_out,
     )
     table = {
         "columns": ["quantity", "value"],
@@ -154,5 +158,7 @@ def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
         f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "
         f"{metrics['steps']:.0f} steps; {metrics['images_per_second']:.1f} images/s."
     )
-    run.section("Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")])
+    run.section(
+        "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
+    )
     run.say(text)

@@ -39,7 +39,9 @@ def verify(config: Config, run: Run) -> dict[str, float]:
     failed = [row for row in rows if row[3] != "ok"]
     if failed:
         name, expected, value, _ = failed[0]
-        raise UserError(f"{len(failed)} of {len(rows)} checks failed; the first: {name} must be {expected}, found {value}")
+        raise UserError(
+            f"{len(failed)} of {len(rows)} checks failed; the first: {name} must be {expected}, found {value}"
+        )
     parameters = {f"parameters.{name}": float(size) for name, size in sizes.items()}
     return {"checks": float(len(rows)), "trainable_parameters": float(trainable), **parameters}
 

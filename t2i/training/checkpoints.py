@@ -32,7 +32,12 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, step: int, parameters: Mapping[str, torch.Tensor], optimizer: Mapping[str, Any], facts: Mapping[str, Any], keep: int
+    folder: Path,
+    step: int,
+    parameters: Mapping[str, torch.Tensor],
+    optimizer: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    keep: int,
 ) -> Path:
     """Write `folder/step_<step>`; older ones beyond `keep` go only after the new one is in place.
 
@@ -43,7 +48,10 @@ def save(
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        save_file({name: t.detach().cpu().contiguous() for name, t in parameters.items()}, temporary / "parameters.safetensors")
+        save_file(
+            {name: t.detach().cpu().contiguous() for name, t in parameters.items()},
+            temporary / "parameters.safetensors",
+        )
         torch.save(dict(optimizer), temporary / "optimizer.pt")
         write_json(temporary / "facts.json", {"step": step, **facts})
         files = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
@@ -51,7 +59,9 @@ def save(
         sync_tree(temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"the checkpoint of step {step} could not be written ({error}); free space below {folder} and repeat") from error
+        raise UserError(
+            f"the checkpoint of step {step} could not be written ({error}); free space below {folder} and repeat"
+        ) from error
     shutil.rmtree(final, ignore_errors=True)
     os.rename(temporary, final)
     sync_tree_entry(folder)

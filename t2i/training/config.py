@@ -81,13 +81,19 @@ class Training:
                 f"training.batch_size={self.batch_size} cannot be shared by {processes} processes; use a multiple of {processes}"
             )
         if self.micro_batch is not None and self.micro_batch < 1:
-            raise ConfigError(f"training.micro_batch={self.micro_batch} is not a positive number; use e.g. training.micro_batch=4")
+            raise ConfigError(
+                f"training.micro_batch={self.micro_batch} is not a positive number; use e.g. training.micro_batch=4"
+            )
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
         if self.keep < 2:
-            raise ConfigError(f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2")
+            raise ConfigError(
+                f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2"
+            )
         if self.save_every < 1 or self.log_every < 1:
-            raise ConfigError("training.save_every and training.log_every must be positive; use e.g. training.save_every=100")
+            raise ConfigError(
+                "training.save_every and training.log_every must be positive; use e.g. training.save_every=100"
+            )
 
     def total_steps(self, images: int) -> int:
         """Optimizer steps for `images` training pictures."""

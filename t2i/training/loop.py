@@ -234,7 +234,16 @@ class Trainer:
         learning_rate = self.schedule.get_last_lr()[0]
         memory = memory_mb(self.device)
         log.writerow(
-            [step, batch[-1][0], repr(loss), f"{float(norm):.6g}", f"{learning_rate:.6g}", f"{rate:.2f}", f"{memory:.0f}", samples]
+            [
+                step,
+                batch[-1][0],
+                repr(loss),
+                f"{float(norm):.6g}",
+                f"{learning_rate:.6g}",
+                f"{rate:.2f}",
+                f"{memory:.0f}",
+                samples,
+            ]
         )
         values = {"loss": loss, "gradient_norm": float(norm), "learning_rate": learning_rate, "images_per_second": rate}
         self.run.tracker.metrics({f"train/{name}": value for name, value in values.items()}, step)

@@ -86,7 +86,11 @@ class Strategy:
             if wrong or not own:
                 raise UserError(
                     f"{folder / WEIGHTS} does not fit model={models.name}: "
-                    + (f"{len(wrong)} tensors differ, e.g. {wrong[0]}" if wrong else f"it holds nothing for the {module}")
+                    + (
+                        f"{len(wrong)} tensors differ, e.g. {wrong[0]}"
+                        if wrong
+                        else f"it holds nothing for the {module}"
+                    )
                     + "; use the model that it was trained from"
                 )
             models.modules[module].load_state_dict(own, strict=False)  # names and shapes were checked above
@@ -107,7 +111,9 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}); give a run folder or a file made by task=train") from error
+        raise UserError(
+            f"{path} cannot be read as safetensors ({error}); give a run folder or a file made by task=train"
+        ) from error
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise UserError(f"{path} holds a value that is not finite in {name}; it would spoil every picture")
@@ -118,9 +124,19 @@ def cross_attention_widths(unet_config: Any) -> list[int]:
     """Width of every cross-attention layer of a U-Net, derived from its configuration (SD 1.x: 320 x5, 640 x5, 1280 x6)."""
     widths = list(unet_config["block_out_channels"])
     layers = unet_config["layers_per_block"]
-    down = [w for w, kind in zip(widths, unet_config["down_block_types"], strict=True) if "CrossAttn" in kind for _ in range(layers)]
+    down = [
+        w
+        for w, kind in zip(widths, unet_config["down_block_types"], strict=True)
+        if "CrossAttn" in kind
+        for _ in range(layers)
+    ]
     up_widths = list(reversed(widths))
-    up = [w for w, kind in zip(up_widths, unet_config["up_block_types"], strict=True) if "CrossAttn" in kind for _ in range(layers + 1)]
+    up = [
+        w
+        for w, kind in zip(up_widths, unet_config["up_block_types"], strict=True)
+        if "CrossAttn" in kind
+        for _ in range(layers + 1)
+    ]
     return [*down, widths[-1], *up]
 
 
@@ -135,7 +151,9 @@ class Attn2ToV(Strategy):
         return name.endswith("attn2.to_v.weight")
 
     def expected(self, models: "Models") -> int:
-        return sum(width * models.unet.config["cross_attention_dim"] for width in cross_attention_widths(models.unet.config))
+        return sum(
+            width * models.unet.config["cross_attention_dim"] for width in cross_attention_widths(models.unet.config)
+        )
 
 
 @dataclass
@@ -220,7 +238,9 @@ class Lora(Strategy):
         try:
             models.unet.add_adapter(config)
         except ValueError as error:
-            raise ConfigError(f"strategy.targets={self.targets} matches no layer of the U-Net; use e.g. [to_q,to_v]") from error
+            raise ConfigError(
+                f"strategy.targets={self.targets} matches no layer of the U-Net; use e.g. [to_q,to_v]"
+            ) from error
         for parameter in models.unet.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -228,7 +248,9 @@ class Lora(Strategy):
     def expected(self, models: "Models") -> int:
         # An adapter of a layer with weights (out, in, ...) is (rank, in, ...) and (out, rank).
         layers = _weightless(type(models.unet), models.unet.config).named_modules()
-        chosen = [layer for name, layer in layers if f".{name}".endswith(tuple(f".{target}" for target in self.targets))]
+        chosen = [
+            layer for name, layer in layers if f".{name}".endswith(tuple(f".{target}" for target in self.targets))
+        ]
         return sum(self.rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in chosen)
 
     def save(self, models: "Models", folder: Path) -> None:
@@ -236,7 +258,10 @@ class Lora(Strategy):
         from diffusers.utils import convert_state_dict_to_diffusers
         from peft.utils import get_peft_model_state_dict
 
-        layers = {name: t.detach().cpu() for name, t in convert_state_dict_to_diffusers(get_peft_model_state_dict(models.unet)).items()}
+        layers = {
+            name: t.detach().cpu()
+            for name, t in convert_state_dict_to_diffusers(get_peft_model_state_dict(models.unet)).items()
+        }
         # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do
         metadata = models.unet.peft_config["default"].to_dict()
         StableDiffusionPipeline.save_lora_weights(

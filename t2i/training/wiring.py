@@ -48,7 +48,9 @@ class Probe:
         """The U-Net's output for one caption, through the text encoder, with gradients."""
         ids = tokenize(self.models, [caption]).to(self.models.device)
         states = self.models.text_encoder(ids)[0]
-        prediction: torch.Tensor = self.models.unet(self.latents, self.timestep, encoder_hidden_states=states.to(self.dtype)).sample
+        prediction: torch.Tensor = self.models.unet(
+            self.latents, self.timestep, encoder_hidden_states=states.to(self.dtype)
+        ).sample
         return prediction
 
 
@@ -93,7 +95,9 @@ def text_key_layouts(models: Models) -> Iterator[Check]:
     for label, prefix in (("old (text_model.*)", "text_model."), ("flat", "")):
         state = text_layout({prefix + name: tensor for name, tensor in plain.items()}, target)
         fits = set(state) == set(target)
-        yield Check(f"text-encoder keys, {label} layout", f"{len(target)} fit", f"{len(set(state) & set(target))} fit", fits)
+        yield Check(
+            f"text-encoder keys, {label} layout", f"{len(target)} fit", f"{len(set(state) & set(target))} fit", fits
+        )
 
 
 def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
@@ -112,7 +116,12 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
         if parameter.grad is not None and bool((parameter.grad != 0).any())
     }
     missed, stray = sorted(set(chosen) - reached), sorted(reached - set(chosen))
-    yield Check("chosen tensors that a gradient reaches", str(len(chosen)), f"{len(chosen) - len(missed)}{_example(missed)}", not missed)
+    yield Check(
+        "chosen tensors that a gradient reaches",
+        str(len(chosen)),
+        f"{len(chosen) - len(missed)}{_example(missed)}",
+        not missed,
+    )
     yield Check("other tensors that a gradient reaches", "0", f"{len(stray)}{_example(stray)}", not stray)
     for parameter in chosen.values():
         parameter.grad = None

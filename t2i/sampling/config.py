@@ -33,12 +33,20 @@ class Scheduler:
             raise ConfigError(f"scheduler.eta={self.eta} is not in [0, 1]; use scheduler.eta=0")
 
     def build(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
-        """The scheduler for a model's noise schedule; ConfigError when diffusers has none of this name."""
+        """The scheduler for a model's noise schedule; ConfigError when diffusers has no such scheduler or option."""
+        import inspect
+
         import diffusers
 
         kind = getattr(diffusers, self.type, None)
         if kind is None or not self.type.endswith("Scheduler"):
             raise ConfigError(f"scheduler.type={self.type} is no scheduler of diffusers; use e.g. DDIMScheduler")
+        known = inspect.signature(kind).parameters
+        for option in self.options:
+            if option not in known:  # diffusers would ignore it
+                raise ConfigError(
+                    f"scheduler.options.{option} is no option of {self.type}; use one of: {', '.join(known)}"
+                )
         scheduler: SchedulerMixin = kind.from_config(scheduler_config, **self.options)
         return scheduler
 

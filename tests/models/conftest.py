@@ -1,5 +1,5 @@
 """The toy model's fixtures."""
 
-from models.toy import loaded, models, run, store, toy, wider_toy
+from ..models.toy import loaded, models, run, store, toy, wider_toy
 
 __all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]

@@ -175,7 +175,7 @@ def test_count_is_the_number_of_scalars() -> None:
 @pytest.fixture
 def small_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     """An architecture file of toy size beside the bundled ones."""
-    from models.toy import RESOLUTION, SCHEDULE, UNET, VAE
+    from .toy import RESOLUTION, SCHEDULE, UNET, VAE
 
     text = {"vocab_size": 4000, "hidden_size": 24, "intermediate_size": 24, "num_hidden_layers": 1}
     text |= {"num_attention_heads": 2, "max_position_embeddings": 20}

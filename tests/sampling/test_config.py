@@ -1,0 +1,55 @@
+"""Schedulers keep the model's noise schedule, and values that no run could use are refused."""
+
+import pytest
+
+from t2i.config import CONF, compose
+from t2i.errors import ConfigError
+from t2i.models.load import Models
+from t2i.sampling.config import Guidance, Scheduler
+
+SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_scheduler_keeps_the_models_noise_schedule(models: Models, name: str) -> None:
+    config = compose([f"scheduler={name}"]).scheduler
+    config.validate()
+    assert config.name == name
+    built = config.build(models.scheduler_config).config
+    for key in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule"):
+        assert built[key] == models.scheduler_config[key]
+    assert all(built[key] == value for key, value in config.options.items())
+
+
+def test_options_override_the_models_schedule(models: Models) -> None:
+    scheduler = Scheduler(type="DDIMScheduler", options={"timestep_spacing": "trailing"})
+    assert scheduler.build(models.scheduler_config).config["timestep_spacing"] == "trailing"
+
+
+def test_a_misspelt_option_is_refused_and_not_ignored(models: Models) -> None:
+    scheduler = Scheduler(type="DDIMScheduler", options={"timestep_spacin": "trailing"})
+    with pytest.raises(
+        ConfigError, match=r"scheduler\.options\.timestep_spacin is no option of DDIMScheduler.*timestep_spacing"
+    ):
+        scheduler.build(models.scheduler_config)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"steps": 1001}, {"eta": -0.1}, {"eta": float("nan")}], ids=lambda value: str(value)
+)
+def test_impossible_scheduler_settings(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"scheduler.{next(iter(wrong))}="):
+        Scheduler(type="DDIMScheduler", **wrong).validate()
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), -1.0, 101.0])
+def test_impossible_guidance(scale: float) -> None:
+    with pytest.raises(ConfigError, match=r"cfg\.scale="):
+        Guidance(scale=scale).validate()
+
+
+@pytest.mark.parametrize(("name", "scale"), [("off", 1.0), ("low", 5.0), ("default", 7.5), ("high", 10.0)])
+def test_named_guidance(name: str, scale: float) -> None:
+    guidance = compose([f"cfg={name}"]).cfg
+    guidance.validate()
+    assert guidance.scale == scale and guidance.active is (scale > 1)

@@ -90,8 +90,7 @@ class Run:
 
         # Preparing a large dataset on the main process may take hours while the others wait at a barrier.
         patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-        accelerator = Accelerator(mixed_precision=self.mixed_precision, kwargs_handlers=[patience])
-        return accelerator
+        return Accelerator(mixed_precision=self.mixed_precision, kwargs_handlers=[patience])
 
     def barrier(self) -> None:
         """Wait for the other processes of this run."""

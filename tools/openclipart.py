@@ -197,8 +197,8 @@ def phrase(what: str) -> str:
     """`what` with the article that it needs: "a lion", "an owl on branch", "grapes", "bread"."""
     first, *_ = what.split()
     head = re.split(r" (?:of|with|on|in|at|from|for|and|plays?|driving|drawn) ", what)[0].split()[-1]
-    plural = head.endswith("s") and not head.endswith(("ss", "us", "is", "os")) or head in ("sheep", "people")
-    if first in ("a", "an", "the", "two", "three", "some") or first.isdigit() or plural and head != "sheep":
+    plural = (head.endswith("s") and not head.endswith(("ss", "us", "is", "os"))) or head in ("sheep", "people")
+    if first in ("a", "an", "the", "two", "three", "some") or first.isdigit() or (plural and head != "sheep"):
         return what
     if head in UNCOUNTED:
         return what

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
 
@@ -130,7 +130,7 @@ class Dataset:
         wanted = set(self.domains)
         return [sample for sample in samples if wanted & {*sample.domains, *sample.categories}]
 
-    def digest_parts(self) -> dict:
+    def digest_parts(self) -> dict[str, Any]:
         """The part of the configuration that prepared images depend on beyond the chosen samples themselves."""
         return {"resolution": self.resolution}
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from t2i.data.base import Dataset, Sample, clean, inventory
 from t2i.errors import ConfigError, UserError
@@ -81,7 +82,7 @@ class Coco(Dataset):
                 raise ConfigError(f"dataset.{key}={value} is not a split name such as train2017.")
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:

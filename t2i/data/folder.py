@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2i.data.base import Dataset, Fence, Sample, clean, draw, inventory
 from t2i.errors import ConfigError, UserError
@@ -112,7 +112,7 @@ def _table(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield Path(row["file_name"]).as_posix(), _texts(captions), _texts(row.get("domains") or row.get("domain"))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and fields of each row."""
     number = 0
     try:

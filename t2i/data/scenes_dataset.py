@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.data.coco import Coco
 from t2i.errors import ConfigError
@@ -70,7 +70,7 @@ class Scenes(Coco):
         return self.resolution if self.size is None else self.size
 
 
-def _draw(folder: Path, config: dict) -> None:
+def _draw(folder: Path, config: dict[str, Any]) -> None:
     from t2i.data import scenes
 
     scenes.write(folder, config["seed"], config["counts"], config["size"], progress=sys.stderr.isatty())

@@ -29,7 +29,9 @@ def run_grid(
     study = optuna.create_study(
         study_name=study_name, storage=storage, direction=config.direction.value, load_if_exists=True
     )
-    choices = {key: optuna.distributions.CategoricalDistribution(values) for key, values in config.space.items()}
+    choices: dict[str, optuna.distributions.BaseDistribution] = {
+        key: optuna.distributions.CategoricalDistribution(values) for key, values in config.space.items()
+    }
     done = {
         json.dumps(trial.params, sort_keys=True)
         for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])

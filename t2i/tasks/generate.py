@@ -21,7 +21,9 @@ def generate(config: Config, run: Run) -> dict[str, float]:
         folder = run.folder / "images"
         shutil.copytree(stage.path, folder, ignore=shutil.ignore_patterns("manifest.json"))
         shown = min(len(captions), 25)
-        title = f"{config.model.name}{' tuned' if tuned else ''}, {config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
+        model = f"{config.model.name}{' tuned' if tuned else ''}"
+        scheduler = f"{config.scheduler.name} {config.scheduler.steps} steps"
+        title = f"{model}, {scheduler}, guidance {config.cfg.scale:g}"
         figure = sample_grid(
             read_pictures(folder, shown), captions[:shown], run.figures() / "generated_samples_grid.png", title
         )

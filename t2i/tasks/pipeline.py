@@ -47,8 +47,6 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
 
 
 def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) -> dict[str, float]:
-    import numpy as np
-
     from t2i.evaluation.evaluate import compare
     from t2i.reporting.figures import bars_with_intervals, base_versus_tuned, sample_grid
     from t2i.reporting.numbers import number
@@ -86,9 +84,9 @@ def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) 
         low, high = ([result.metrics[name + end] for result in (base, tuned)] for end in (".low", ".high"))
         path = bars_with_intervals(
             ["base", "tuned"],
-            np.array(values),
-            np.array(low),
-            np.array(high),
+            values,
+            low,
+            high,
             folder / f"metric_{name.split('[')[0]}.png",
             name,
             name,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from t2i.config import Config
 from t2i.context import Run
@@ -32,8 +33,8 @@ def newest(outputs: Path) -> Path:
     return found[-1]
 
 
-def _sections(folder: Path) -> list[dict]:  # type: ignore[type-arg]
-    sections: list[dict] = json.loads((folder / "sections.json").read_text(encoding="utf-8"))  # type: ignore[type-arg]
+def _sections(folder: Path) -> list[dict[str, Any]]:
+    sections: list[dict[str, Any]] = json.loads((folder / "sections.json").read_text(encoding="utf-8"))
     return sections
 
 
@@ -41,7 +42,8 @@ def write(folders: list[Path], path: Path) -> Path:
     """The page about the runs in `folders`, from their sections, figures and configurations."""
     from t2i.reporting.report import Figure, Section, Table, write_report
 
-    sections, verdict, facts = [], "", {}
+    sections: list[Section] = []
+    verdict, facts = "", dict[str, Any]()
     for folder in folders:
         for part in _sections(folder):
             verdict = part["facts"].get("verdict", verdict)

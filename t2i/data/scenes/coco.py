@@ -26,6 +26,9 @@ CATEGORY_IDS: dict[str, int] = {
 _SPLIT_LENGTH = 2**28
 _CHUNK = 64
 _INLINE_BELOW = 512
+Row = dict[str, Any]
+SceneRows = tuple[Row, list[Row], list[Row]]
+"""Image row, instance rows and caption rows of one scene."""
 _LICENSE = {"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
@@ -44,7 +47,7 @@ def _attributes(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> tuple[dict, list[dict], list[dict]]:
+def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> SceneRows:
     """Draw one scene into `path`; its image row, its instances and its captions, still without identifiers."""
     picture, extents = draw(scene, size)
     picture.save(path, format="PNG")
@@ -70,7 +73,7 @@ def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> t
     )
 
 
-def _chunk(job: tuple[str, str, int, int, int, int]) -> list[tuple[dict, list[dict], list[dict]]]:
+def _chunk(job: tuple[str, str, int, int, int, int]) -> list[SceneRows]:
     folder, split, seed, start, stop, size = job
     rows = []
     for number in range(start + 1, stop + 1):
@@ -80,7 +83,7 @@ def _chunk(job: tuple[str, str, int, int, int, int]) -> list[tuple[dict, list[di
     return rows
 
 
-def _results(jobs: list[tuple[str, str, int, int, int, int]], count: int) -> Iterator[list]:
+def _results(jobs: list[tuple[str, str, int, int, int, int]], count: int) -> Iterator[list[SceneRows]]:
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(jobs))
     if count < _INLINE_BELOW or workers < 2:
         yield from map(_chunk, jobs)
@@ -100,9 +103,9 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, progr
     folder = root / "images" / split
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size) for start in range(0, count, _CHUNK)]
-    images: list[dict] = []
-    instances: list[dict] = []
-    texts: list[dict] = []
+    images: list[Row] = []
+    instances: list[Row] = []
+    texts: list[Row] = []
     for rows in _results(jobs, count):
         for image, things, sentences in rows:
             images.append(image)

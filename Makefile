@@ -1,0 +1,54 @@
+# Sets itself up with `python3 -m venv` and pip: no root, nothing outside this folder.
+# Another interpreter: make demo PYTHON=python3.12. More arguments: make demo ARGS="training.steps=50".
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+
+# Threads that wait must sleep: on a shared machine spinning ones make every step many times slower.
+export OMP_WAIT_POLICY = PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint clean
+.NOTPARALLEL:
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(VENV)/demo.stamp ## Set up, then the whole experiment on the bundled model: python run.py
+	$(PY) run.py $(ARGS)
+
+test: $(VENV)/dev.stamp ## Set up, then the test suite (offline, without the slow and gpu tiers)
+	HF_HUB_OFFLINE=1 $(PY) -m pytest $(ARGS)
+
+test-slow: $(VENV)/dev.stamp ## The slow tier: full-size networks and whole runs
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -m "slow and not gpu" $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()"
+
+clean: ## Remove the environment and all caches; runs in outputs/ and mlruns/ stay
+	rm -rf $(VENV) build t2i.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find run.py conf sweeps t2i tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is older than the files that say what to install: then the environment is brought up to date.
+$(VENV)/demo.stamp: pyproject.toml constraints.txt
+	$(call install,.)
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt
+	$(call install,.[dev])
+	@touch $(VENV)/demo.stamp $@
+
+define install
+	@command -v $(PYTHON) >/dev/null || { echo "t2i needs Python 3.11 or newer and there is no $(PYTHON) here; install it, or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "t2i needs Python 3.11 or newer and $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) comes without its venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing into $(VENV): about 2 GB, once"
+	@$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
+endef

@@ -5,6 +5,7 @@ configuration it reads and its code version. It is built in a neighbouring `.par
 fsynced, and renamed into place together with `manifest.json`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -137,13 +138,14 @@ class Store:
         try:
             files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
             return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):  # ValueError, KeyError: the manifest itself
             return False
 
     def verify(self, stage: Stage) -> list[str]:
-        """The files of a stage whose bytes no longer match its manifest."""
+        """The files of a stage that are gone, or whose bytes no longer match its manifest."""
         files = json.loads((stage.path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [name for name, entry in files.items() if sha256_file(stage.path / name) != entry["sha256"]]
+        paths = {name: stage.path / name for name in files}
+        return [name for name, path in paths.items() if not path.is_file() or sha256_file(path) != files[name]["sha256"]]
 
     def _commit(self, partial: Path, final: Path, address: Mapping[str, Any]) -> None:
         paths = sorted(path for path in partial.rglob("*") if path.is_file())
@@ -157,27 +159,28 @@ class Store:
         sync_tree_entry(final.parent)
 
     def file_digest(self, path: Path) -> str:
-        """The sha256 of a file outside the store, remembered under its path, size and modification time."""
+        """The sha256 of a file outside the store, remembered under its path, size and times."""
         return self.file_digests([path])[0]
 
     def file_digests(self, paths: list[Path]) -> list[str]:
         """As `file_digest`, for many files in one transaction."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with sqlite3.connect(self.root / "file_digests.sqlite", timeout=60) as database:
+        with contextlib.closing(sqlite3.connect(self.root / "file_digests.sqlite", timeout=60)) as database:
             database.execute(
-                "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER, sha256 TEXT)"
+                "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER, ctime INTEGER, sha256 TEXT)"
             )
-            digests = []
+            find = "SELECT sha256 FROM files WHERE path = ? AND bytes = ? AND mtime = ? AND ctime = ?"
+            digests, new = [], []
             for path in paths:
                 status = path.stat()
-                key = (str(path.absolute()), status.st_size, status.st_mtime_ns)
-                row = database.execute(
-                    "SELECT sha256 FROM digests WHERE path = ? AND bytes = ? AND mtime = ?", key
-                ).fetchone()
-                digest = row[0] if row else sha256_file(path)
+                # A copy may restore the modification time; nothing restores the time of change.
+                key = (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                row = database.execute(find, key).fetchone()
+                digests.append(row[0] if row else sha256_file(path))
                 if not row:
-                    database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", (*key, digest))
-                digests.append(digest)
+                    new.append((*key, digests[-1]))
+            with database:  # only now: nobody waits for a lock while files are read
+                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", new)
         return digests
 
 

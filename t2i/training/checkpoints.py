@@ -6,6 +6,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from t2i.errors import UserError
 from t2i.store import MANIFEST, sha256_file, sync_tree, sync_tree_entry, write_json
 
 log = logging.getLogger("t2i")
+FILES = ("parameters.safetensors", "optimizer.pt", "facts.json")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ def save(
     facts: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write `folder/step_<step>`; older ones beyond `keep` go only after the new one is in place.
+    """Write `folder/step_<step>`; only when it is in place, keep it and those before it, `keep` together.
 
-    Raises UserError when the disk is full; the previous checkpoints stay.
+    Later ones go too: they were damaged, so the training went on from an earlier one. Raises UserError when the disk is
+    full; the previous checkpoints stay.
     """
     final = folder / f"step_{step:08d}"
     temporary = folder / f".step_{step:08d}.partial"
@@ -57,50 +61,51 @@ def save(
         files = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, files)
         sync_tree(temporary)
-    except OSError as error:
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        sync_tree_entry(folder)
+    except (OSError, RuntimeError, SafetensorError) as error:  # a full disk by the names that the libraries give it
         shutil.rmtree(temporary, ignore_errors=True)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"the checkpoint of step {step} could not be written ({error}); free space below {folder} and repeat"
+            f"the checkpoint of step {step} could not be written ({reason}); free space below {folder} and repeat"
         ) from error
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(temporary, final)
-    sync_tree_entry(folder)
-    for old in steps(folder)[:-keep]:
-        shutil.rmtree(folder / f"step_{old:08d}")
+    found = steps(folder)
+    kept = [other for other in found if other <= step][-keep:]
+    for other in set(found) - set(kept):
+        shutil.rmtree(folder / f"step_{other:08d}")
     return final
 
 
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint, ascending."""
-    return sorted(int(path.name.removeprefix("step_")) for path in folder.glob("step_*"))
+    names = (re.fullmatch(r"step_(\d{8,})", path.name) for path in folder.glob("step_*"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def newest(folder: Path) -> Optional[Checkpoint]:
     """The newest intact checkpoint; a damaged one is named in a warning and the one before it is used."""
     for step in reversed(steps(folder)):
         path = folder / f"step_{step:08d}"
-        problem = damage(path)
-        if problem is None:
+        try:
+            _check(path)
             return Checkpoint(
                 step,
                 load_file(path / "parameters.safetensors"),
                 torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
                 json.loads((path / "facts.json").read_text(encoding="utf-8")),
             )
-        log.warning("checkpoint %s is damaged (%s); trying the one before it", path, problem)
+        except Exception as error:  # whatever is wrong with it, the one before may be whole
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.warning("checkpoint %s is damaged (%s); trying the one before it", path, reason)
     return None
 
 
-def damage(path: Path) -> Optional[str]:
-    """What is wrong with a checkpoint folder, by its manifest; None when every byte is as written."""
-    try:
-        files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name in ("parameters.safetensors", "optimizer.pt", "facts.json"):
-            if name not in files:
-                return f"{name} is not in its manifest"
-        for name, digest in files.items():
-            if sha256_file(path / name) != digest:
-                return f"{name} has changed"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+def _check(path: Path) -> None:
+    """Raise an error unless every byte of a checkpoint is as its manifest says."""
+    files = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    for name in FILES:
+        if name not in files:
+            raise ValueError(f"{name} is not in its manifest")
+        if sha256_file(path / name) != files[name]:
+            raise ValueError(f"{name} has changed")

@@ -1,5 +1,6 @@
 """How to train: the structured configuration of the `training` key."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Optional
@@ -84,6 +85,14 @@ class Training:
             raise ConfigError(
                 f"training.micro_batch={self.micro_batch} is not a positive number; use e.g. training.micro_batch=4"
             )
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise ConfigError(f"training.epochs={self.epochs} is not a positive number; use e.g. training.epochs=2")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ConfigError(f"training.clip_norm={self.clip_norm} would stop all learning; use e.g. 1.0, or null")
+        if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
+            raise ConfigError(f"training.min_snr_gamma={self.min_snr_gamma} would leave no loss; use e.g. 5, or null")
+        if self.warmup < 0 or self.held_out_images < 0 or not 0 <= self.weight_decay < math.inf:
+            raise ConfigError("training.warmup, training.held_out_images and training.weight_decay cannot be negative")
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
         if self.keep < 2:

@@ -4,6 +4,7 @@ A new one is a dataclass here, a `store` line in t2i/config.py, a YAML in conf/s
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -74,26 +75,24 @@ class Strategy:
 
     def load(self, models: "Models", folder: Path) -> None:
         """Put weights written by `save` into `models`; UserError when a name or a shape does not fit."""
-        state = read_tensors(folder / WEIGHTS)
-        for module in self.modules():
-            own = {name.removeprefix(f"{module}."): t for name, t in state.items() if name.startswith(f"{module}.")}
-            target = models.modules[module].state_dict()
-            if module == "text_encoder":
-                from t2i.models.load import text_layout
+        own: dict[str, dict[str, Tensor]] = {module: {} for module in self.modules()}
+        for name, tensor in read_tensors(folder / WEIGHTS).items():
+            module, _, inner = name.partition(".")
+            own.setdefault(module, {})[inner] = tensor
+        if "text_encoder" in self.modules():
+            from t2i.models.load import text_layout
 
-                own = text_layout(own, target)
-            wrong = [n for n, tensor in own.items() if n not in target or target[n].shape != tensor.shape]
-            if wrong or not own:
-                raise UserError(
-                    f"{folder / WEIGHTS} does not fit model={models.name}: "
-                    + (
-                        f"{len(wrong)} tensors differ, e.g. {wrong[0]}"
-                        if wrong
-                        else f"it holds nothing for the {module}"
-                    )
-                    + "; use the model that it was trained from"
-                )
-            models.modules[module].load_state_dict(own, strict=False)  # names and shapes were checked above
+            own["text_encoder"] = text_layout(own["text_encoder"], models.text_encoder.state_dict())
+        wanted = {
+            f"{module}.{name}": tuple(parameter.shape)
+            for module in self.modules()
+            for name, parameter in models.modules[module].named_parameters()
+            if self.chooses(name)
+        }
+        found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
+        _require_fit(folder / WEIGHTS, models, wanted, found)
+        for module, part in own.items():
+            models.modules[module].load_state_dict(part, strict=False)  # names and shapes were checked above
 
     def _describe(self, models: "Models", folder: Path) -> None:
         from dataclasses import asdict
@@ -101,6 +100,18 @@ class Strategy:
         from t2i.store import write_json
 
         write_json(folder / DESCRIPTION, {"strategy": asdict(self), "model": models.name, "base_digest": models.digest})
+
+
+def _require_fit(
+    path: Path, models: "Models", wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
+) -> None:
+    """UserError unless a file holds exactly the wanted names, each with its shape."""
+    wrong = sorted({name for name, _ in wanted.items() ^ found.items()})
+    if wrong:
+        raise UserError(
+            f"{path} does not fit model={models.name}: {len(wrong)} tensors are missing, too many or of another shape, "
+            f"e.g. {wrong[0]}; use the model that it was trained from"
+        )
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
@@ -218,6 +229,10 @@ class Lora(Strategy):
         super().validate()
         if self.rank < 1:
             raise ConfigError(f"strategy.rank={self.rank} is not a positive number; use e.g. strategy.rank=4")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise ConfigError(
+                f"strategy.alpha={self.alpha} is not a positive number; use e.g. strategy.alpha={self.rank}"
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"strategy.dropout={self.dropout} is not in [0, 1); use e.g. strategy.dropout=0.1")
 
@@ -225,6 +240,7 @@ class Lora(Strategy):
         return "lora_" in name
 
     def attach(self, models: "Models") -> None:
+        import torch
         from peft import LoraConfig
 
         models.freeze()
@@ -236,7 +252,9 @@ class Lora(Strategy):
             init_lora_weights="gaussian",
         )
         try:
-            models.unet.add_adapter(config)
+            with torch.random.fork_rng(devices=[]):  # adapters begin alike in every run and every process
+                torch.manual_seed(0)
+                models.unet.add_adapter(config)
         except ValueError as error:
             raise ConfigError(
                 f"strategy.targets={self.targets} matches no layer of the U-Net; use e.g. [to_q,to_v]"
@@ -246,12 +264,18 @@ class Lora(Strategy):
                 parameter.data = parameter.data.float()
 
     def expected(self, models: "Models") -> int:
-        # An adapter of a layer with weights (out, in, ...) is (rank, in, ...) and (out, rank).
-        layers = _weightless(type(models.unet), models.unet.config).named_modules()
-        chosen = [
-            layer for name, layer in layers if f".{name}".endswith(tuple(f".{target}" for target in self.targets))
-        ]
-        return sum(self.rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in chosen)
+        return sum(math.prod(shape) for shape in self._shapes(models).values())
+
+    def _shapes(self, models: "Models") -> dict[str, tuple[int, ...]]:
+        """Name in the saved file to shape: for layers with weights (out, in, ...), (rank, in, ...) and (out, rank, ...)."""
+        suffixes = tuple(f".{target}" for target in self.targets)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, layer in _weightless(type(models.unet), models.unet.config).named_modules():
+            if f".{name}".endswith(suffixes):
+                out, *inputs = layer.weight.shape
+                shapes[f"unet.{name}.lora.down.weight"] = (self.rank, *inputs)
+                shapes[f"unet.{name}.lora.up.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
+        return shapes
 
     def save(self, models: "Models", folder: Path) -> None:
         from diffusers import StableDiffusionPipeline
@@ -270,14 +294,10 @@ class Lora(Strategy):
         self._describe(models, folder)
 
     def load(self, models: "Models", folder: Path) -> None:
-        read_tensors(folder / LORA_WEIGHTS)  # a clear sentence for a broken file
-        try:
-            models.unet.load_lora_adapter(folder, weight_name=LORA_WEIGHTS, prefix="unet", adapter_name="default")
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{folder / LORA_WEIGHTS} does not fit model={models.name} ({str(error).splitlines()[0]}); "
-                "use the model that it was trained from"
-            ) from error
+        path = folder / LORA_WEIGHTS
+        found = {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
+        _require_fit(path, models, self._shapes(models), found)  # diffusers would leave out what it does not find
+        models.unet.load_lora_adapter(folder, weight_name=LORA_WEIGHTS, prefix="unet", adapter_name="default")
         models.freeze()
 
 

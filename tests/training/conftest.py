@@ -1,0 +1,97 @@
+"""The toy model with pictures to train on, and trainings of a few steps."""
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from t2i.context import Run
+from t2i.models.config import Model
+from t2i.models.load import Models
+from t2i.randomness import generator
+from t2i.store import Stage, Store
+from t2i.training.config import LearningRate, Training
+from t2i.training.dataset import LatentSet, latent_set
+from t2i.training.loop import Trainer
+from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet
+
+from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
+
+__all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]
+
+RATE = 1e-3
+STRATEGIES = {
+    "attn2_to_v": Attn2ToV(learning_rate=RATE),
+    "lora": Lora(learning_rate=RATE),
+    "text_encoder": TextEncoder(learning_rate=RATE),
+    "unet": UNet(learning_rate=RATE),
+}
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass
+class Pictures:
+    """A split of prepared data: random pictures with two captions each."""
+
+    name: str
+    ids: list[str]
+    captions: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pixels(self, indices: Sequence[int]) -> np.ndarray:
+        """uint8 (N, 16, 16, 3)."""
+        shape = (RESOLUTION, RESOLUTION, 3)
+        return np.stack([generator(self.ids[i]).integers(0, 256, shape, dtype=np.uint8) for i in indices])
+
+
+def pictures(name: str, count: int) -> Pictures:
+    """`count` pictures whose ids begin with `name`."""
+    kinds = ["a red cat", "two buses", "a cake on a table"]
+    captions = [[f"{kinds[i % 3]} number {i}", f"picture {i} of {kinds[i % 3]}"] for i in range(count)]
+    return Pictures(name, [f"{name}-{i}" for i in range(count)], captions)
+
+
+def latents(models: Models, store: Store, split: Pictures, cache_text: bool = True) -> LatentSet:
+    """The split as training reads it, through the store."""
+    prepared = Stage("prepared", f"digest of {split.name}", store.root, reused=True)
+    return latent_set(store, prepared, split, split.name, models, cache_text, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def training(**changes: object) -> Training:
+    """Three plain steps of four pictures, every one of them logged."""
+    values = {"steps": 3, "batch_size": 4, "warmup": 0, "schedule": LearningRate.constant, "log_every": 1}
+    return Training(**values | {"held_out_images": 2, "save_every": 1000} | changes)  # type: ignore[arg-type]
+
+
+def log_of(trainer: Trainer) -> list[dict[str, str]]:
+    """The rows of train_log.csv."""
+    with open(trainer.folder / "train_log.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+Start = Callable[..., Trainer]
+
+
+@pytest.fixture
+def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Path) -> Start:
+    """Builds a trainer as task=train does; `folder` is where it may resume."""
+
+    def build(strategy: Strategy, config: Training, folder: str = "training", precision: str = "no") -> Trainer:
+        run.mixed_precision = precision
+        models = loaded(toy)
+        strategy.attach(models)
+        models.to("cpu", DTYPES[precision])
+        cache_text = "text_encoder" not in strategy.modules()
+        sets = [
+            latents(models, run.store, pictures(name, n), cache_text) for name, n in (("train", 10), ("held_out", 3))
+        ]
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Trainer(config, strategy, models, run, *sets, tmp_path / folder)
+
+    return build

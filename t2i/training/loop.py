@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import resource
 import sys
 import time
@@ -113,13 +114,14 @@ class Trainer:
                     bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}")
                 bar.update()
                 stop = self._stop_requested()
-                if ((step + 1) % self.config.save_every == 0 and not last) or (stop and not last):
+                if stop or ((step + 1) % self.config.save_every == 0 and not last):
                     self._save(step + 1, history)
                     clock, since = time.perf_counter(), 0
-                if stop and not last:
+                if stop:
                     bar.close()
                     raise Interrupted(stop)
         bar.close()
+        self._require_finite()
         return self._summary(before)
 
     def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, float]:
@@ -179,7 +181,18 @@ class Trainer:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
+    def _require_finite(self) -> None:
+        """Weights that are not finite are worth nothing: they may not replace a checkpoint, nor be exported."""
+        for name, parameter in self.parameters.items():
+            if not bool(parameter.isfinite().all()):
+                raise UserError(f"{name} is no longer finite; {self._remedy()}")
+
+    def _remedy(self) -> str:
+        rate = self.strategy.learning_rate
+        return f"use a smaller strategy.learning_rate (now {rate}) or launch.mixed_precision=no"
+
     def _save(self, step: int, history: dict[str, float]) -> None:
+        self._require_finite()
         if self.run.main:
             optimizer = {
                 "optimizer": self.optimizer.state_dict(),
@@ -219,11 +232,8 @@ class Trainer:
 
     def _mean(self, loss: torch.Tensor) -> float:
         value = float(self.accelerator.reduce(loss, "mean"))
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UserError(
-                f"the loss became {value}; use a smaller strategy.learning_rate (now {self.strategy.learning_rate}) "
-                "or launch.mixed_precision=no"
-            )
+        if not math.isfinite(value):
+            raise UserError(f"the loss became {value}; {self._remedy()}")
         return value
 
     def _log(self, log, step: int, batch: list[tuple[int, int]], loss: float, norm: float, rate: float) -> None:  # type: ignore[no-untyped-def]

@@ -16,12 +16,12 @@ from t2i.store import Store
 
 UNET = {
     "sample_size": 8, "in_channels": 4, "out_channels": 4, "layers_per_block": 1, "norm_num_groups": 4,
-    "block_out_channels": [8, 16, 16], "cross_attention_dim": 24, "attention_head_dim": 2,
-    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    "block_out_channels": [8, 16], "cross_attention_dim": 24, "attention_head_dim": 2,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
 }  # fmt: skip
-"""Cross-attention layers: two on the way down (8, 16), one in the middle (16), four on the way up (16, 16, 8, 8)."""
-CROSS_ATTENTION_WIDTHS = [8, 16, 16, 16, 16, 8, 8]
+"""Cross-attention layers: one on the way down (width 8), one in the middle (16), two on the way up (8, 8)."""
+CROSS_ATTENTION_WIDTHS = [8, 16, 8, 8]
 VAE = {
     "sample_size": 16, "in_channels": 3, "out_channels": 3, "latent_channels": 4, "norm_num_groups": 4,
     "block_out_channels": [8, 8], "scaling_factor": 0.5,

@@ -1,0 +1,115 @@
+"""Cached latents and text states stand for the live networks, and a batch is a function of its samples alone."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from t2i.data.captions import caption_choice
+from t2i.models.load import Models
+from t2i.models.text import tokenize
+from t2i.store import Store
+from t2i.training.dataset import LatentSet
+from t2i.training.objective import Denoiser, draw, losses
+
+from .conftest import latents, pictures
+
+CPU = torch.device("cpu")
+SAMPLES = [(0, 3), (0, 7), (1, 3), (2, 0)]
+DROPOUT = 0.3
+
+
+@pytest.fixture
+def cached(models: Models, store: Store) -> LatentSet:
+    return latents(models, store, pictures("train", 10))
+
+
+def live_loss(models: Models, schedule: DDPMScheduler, epoch: int, position: int) -> float:
+    """The loss of one sample from its pixels and its caption, with no cache and no batch."""
+    split = pictures("train", 10)
+    choice = draw(0, epoch, split.ids[position], (4, 8, 8), 1000, DROPOUT)
+    pixels = torch.from_numpy(split.pixels([position])).permute(0, 3, 1, 2) / 127.5 - 1
+    distribution = models.vae.encode(pixels).latent_dist
+    latent = (distribution.mean + distribution.std * torch.from_numpy(choice.latent_noise)) * models.vae.config[
+        "scaling_factor"
+    ]
+    caption = caption_choice(0, epoch, split.ids[position], split.captions[position])
+    states = models.text_encoder(tokenize(models, ["" if choice.drop_caption else caption]))[0]
+    timestep, noise = torch.tensor([choice.timestep]), torch.from_numpy(choice.noise)[None]
+    noisy = schedule.add_noise(latent, noise, timestep)
+    return float((models.unet(noisy, timestep, encoder_hidden_states=states).sample - noise).pow(2).mean())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text_trains", [False, True], ids=["cached text states", "text encoder trains"])
+def test_cached_loss_equals_the_live_one(models: Models, store: Store, text_trains: bool) -> None:
+    schedule = DDPMScheduler.from_config(models.scheduler_config)
+    cached = latents(models, store, pictures("train", 10), cache_text=not text_trains)
+    samples = [(epoch, i) for epoch in range(3) for i in range(10)]
+    data = cached.batch(samples, 0, DROPOUT, CPU, torch.float32)
+    denoiser = Denoiser(models.unet, models.text_encoder if text_trains else None)
+    found = losses(denoiser, schedule, data.latents, data.noise, data.timesteps, data.text)
+    expected = [live_loss(models, schedule, epoch, i) for epoch, i in samples]
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    assert len({round(loss, 6) for loss in expected}) == len(samples)
+
+
+def test_a_batch_does_not_depend_on_its_neighbours(cached: LatentSet) -> None:
+    together = cached.batch(SAMPLES, 0, DROPOUT, CPU, torch.float32)
+    for row, sample in enumerate(SAMPLES):
+        alone = cached.batch([sample], 0, DROPOUT, CPU, torch.float32)
+        for name in ("latents", "noise", "timesteps", "text"):
+            assert torch.equal(getattr(alone, name)[0], getattr(together, name)[row]), name
+
+
+def test_another_epoch_or_seed_draws_anew(cached: LatentSet) -> None:
+    first, other_epoch = cached.batch([(0, 3), (1, 3)], 0, 0.0, CPU, torch.float32).latents
+    other_seed = cached.batch([(0, 3)], 1, 0.0, CPU, torch.float32).latents[0]
+    assert not torch.equal(first, other_epoch) and not torch.equal(first, other_seed)
+    # two draws of one picture differ by the encoder's spread, two pictures by more
+    assert (first - other_epoch).abs().mean() > 0
+
+
+def test_captions_are_dropped_to_the_empty_one(models: Models, cached: LatentSet) -> None:
+    empty = models.text_encoder(tokenize(models, [""]))[0][0]
+    every = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 1.0, CPU, torch.float32).text
+    none = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 0.0, CPU, torch.float32).text
+    some = cached.batch([(e, i) for e in range(40) for i in range(10)], 0, 0.25, CPU, torch.float32).text
+    assert torch.allclose(every, empty.expand_as(every), atol=1e-5)
+    assert not any(torch.allclose(row, empty, atol=1e-5) for row in none)
+    share = sum(torch.allclose(row, empty, atol=1e-5) for row in some) / 400
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / 400) ** 0.5
+
+
+def test_every_caption_of_a_picture_is_used(models: Models, store: Store) -> None:
+    cached = latents(models, store, pictures("train", 3), cache_text=False)
+    ids = {tuple(row.tolist()) for row in cached.batch([(e, 0) for e in range(20)], 0, 0.0, CPU, torch.float32).text}
+    assert ids == {tuple(row.tolist()) for row in tokenize(models, pictures("train", 3).captions[0])}
+
+
+def test_timesteps_can_be_fixed(cached: LatentSet) -> None:
+    free = cached.batch(SAMPLES, 0, 0.0, CPU, torch.float32)
+    fixed = cached.batch(SAMPLES, 0, 0.0, CPU, torch.float32, timesteps=[1, 2, 3, 4])
+    assert fixed.timesteps.tolist() == [1, 2, 3, 4]
+    assert torch.equal(free.noise, fixed.noise) and torch.equal(free.latents, fixed.latents)
+
+
+def test_networks_are_asked_once_for_one_split(
+    models: Models, store: Store, cached: LatentSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("encode_moments", "text_states"):
+        monkeypatch.setattr(f"t2i.training.dataset.{name}", lambda *arguments: pytest.fail("encoded again"))
+    again = latents(models, store, pictures("train", 10))
+    assert np.array_equal(again.moments, cached.moments) and np.array_equal(again.states, cached.states)  # type: ignore[arg-type]
+
+
+def test_each_split_has_its_own_cache(models: Models, store: Store, cached: LatentSet) -> None:
+    other = latents(models, store, pictures("held_out", 10))
+    assert not np.array_equal(other.moments, cached.moments)
+
+
+def test_another_model_has_its_own_cache(models: Models, store: Store, cached: LatentSet) -> None:
+    models.digest = "another"
+    with torch.no_grad():
+        models.vae.encoder.conv_in.weight.mul_(2)
+    assert not np.array_equal(latents(models, store, pictures("train", 10)).moments, cached.moments)

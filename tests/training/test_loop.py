@@ -1,0 +1,269 @@
+"""A training is the same run whether or not it was interrupted, split into micro-batches, or watched."""
+
+import itertools
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from t2i.context import Interrupted, Run
+from t2i.errors import UserError
+from t2i.training import checkpoints
+from t2i.training.config import LearningRate, Optimizer, Training
+from t2i.training.loop import Trainer, sample_order
+from t2i.training.strategies import Lora
+
+from .conftest import RATE, STRATEGIES, Start, log_of, training
+
+STEPS = 12
+LONG = training(
+    steps=STEPS, batch_size=3, warmup=2, schedule=LearningRate.cosine, save_every=4, min_snr_gamma=5.0, caption_dropout=0.3
+)  # fmt: skip
+DETERMINISTIC = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "samples")
+"""The columns of train_log.csv that do not measure time or memory."""
+
+
+def records(trainer: Trainer) -> list[tuple[str, ...]]:
+    return [tuple(row[key] for key in DETERMINISTIC) for row in log_of(trainer)]
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def interrupt_after(trainer: Trainer, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM arrives while step number `step` (from 1) is computed."""
+    original: Callable[..., Any] = trainer.train_set.batch
+    calls = itertools.count(1)
+
+    def batch(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == step:
+            trainer.run.pending_signal = signal.SIGTERM
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(trainer.train_set, "batch", batch)
+
+
+# -- order -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (10, 10), (3, 8), (7, 1)])
+def test_sample_order_is_the_same_from_any_start(count: int, batch_size: int) -> None:
+    whole = list(itertools.islice(sample_order(5, count, batch_size, 0), 30))
+    for start in (1, 2, 7, 29):
+        assert list(itertools.islice(sample_order(5, count, batch_size, start), 30 - start)) == whole[start:]
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (10, 10), (3, 8), (7, 1)])
+def test_every_sample_comes_once_in_every_epoch(count: int, batch_size: int) -> None:
+    batches = itertools.islice(sample_order(0, count, batch_size, 0), 3 * count)
+    pairs = list(itertools.chain.from_iterable(batches))[: 3 * count]
+    assert [epoch for epoch, _ in pairs] == [0] * count + [1] * count + [2] * count
+    for epoch in range(3):
+        assert sorted(i for e, i in pairs if e == epoch) == list(range(count))
+
+
+def test_epochs_and_seeds_have_their_own_orders() -> None:
+    def epoch(seed: int, number: int) -> list[int]:
+        return [i for _, i in next(itertools.islice(sample_order(seed, 50, 50, 0), number, None))]
+
+    assert len({tuple(epoch(seed, number)) for seed in (0, 1) for number in (0, 1)}) == 4
+
+
+# -- resuming --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_resumed_training_is_bitwise_the_uninterrupted_one(
+    start: Start, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = start(STRATEGIES[name], LONG, "straight")
+    numbers = straight.fit()
+    stopped = start(STRATEGIES[name], LONG, "stopped")
+    interrupt_after(stopped, 5, monkeypatch)
+    with pytest.raises(Interrupted) as caught:
+        stopped.fit()
+    assert caught.value.status == 128 + signal.SIGTERM
+    assert checkpoints.steps(stopped.folder / "checkpoints") == [4, 5]
+    stopped.run.pending_signal = 0
+    resumed = start(STRATEGIES[name], LONG, "stopped")
+    again = resumed.fit()
+    assert records(resumed) == records(straight) and len(records(resumed)) == STEPS
+    assert equal(weights(resumed), weights(straight))
+    same = ("final_loss", "held_out_loss", "held_out_loss_before", "steps", "trainable_parameters")
+    assert {key: again[key] for key in same} == {key: numbers[key] for key in same}
+
+
+@pytest.fixture(scope="module")
+def straight_records() -> dict[str, Any]:
+    """What the uninterrupted training left, made by the first test that needs it."""
+    return {}
+
+
+@pytest.mark.parametrize("step", [1, 4, 11, 12])
+def test_a_training_can_be_interrupted_at_any_step(
+    start: Start, straight_records: dict[str, Any], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy, config = Lora(learning_rate=RATE, rank=2, dropout=0.3), replace(LONG, optimizer=Optimizer.sgd)
+    if not straight_records:
+        straight = start(strategy, config, "straight")
+        straight.fit()
+        straight_records.update(records=records(straight), weights=weights(straight))
+    stopped = start(strategy, config, "stopped")
+    interrupt_after(stopped, step, monkeypatch)
+    with pytest.raises(Interrupted):
+        stopped.fit()
+    assert checkpoints.steps(stopped.folder / "checkpoints")[-1] == step
+    stopped.run.pending_signal = 0
+    resumed = start(strategy, config, "stopped")
+    resumed.fit()
+    assert records(resumed) == straight_records["records"]
+    assert equal(weights(resumed), straight_records["weights"])
+
+
+def test_a_killed_training_repeats_the_steps_since_its_checkpoint(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy = STRATEGIES["attn2_to_v"]
+    straight = start(strategy, LONG, "straight")
+    straight.fit()
+    killed = start(strategy, LONG, "killed")
+    original: Callable[..., Any] = killed.train_set.batch
+    calls = itertools.count(1)
+
+    def batch(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 7:
+            raise MemoryError
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(killed.train_set, "batch", batch)
+    with pytest.raises(MemoryError):
+        killed.fit()
+    assert [row["step"] for row in log_of(killed)] == ["1", "2", "3", "4", "5", "6"]
+    resumed = start(strategy, LONG, "killed")
+    resumed.fit()
+    assert records(resumed) == records(straight), "rows after the checkpoint of step 4 are written anew, not twice"
+    assert equal(weights(resumed), weights(straight))
+
+
+def test_a_damaged_checkpoint_costs_steps_and_changes_nothing(start: Start) -> None:
+    strategy = STRATEGIES["attn2_to_v"]
+    straight = start(strategy, LONG, "straight")
+    straight.fit()
+    folder = straight.folder / "checkpoints"
+    assert checkpoints.steps(folder) == [4, 8], "none at the last step: the weights themselves are saved then"
+    file = folder / "step_00000008" / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-1])
+    again = start(strategy, LONG, "straight")
+    before = records(straight)
+    again.fit()
+    assert records(again) == before and equal(weights(again), weights(straight))
+
+
+# -- the step --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["attn2_to_v", "text_encoder"])
+def test_micro_batches_do_not_change_the_training(start: Start, name: str) -> None:
+    losses, norms, final = [], [], []
+    for size in (1, 2, 4, 3):
+        trainer = start(STRATEGIES[name], training(steps=4, micro_batch=size), f"micro {size}")
+        trainer.fit()
+        losses.append([float(row["loss"]) for row in log_of(trainer)])
+        norms.append([float(row["gradient_norm"]) for row in log_of(trainer)])
+        final.append(torch.cat([value.flatten() for value in weights(trainer).values()]))
+    for other in range(1, 4):
+        assert losses[other] == pytest.approx(losses[0], rel=1e-5, abs=1e-5)
+        assert norms[other] == pytest.approx(norms[0], rel=1e-3)
+        assert torch.allclose(final[other], final[0], atol=0.2 * RATE)
+
+
+def test_gradient_checkpointing_changes_only_memory(start: Start) -> None:
+    logs = []
+    for on in (False, True):
+        trainer = start(STRATEGIES["lora"], training(gradient_checkpointing=on), f"checkpointing {on}")
+        trainer.fit()
+        assert trainer.models.unet.is_gradient_checkpointing is on
+        logs.append([float(row["loss"]) for row in log_of(trainer)])
+    assert logs[1] == pytest.approx(logs[0], rel=1e-6)
+
+
+def test_learning_rate_warms_up_and_falls(start: Start) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=6, warmup=2, schedule=LearningRate.linear))
+    trainer.fit()
+    # the log shows the rate that the next step will have: after one of two warm-up steps, half
+    assert [float(row["learning_rate"]) / RATE for row in log_of(trainer)] == pytest.approx(
+        [0.5, 1, 0.75, 0.5, 0.25, 0]
+    )
+
+
+@pytest.mark.parametrize("optimizer", Optimizer)
+def test_training_lowers_the_loss_of_what_it_saw(start: Start, optimizer: Optimizer) -> None:
+    strategy = replace(STRATEGIES["unet"], learning_rate=3e-3 if optimizer is Optimizer.adamw else 3e-2)
+    numbers = start(strategy, training(steps=30, optimizer=optimizer, log_every=5)).fit()
+    assert numbers["held_out_loss"] < 0.97 * numbers["held_out_loss_before"]
+
+
+def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: Start) -> None:
+    trainer = start(Lora(dropout=0.5), training())
+    first = trainer.held_out_loss()
+    assert trainer.held_out_loss() == first
+    assert trainer.module.training, "dropout is on again"
+    # two pictures at four timesteps from the middle of each quarter
+    data = trainer.held_out.batch(
+        [(0, 0)] * 4 + [(0, 1)] * 4, 0, 0.0, trainer.device, trainer.dtype, [125, 375, 625, 875] * 2
+    )
+    noisy = trainer.noise_schedule.add_noise(data.latents, data.noise, data.timesteps)
+    with torch.no_grad():
+        error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
+    assert first == pytest.approx(float(error), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_the_learning_rate(start: Start) -> None:
+    strategy = replace(STRATEGIES["unet"], learning_rate=9.9)
+    with pytest.raises(
+        UserError, match=r"the loss became (nan|inf); use a smaller strategy\.learning_rate \(now 9\.9\)"
+    ):
+        start(strategy, training(steps=20, clip_norm=None, optimizer=Optimizer.sgd)).fit()
+
+
+def test_weights_that_are_not_finite_are_neither_kept_nor_returned(start: Start) -> None:
+    strategy = replace(STRATEGIES["unet"], learning_rate=9.9)
+    config = training(steps=20, clip_norm=None, optimizer=Optimizer.sgd, log_every=1000)
+    sentence = r"unet\..* is no longer finite; use a smaller strategy\.learning_rate"
+    saving = start(strategy, replace(config, save_every=1), "saving")
+    with pytest.raises(UserError, match=sentence):
+        saving.fit()
+    found = checkpoints.newest(saving.folder / "checkpoints")
+    assert found is not None and all(bool(tensor.isfinite().all()) for tensor in found.parameters.values())
+    last = start(strategy, replace(config, steps=found.step + 1, log_every=1000), "last")
+    with pytest.raises(UserError, match="use a smaller strategy"):
+        last.fit()
+
+
+def test_metrics_are_tracked_per_step(start: Start) -> None:
+    seen: list[tuple[int, dict[str, float]]] = []
+
+    class Tracker:
+        def metrics(self, values: dict[str, float], step: int = 0) -> None:
+            seen.append((step, values))
+
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=5, log_every=2))
+    trainer.run.tracker = Tracker()  # type: ignore[assignment]
+    trainer.fit()
+    assert [step for step, _ in seen] == [2, 4, 5]
+    assert [values["train/loss"] for _, values in seen] == [float(row["loss"]) for row in log_of(trainer)]
+
+
+def test_summary_counts_what_was_done(start: Start, run: Run) -> None:
+    numbers = start(STRATEGIES["attn2_to_v"], Training(epochs=1.0, batch_size=4, held_out_images=2)).fit()
+    assert numbers["steps"] == 2  # 10 pictures in batches of 4, rounded
+    assert numbers["trainable_parameters"] == 24 * (8 + 16 + 8 + 8)
+    assert numbers["images_per_second"] > 0 and numbers["peak_memory_mb"] > 100

@@ -40,7 +40,7 @@ def sample(
     scheduler: Scheduler,
     guidance: Guidance,
     batch_size: int = 8,
-    on_batch: Callable[[int], None] = lambda done: None,
+    on_batch: Callable[[int], object] = lambda done: None,
 ) -> Iterator[np.ndarray]:
     """Batches of pictures, uint8 (n, H, W, 3), in the order of `seeds`; picture i is a function of seeds[i] alone.
 

@@ -1,6 +1,5 @@
 """The toy model, loaded once: sampling changes nothing in it."""
 
-
 import pytest
 
 from t2i.models.config import Model

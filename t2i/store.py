@@ -138,14 +138,21 @@ class Store:
         try:
             files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
             return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):  # ValueError, KeyError: the manifest itself
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            ValueError,
+            KeyError,
+        ):  # ValueError, KeyError: the manifest itself
             return False
 
     def verify(self, stage: Stage) -> list[str]:
         """The files of a stage that are gone, or whose bytes no longer match its manifest."""
         files = json.loads((stage.path / MANIFEST).read_text(encoding="utf-8"))["files"]
         paths = {name: stage.path / name for name in files}
-        return [name for name, path in paths.items() if not path.is_file() or sha256_file(path) != files[name]["sha256"]]
+        return [
+            name for name, path in paths.items() if not path.is_file() or sha256_file(path) != files[name]["sha256"]
+        ]
 
     def _commit(self, partial: Path, final: Path, address: Mapping[str, Any]) -> None:
         paths = sorted(path for path in partial.rglob("*") if path.is_file())
@@ -167,7 +174,8 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self.root / "file_digests.sqlite", timeout=60)) as database:
             database.execute(
-                "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER, ctime INTEGER, sha256 TEXT)"
+                "CREATE TABLE IF NOT EXISTS files "
+                "(path TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER, ctime INTEGER, sha256 TEXT)"
             )
             find = "SELECT sha256 FROM files WHERE path = ? AND bytes = ? AND mtime = ? AND ctime = ?"
             digests, new = [], []

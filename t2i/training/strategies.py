@@ -286,8 +286,9 @@ class Lora(Strategy):
             name: t.detach().cpu()
             for name, t in convert_state_dict_to_diffusers(get_peft_model_state_dict(models.unet)).items()
         }
-        # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do
-        metadata = models.unet.peft_config["default"].to_dict()
+        # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do. The dropout
+        # stays behind: diffusers would apply it while sampling.
+        metadata = {**models.unet.peft_config["default"].to_dict(), "lora_dropout": 0.0}
         StableDiffusionPipeline.save_lora_weights(
             folder, unet_lora_layers=layers, unet_lora_adapter_metadata=metadata, weight_name=LORA_WEIGHTS
         )

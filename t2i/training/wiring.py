@@ -45,12 +45,13 @@ class Probe:
         self.timestep = torch.tensor([500], device=models.device)
 
     def predict(self, caption: str) -> torch.Tensor:
-        """The U-Net's output for one caption, through the text encoder, with gradients."""
+        """The U-Net's output for one caption, through the text encoder, with gradients; in the precision of training."""
         ids = tokenize(self.models, [caption]).to(self.models.device)
-        states = self.models.text_encoder(ids)[0]
-        prediction: torch.Tensor = self.models.unet(
-            self.latents, self.timestep, encoder_hidden_states=states.to(self.dtype)
-        ).sample
+        with torch.autocast(self.models.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            states = self.models.text_encoder(ids)[0]
+            prediction: torch.Tensor = self.models.unet(
+                self.latents, self.timestep, encoder_hidden_states=states
+            ).sample
         return prediction
 
 
@@ -107,8 +108,7 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     dtypes = {str(parameter.dtype) for parameter in chosen.values()}
     yield same("dtype of trainable parameters", "{'torch.float32'}", str(dtypes))
     _disturb(chosen)
-    with torch.autocast(models.device.type, enabled=Probe(models).dtype != torch.float32, dtype=Probe(models).dtype):
-        Probe(models).predict("a picture of a cat").float().pow(2).mean().backward()
+    Probe(models).predict("a picture of a cat").float().pow(2).mean().backward()
     reached = {
         f"{name}.{inner}"
         for name, module in models.modules.items()
@@ -128,10 +128,15 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
 
 
 def round_trip(models: Models, strategy: Strategy, fresh: Models) -> Iterator[Check]:
-    """Tuned weights are saved, loaded into `fresh` networks, and must be in use there: same digests, same output."""
+    """Tuned weights are saved, loaded into `fresh` networks, and must be in use there: same digests, same output.
+
+    Afterwards both models are frozen, with every parameter in the compute dtype: as tuned weights are used.
+    """
     with tempfile.TemporaryDirectory() as folder:
         strategy.save(models, Path(folder))
         strategy.load(fresh, Path(folder))
+    for each in (models, fresh):
+        each.freeze().to(models.device, next(models.vae.parameters()).dtype)
     pipeline = fresh.pipeline()
     tuned, placed = module_digest(models.text_encoder), module_digest(pipeline.text_encoder)
     yield same("text encoder in the pipeline (digest)", tuned[:12], placed[:12])

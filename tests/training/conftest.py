@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from t2i.context import Run
 from t2i.models.config import Model
@@ -83,7 +84,10 @@ def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Pat
     """Builds a trainer as task=train does; `folder` is where it may resume."""
 
     def build(strategy: Strategy, config: Training, folder: str = "training", precision: str = "no") -> Trainer:
-        run.mixed_precision = precision
+        if precision != run.mixed_precision:  # accelerate keeps one precision for a whole process
+            AcceleratorState._reset_state(reset_partial_state=True)
+            run.__dict__.pop("accelerator", None)
+            run.mixed_precision = precision
         models = loaded(toy)
         strategy.attach(models)
         models.to("cpu", DTYPES[precision])

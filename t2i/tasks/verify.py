@@ -60,8 +60,9 @@ def _check(config: Config, run: Run, path: Path) -> None:
     checks += wiring.text_key_layouts(models)
     checks += wiring.gradients(models, config.strategy)
     trainable = count(config.strategy.trainable(models).values())
-    fresh = load(config.model, run.store).to(device, dtype_of(config))
-    checks += wiring.round_trip(models, config.strategy, fresh)
+    checks += wiring.round_trip(
+        models, config.strategy, lambda: load(config.model, run.store).to(device, dtype_of(config))
+    )
     rows = [[check.name, check.expected, check.found, "ok" if check.ok else "FAILED"] for check in checks]
     path.write_text(json.dumps({"sizes": sizes, "trainable": trainable, "rows": rows}, indent=2), encoding="utf-8")
 

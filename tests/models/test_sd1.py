@@ -4,15 +4,19 @@ The numbers were counted on the published checkpoints' architecture, not by this
 """
 
 import json
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from t2i.config import compose
+from t2i.config import PROJECT, compose
 from t2i.models import source
 from t2i.models.load import Models, count
 from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet, cross_attention_widths
@@ -91,3 +95,22 @@ def test_strategy_trains_exactly_as_many_parameters_as_its_formula_says(sd1: Mod
     assert count(trainable.values()) == counted.parameters
     assert len(trainable) == counted.tensors
     assert counted.strategy.expected(sd1) == counted.parameters, "the formula must not see what was attached"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_full_size_network_verifies_in_the_memory_of_one_model(tmp_path: Path) -> None:
+    """`python run.py model=sd15 model.init=random task=verify`: a minute and a half of one core."""
+    options = ["model=sd15", "model.init=random", "task=verify", f"outputs={tmp_path}", "track.enabled=false"]
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (metrics,) = tmp_path.glob("*/*_verify_*/metrics.json")
+    numbers = json.loads(metrics.read_text())
+    assert numbers["parameters.unet"] == 859_520_964 and numbers["parameters.text_encoder"] == 123_060_480
+    assert numbers["trainable_parameters"] == 797_184
+    for expected in ("859,520,964", "123,060,480", "797,184 (0.093 % of the U-Net)", "(1, 77, 768) float32"):
+        assert expected in done.stdout
+    # 1,066,235,307 parameters of 4 bytes are 4.0 GiB; the largest child of this process so far was this run
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 6 * 2**20

@@ -220,7 +220,7 @@ def main() -> None:
         average.update()
         if step % 50 == 0:
             print(json.dumps({"step": step, "minutes": round(budget.spent / 60, 2), "loss": round(loss.item(), 4)}))
-        if step and step % 200 == 0 or share >= 1:
+        if (step and step % 200 == 0) or share >= 1:
             average.swap()
             model.eval()
             read = [value in answer for value, answer in zip(read_classes(model, tokenizer, test), truth, strict=True)]

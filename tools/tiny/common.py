@@ -99,32 +99,17 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every parameter; several processes share the orthogonalisation, and all get the same result."""
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        """One update of every parameter."""
         for group in self.param_groups:
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
             for parameter in group["params"]:
                 state = self.state[parameter]
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-        momentum = self.param_groups[0]["momentum"]
-        mine = [number % world_size() == rank() for number in range(len(parameters))]
-        updates = [
-            orthogonalise(parameter.grad.lerp(self.state[parameter]["momentum"], momentum).flatten(1)).flatten()
-            if is_mine
-            else torch.zeros(parameter.numel())
-            for parameter, is_mine in zip(parameters, mine, strict=True)
-        ]
-        if world_size() > 1:
-            flat = torch.cat(updates)
-            torch.distributed.all_reduce(flat)
-            updates = list(flat.split([parameter.numel() for parameter in parameters]))
-        for group in self.param_groups:
-            lr, decay = group["lr"], group["weight_decay"]
-            for parameter, update in zip(group["params"], updates, strict=True):
-                longer = max(parameter.shape[0], parameter[0].numel())
+                state["momentum"].lerp_(parameter.grad, 1 - momentum)
+                update = orthogonalise(parameter.grad.lerp(state["momentum"], momentum).flatten(1))
                 parameter.mul_(1 - lr * decay)
-                parameter.add_(update.view_as(parameter), alpha=-lr * 0.2 * math.sqrt(longer))
+                parameter.add_(update.view_as(parameter), alpha=-lr * 0.2 * math.sqrt(max(update.shape)))
 
 
 def rank() -> int:
@@ -137,15 +122,14 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
-def average_gradients(parameters: Sequence[nn.Parameter], share: float) -> float:
-    """Replaces every gradient, and the share of the time budget, by its mean over the processes."""
-    if world_size() == 1:
-        return share
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters] + [torch.tensor([share])])
+@torch.no_grad()
+def average_weights(parameters: Sequence[nn.Parameter], share: float) -> float:
+    """Replaces every weight, and the share of the time budget, by its mean over the processes."""
+    flat = torch.cat([parameter.flatten() for parameter in parameters] + [torch.tensor([share])])
     torch.distributed.all_reduce(flat)
     flat /= world_size()
     for parameter, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = part.view_as(parameter)
+        parameter.copy_(part.view_as(parameter))
     return flat[-1].item()
 
 

@@ -16,6 +16,7 @@ from common import GENERATOR, WORK, images, to_tensor
 from diffusers import PNDMScheduler
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
+from unet import PREDICTION
 from unet import build as build_unet
 
 ASSETS = Path("t2i/assets")
@@ -95,6 +96,7 @@ def main() -> None:
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
+        prediction_type=PREDICTION,
         skip_prk_steps=True,
         steps_offset=1,
         set_alpha_to_one=False,

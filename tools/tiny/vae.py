@@ -115,7 +115,7 @@ def main() -> None:
         average.update()
         if step % 100 == 0:
             print(json.dumps({"step": step, "minutes": round(budget.spent / 60, 2), "loss": round(loss.item(), 5)}))
-        if step and step % 500 == 0 or share >= 1:
+        if (step and step % 500 == 0) or share >= 1:
             average.swap()
             print(json.dumps({"step": step, "minutes": round(budget.spent / 60, 2), **held_out(vae, test)}), flush=True)
             average.swap()

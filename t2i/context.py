@@ -103,7 +103,7 @@ class Run:
 
     def use(self, stage: Stage) -> Stage:
         """Note that this run depends on `stage`."""
-        self.stages[f"{stage.name}/{stage.digest[:12]}"] = stage
+        self.stages.setdefault(f"{stage.name}/{stage.digest[:12]}", stage)  # built here and read again is not reused
         return stage
 
     def say(self, line: str) -> None:
@@ -154,12 +154,17 @@ class Run:
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[None]:
-        """Signals wait: the work inside looks at `pending_signal` between its steps and raises `Interrupted` itself."""
+        """Signals wait: the work inside looks at `pending_signal` between its steps and raises `Interrupted` itself.
+
+        What it did not look at any more raises `Interrupted` at the end.
+        """
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
+        if self.pending_signal:
+            raise Interrupted(self.pending_signal)
 
 
 def git_state() -> dict[str, str]:

@@ -30,6 +30,7 @@ from t2i.store import Store, write_json
 FROZEN = "T2I_FROZEN"
 PARENT = "T2I_PARENT_RUN"
 STATUS = "status.json"
+LOG = "run.log"
 log = logging.getLogger("t2i")
 
 
@@ -57,6 +58,7 @@ _statuses: list[int] = []
 
 def guard(compose: Callable[[], None]) -> int:
     """Run the program and return its exit status; a mistake of the user's is one sentence on standard error."""
+    _statuses.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
@@ -129,7 +131,7 @@ def work(job: Job) -> dict[str, float]:
     )
     run.store.barrier, run.store.announce = run.barrier, run.say
     run.catch_signals()
-    handler = _log_to(folder) if main else None
+    handlers = _log_to(folder) if main else []
     status = "FAILED"
     ending: dict[str, Any] = {}
     try:
@@ -159,9 +161,10 @@ def work(job: Job) -> dict[str, float]:
         raise
     finally:
         if main:
-            run.tracker.close(status)
             write_json(folder / STATUS, {"status": status, **ending})
-        if handler is not None:
+            run.tracker.artifact(folder / LOG)
+            run.tracker.close(status)
+        for handler in handlers:
             log.removeHandler(handler)
             handler.close()
 
@@ -182,20 +185,19 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
     run.say(f"run folder: {run.folder}")
 
 
-def _log_to(folder: Path) -> logging.Handler:
+def _log_to(folder: Path) -> list[logging.Handler]:
     """Progress to standard output, everything to run.log."""
     folder.mkdir(parents=True, exist_ok=True)
     log.setLevel(logging.DEBUG)
     log.propagate = False
-    if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
-        console = logging.StreamHandler(sys.stdout)
-        console.setLevel(logging.INFO)
-        console.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(console)
-    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    console = logging.StreamHandler(sys.stdout)
+    console.setLevel(logging.INFO)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    file = logging.FileHandler(folder / LOG, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(console)
     log.addHandler(file)
-    return file
+    return [console, file]
 
 
 def _multirun_parent(config: Config, folder: Path) -> str:
@@ -234,7 +236,7 @@ def _spawn(job: Job) -> None:
         raise Interrupted(received[0])
     if status:
         raise _failure(job.folder) or UserError(
-            f"the processes ended with status {status}; see the messages above and {job.folder / 'run.log'}"
+            f"the processes ended with status {status}; see the messages above and {job.folder / LOG}"
         )
 
 

@@ -1,0 +1,164 @@
+"""Command lines as users type them, at toy size: most in this process (importing torch takes seconds), some in their own."""
+
+import io
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+# Before torch is imported: equal numbers need equal thread counts, and two threads on a busy core are slower than one.
+SURROUNDINGS = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "COLUMNS": "120",
+}
+for variable, setting in SURROUNDINGS.items():
+    os.environ.setdefault(variable, setting)
+
+PROJECT = Path(__file__).resolve().parent.parent
+SCENES = ["dataset.train=24", "dataset.val=12"]
+TOY = [
+    "training.steps=4",
+    "training.batch_size=4",
+    "training.log_every=1",
+    "eval.images=6",
+    "eval.replicates=100",
+    "scheduler.steps=2",
+]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that ended: its exit status, what it printed, and the run folders that it made."""
+
+    status: int
+    out: str
+    err: str
+    folders: list[Path]
+
+    @property
+    def folder(self) -> Path:
+        """The run folder of a command that made one."""
+        assert len(self.folders) == 1, (self.folders, self.err)
+        return self.folders[0]
+
+    def json(self, name: str) -> Any:
+        """A JSON file of the run folder."""
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """metrics.json of a command that ended well."""
+        assert self.status == 0, self.err
+        numbers: dict[str, float] = self.json("metrics.json")
+        return numbers
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An output folder with its own store and tracking database, and the command lines that work in it."""
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """Of the tracking database."""
+        return f"sqlite:///{self.root}/mlflow.db"
+
+    def places(self, track: bool) -> list[str]:
+        """Overrides that keep everything below `root`."""
+        tracking = [f"track.uri={self.uri}", f"track.artifacts={self.root}/artifacts"]
+        return [f"outputs={self.root}", *(tracking if track else ["track.enabled=false"])]
+
+    def folders(self) -> set[Path]:
+        """Every run folder so far."""
+        return {path for path in self.root.glob("20*/*") if path.is_dir()}
+
+    def here(self, *arguments: str, track: bool = False) -> Ended:
+        """`python run.py <arguments>` in this process."""
+        before, out, err = self.folders(), io.StringIO(), io.StringIO()
+        with _own_process_state(), redirect_stdout(out), redirect_stderr(err):
+            command = [str(PROJECT / "run.py"), *self.places(track), *arguments]
+            with mock.patch.object(sys, "argv", command), pytest.raises(SystemExit) as exit_:
+                runpy.run_path(command[0], run_name="__main__")
+        code = exit_.value.code
+        status = code if isinstance(code, int) else int(code is not None)
+        return Ended(status, out.getvalue(), err.getvalue(), sorted(self.folders() - before))
+
+    def start(
+        self, *arguments: str, track: bool = False, launcher: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.Popen[str]:
+        """`python [launcher] run.py <arguments>` in a process of its own."""
+        command = [sys.executable, *launcher, str(PROJECT / "run.py"), *self.places(track), *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.root,  # nothing may depend on the working folder
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def away(self, *arguments: str, track: bool = False, launcher: tuple[str, ...] = (), **environment: str) -> Ended:
+        """As `start`, and wait for its end."""
+        before = self.folders()
+        process = self.start(*arguments, track=track, launcher=launcher, **environment)
+        return self.end(process, before)
+
+    def end(self, process: subprocess.Popen[str], before: set[Path]) -> Ended:
+        """Wait for a process; `before` are the run folders that it did not make."""
+        out, err = process.communicate(timeout=240)
+        return Ended(process.returncode, out, err, sorted(self.folders() - before))
+
+
+@contextmanager
+def _own_process_state() -> Iterator[None]:
+    """What a command changes for its process is put back: environment and signal handlers."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with mock.patch.dict(os.environ):
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """One output folder for all tests, so that they share what the store holds."""
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture
+def empty_lab(tmp_path: Path) -> Lab:
+    """An output folder of a test's own."""
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def folder_data(tmp_path: Path) -> Path:
+    """Twelve captioned pictures for `dataset=folder`."""
+    import numpy as np
+    from PIL import Image
+
+    from t2i.randomness import generator
+
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for number in range(12):
+        pixels = generator("folder picture", number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{number:02d}.png")
+        (root / f"{number:02d}.txt").write_text(f"picture number {number}")
+    return root

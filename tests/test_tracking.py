@@ -1,0 +1,166 @@
+"""Runs in MLflow: what is recorded, that several processes may start at once, and that nothing is recorded when asked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2i import tracking
+from t2i.tracking import NullTracker, Tracking, metric_name
+
+from .conftest import PROJECT
+
+# Importing mlflow takes seconds, so the processes are forked after it; none of them has opened the database yet.
+CROWD = """
+import os, sys, traceback
+import mlflow
+from t2i import tracking
+
+config = tracking.Tracking(uri=sys.argv[1], artifacts=sys.argv[2])
+children = []
+for number in range(6):
+    child = os.fork()
+    if child == 0:
+        try:
+            tracker = tracking.start(config, f"worker {number}")
+            tracker.metrics({"number": float(number)})
+            tracker.close("FINISHED")
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """A fresh database, shared by the tests of this module: creating one takes a second."""
+    root = tmp_path_factory.mktemp("tracking") / "new"
+    return Tracking(uri=f"sqlite:///{root}/mlflow.db", artifacts=str(root / "artifacts"))
+
+
+@pytest.fixture(scope="module")
+def client(config: Tracking) -> Any:
+    tracking.prepare(config)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=config.uri)
+
+
+def test_parameters_metrics_tags_and_images_are_recorded(config: Tracking, client: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "grid.png"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(picture)
+    tracker = tracking.start(config, "train abc123")
+    tracker.params({"training.steps": 4, "dataset.domains": '["animal"]', "weights": None})
+    for step, loss in ((1, 0.5), (2, 0.25)):
+        tracker.metrics({"train/loss": loss}, step)
+    tracker.metrics({"fid[tiny_clip]": 12.5, "fid[tiny_clip].low": 11.0})
+    tracker.tags({"git.commit": "f00"})
+    tracker.artifact(picture, "figures")
+    tracker.close("FINISHED")
+
+    run = client.get_run(tracker.run_id)
+    assert run.info.run_name == "train abc123"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"training.steps": "4", "dataset.domains": '["animal"]', "weights": "None"}
+    assert run.data.metrics == {"train/loss": 0.25, "fid.tiny_clip": 12.5, "fid.tiny_clip.low": 11.0}
+    history = client.get_metric_history(tracker.run_id, "train/loss")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
+    assert run.data.tags["git.commit"] == "f00"
+    assert [file.path for file in client.list_artifacts(tracker.run_id, "figures")] == ["figures/grid.png"]
+    assert len(list(Path(config.artifacts).rglob("grid.png"))) == 1
+
+
+def test_what_is_not_finite_is_never_stored(config: Tracking, client: Any) -> None:
+    """MLflow stores infinity as 1.8e308, and a chart of it is useless."""
+    tracker = tracking.start(config, "numbers")
+    tracker.metrics({"a": float("inf"), "b": float("-inf"), "c": float("nan"), "d": 1.0})
+    tracker.metrics({"a": float("nan")})
+    assert client.get_run(tracker.run_id).data.metrics == {"d": 1.0}
+
+
+def test_more_values_than_one_request_takes(config: Tracking, client: Any) -> None:
+    tracker = tracking.start(config, "many")
+    tracker.params({f"key.{number}": number for number in range(250)} | {"long": "x" * 10_000})
+    tracker.metrics({f"metric.{number}": float(number) for number in range(1001)})
+    data = client.get_run(tracker.run_id).data
+    assert (len(data.params), len(data.metrics)) == (251, 1001)
+    assert data.params["long"] == "x" * 6000
+
+
+def test_children_know_their_parent(config: Tracking, client: Any) -> None:
+    parent = tracking.start(config, "multirun")
+    run = tracking.start(config, "evaluate", parent.run_id)
+    with run.child("cell scheduler=ddim") as cell:
+        cell.metrics({"x": 1.0})
+    assert client.get_run(run.run_id).data.tags["mlflow.parentRunId"] == parent.run_id
+    assert client.get_run(cell.run_id).data.tags["mlflow.parentRunId"] == run.run_id
+    assert client.get_run(cell.run_id).info.status == "FINISHED"
+
+
+def test_a_child_that_raises_is_marked_as_failed(config: Tracking, client: Any) -> None:
+    run = tracking.start(config, "sweep")
+    with pytest.raises(RuntimeError), run.child("cell") as cell:
+        raise RuntimeError
+    assert client.get_run(cell.run_id).info.status == "FAILED"
+
+
+def test_runs_of_one_experiment_are_together(config: Tracking, client: Any) -> None:
+    runs = [client.get_run(tracking.start(config, name).run_id) for name in ("one", "two")]
+    assert {client.get_experiment(run.info.experiment_id).name for run in runs} == {"t2i"}
+
+
+def test_no_parent_is_no_parent(config: Tracking, client: Any) -> None:
+    """A multirun that records nothing hands an empty parent on."""
+    tracker = tracking.start(config, "alone", "")
+    assert "mlflow.parentRunId" not in client.get_run(tracker.run_id).data.tags
+
+
+def test_six_processes_start_on_a_fresh_database(tmp_path: Path) -> None:
+    """Without a lock five of six crash while they create the same tables."""
+    uri, artifacts = f"sqlite:///{tmp_path}/fresh/mlflow.db", str(tmp_path / "artifacts")
+    surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", CROWD, uri, artifacts]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+    assert done.returncode == 0, done.stderr
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("t2i")
+    assert sorted(run.data.metrics["number"] for run in client.search_runs([experiment.experiment_id])) == [*range(6)]
+
+
+def test_nothing_is_recorded_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # importing it would fail: it takes seconds
+    config = Tracking(enabled=False, uri=f"sqlite:///{tmp_path}/mlflow.db")
+    tracker = tracking.start(config, "nothing", "parent")
+    assert isinstance(tracker, NullTracker)
+    assert tracker.run_id is None
+    tracker.params({"a": 1})
+    tracker.metrics({"a": 1.0}, 3)
+    tracker.tags({"a": "b"})
+    tracker.artifact(tmp_path / "missing.png")
+    with tracker.child("cell") as child:
+        child.metrics({"a": 1.0})
+    tracker.close("FINISHED")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("fid[tiny_clip]", "fid.tiny_clip"),
+        ("clip_score[clip].low", "clip_score.clip.low"),
+        ("sweep/best.kid[tiny_clip]", "sweep/best.kid.tiny_clip"),
+        ("recall@5 (%)", "recall5 "),
+    ],
+)
+def test_metric_names_become_what_mlflow_allows(name: str, stored: str) -> None:
+    assert metric_name(name) == stored

@@ -33,6 +33,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Key '([^']+)' (?:is )?not in", message)
     if unknown:
         name, valid = unknown.group(1), _keys_beside(key, overrides)
+        if valid is None:
+            return f"{key} is not set yet; put a + before its override to add it"
         close = difflib.get_close_matches(name, valid, n=1)
         hint = f"; did you mean {key.removesuffix(name)}{close[0]}?" if close else ""
         return f"{key or name} is no key of the configuration{hint} Valid keys: {', '.join(valid)}"
@@ -42,12 +44,14 @@ def _composition(error: Exception, overrides: Sequence[str]) -> str:
     return f"{key}: {message}" if key else message
 
 
-def _keys_beside(key: str, overrides: Sequence[str]) -> list[str]:
-    """The valid keys at the level of `key`, from the configuration without the overrides of single keys."""
+def _keys_beside(key: str, overrides: Sequence[str]) -> list[str] | None:
+    """The valid keys at the level of `key`, without the overrides of single keys; None in a table of free keys."""
     from t2i.config import SCHEMAS, compose
 
     groups = [item for item in overrides if item.split("=")[0] in SCHEMAS]
     config = compose(groups)
     for part in key.split(".")[:-1]:
         config = getattr(config, part)
+        if isinstance(config, dict):
+            return None
     return sorted(vars(config))

@@ -72,9 +72,9 @@ class ClipExtractor:
 
     def _text_states(self, batch: list[str]) -> tuple[Any, torch.Tensor]:
         # Padded to the longest of the batch: attention is causal, so what follows a caption's end changes nothing.
-        tokens = self._tokenizer(
-            batch, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt"
-        ).to(self.device)
+        tokens = self._tokenizer(batch, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt").to(
+            self.device
+        )
         states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         return states, tokens.attention_mask
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import SchedulerMixin
 
 
@@ -48,6 +49,19 @@ class Scheduler:
                     f"scheduler.options.{option} is no option of {self.type}; use one of: {', '.join(known)}"
                 )
         scheduler: SchedulerMixin = kind.from_config(scheduler_config, **self.options)
+        return scheduler
+
+    def start(self, scheduler_config: dict[str, Any], device: "torch.device | str" = "cpu") -> "SchedulerMixin":
+        """As `build`, with the timesteps set; ConfigError when the model was trained with too few for so many steps."""
+        scheduler = self.build(scheduler_config)
+        scheduler.set_timesteps(self.steps, device=device)
+        trained = scheduler.config["num_train_timesteps"]
+        # Spaced too closely, schedulers leave the trained range or come back to the same timestep.
+        if scheduler.timesteps.max() >= trained or len(scheduler.timesteps.unique()) < self.steps:
+            raise ConfigError(
+                f"scheduler.steps={self.steps} is too many for {self.type} with {trained} training timesteps; "
+                f"use at most scheduler.steps={trained // 2}"
+            )
         return scheduler
 
 

@@ -65,8 +65,7 @@ def denoise(
 ) -> torch.Tensor:
     """Latents (n, channels, height, width) of one batch. text: (n, tokens, width), empty: (1, tokens, width)."""
     device, dtype = models.unet.device, next(models.vae.parameters()).dtype
-    scheduler = scheduler_config.build(models.scheduler_config)
-    scheduler.set_timesteps(scheduler_config.steps, device=device)
+    scheduler = scheduler_config.start(models.scheduler_config, device)
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     side = models.resolution // 2 ** (len(models.vae.config["block_out_channels"]) - 1)

@@ -177,7 +177,7 @@ def small_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
     """An architecture file of toy size beside the bundled ones."""
     from .toy import RESOLUTION, SCHEDULE, UNET, VAE
 
-    text = {"vocab_size": 4000, "hidden_size": 24, "intermediate_size": 24, "num_hidden_layers": 1}
+    text = {"vocab_size": 20_000, "hidden_size": 24, "intermediate_size": 24, "num_hidden_layers": 1}
     text |= {"num_attention_heads": 2, "max_position_embeddings": 20}
     parts = {"unet": UNET, "vae": VAE, "text_encoder": text, "scheduler": SCHEDULE}
     (tmp_path / "small.json").write_text(json.dumps(parts))

@@ -94,7 +94,8 @@ def models(toy: Model, loaded: Callable[[Model], Models]) -> Models:
 
 @pytest.fixture
 def run(tmp_path: Path, store: Store) -> Iterator[Run]:
-    """What a task receives; the devices' global state goes with it, since the next test may want another precision."""
+    """What a task receives; the devices' global state is its own, since every test may want another precision."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     folder = tmp_path / "run"
     folder.mkdir()
     yield Run(folder, store)

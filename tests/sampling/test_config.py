@@ -1,5 +1,7 @@
 """Schedulers keep the model's noise schedule, and values that no run could use are refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from t2i.config import CONF, compose
@@ -32,6 +34,17 @@ def test_a_misspelt_option_is_refused_and_not_ignored(models: Models) -> None:
         ConfigError, match=r"scheduler\.options\.timestep_spacin is no option of DDIMScheduler.*timestep_spacing"
     ):
         scheduler.build(models.scheduler_config)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_any_number_of_steps_stays_in_the_trained_range_or_is_refused(models: Models, name: str) -> None:
+    config = compose([f"scheduler={name}"]).scheduler
+    for steps in (1, 2, 3, 10, 25, 50, 100, 333, 500):
+        timesteps = replace(config, steps=steps).start(models.scheduler_config).timesteps
+        assert 0 <= timesteps.min() and timesteps.max() <= 999 and len(timesteps.unique()) == steps
+    # every step of the training, shifted by one as SD 1.x shifts them, begins after the last
+    with pytest.raises(ConfigError, match=r"scheduler\.steps=1000 is too many for .* use at most scheduler\.steps=500"):
+        replace(config, steps=1000).start(models.scheduler_config)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_every_scheduler_is_of_another_kind(models: Models) -> None:
 def test_bundled_model_is_sampled_as_diffusers_samples_it(loaded: Loader) -> None:
     models = loaded(compose(["model=tiny"]).model)
     pictures = ours(models, DDIM, Guidance())
-    assert pictures.shape == (2, 64, 64, 3)
+    assert pictures.shape == (2, models.resolution, models.resolution, 3)
     assert difference(pictures, theirs(models, DDIM, 7.5)[0]) <= TOLERANCE
 
 

@@ -44,6 +44,26 @@ def load_average(module: nn.Module, path: Path) -> None:
             parameter.copy_(value)
 
 
+def export_scheduler(target: Path) -> None:
+    """SD 1.x's noise schedule, for velocity; `clip_sample` is there for the schedulers made from this configuration.
+
+    PNDM has no such option, but DDIM and DDPM clip the denoised latents to [-1, 1] unless it says false, and guided
+    samples fall apart.
+    """
+    PNDMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=PREDICTION,
+        skip_prk_steps=True,
+        steps_offset=1,
+        set_alpha_to_one=False,
+    ).save_pretrained(target)
+    path = target / "scheduler_config.json"
+    config = json.loads(path.read_text()) | {"clip_sample": False}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def export_vae(work: Path, target: Path) -> None:
     """Encoder of `vae.pt`, decoder of `vae_decoder.pt` when there is one; measures the scaling factor."""
     model = vae_script.build()
@@ -92,15 +112,7 @@ def main() -> None:
     tiny, done = args.assets / "tiny", []
     tiny.mkdir(parents=True, exist_ok=True)
     (tiny / "model_index.json").write_text(json.dumps(MODEL_INDEX, indent=2) + "\n")
-    PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type=PREDICTION,
-        skip_prk_steps=True,
-        steps_offset=1,
-        set_alpha_to_one=False,
-    ).save_pretrained(tiny / "scheduler")
+    export_scheduler(tiny / "scheduler")
     if (args.work / "vae.pt").exists():
         export_vae(args.work, tiny / "vae")
         done.append("vae")

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 import t2i
@@ -59,11 +60,17 @@ def test_everything_is_small_safetensors() -> None:
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
 
 
-def test_weights_are_half_precision_and_finite(pipeline: StableDiffusionPipeline) -> None:
-    half = StableDiffusionPipeline.from_pretrained(TINY, torch_dtype="auto")
-    assert {half.unet.dtype, half.vae.dtype, half.text_encoder.dtype} == {torch.float16}
-    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        assert all(bool(value.isfinite().all()) for value in module.state_dict().values())
+def test_weights_are_half_precision_and_finite() -> None:
+    for path in ASSETS.rglob("*.safetensors"):
+        weights = load_file(path)
+        assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}, path
+        assert all(bool(value.isfinite().all()) for value in weights.values()), path
+
+
+def test_schedulers_made_from_its_configuration_do_not_clip_latents(pipeline: StableDiffusionPipeline) -> None:
+    # DDIM and DDPM clip the denoised latents to [-1, 1] unless told otherwise; these have a deviation of 1.
+    assert pipeline.scheduler.config.clip_sample is False
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
 
 
 def test_unet_has_the_cross_attention_layers_of_sd1(pipeline: StableDiffusionPipeline) -> None:

@@ -13,14 +13,14 @@ from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from t2i.context import PROJECT
 from t2i.data.base import Dataset
 from t2i.data.coco import Coco
 from t2i.data.folder import Folder
 from t2i.data.scenes_dataset import Scenes
-from t2i.errors import ConfigError
+from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
 from t2i.sampling.config import Guidance, Scheduler
@@ -168,10 +168,23 @@ def typed(config: DictConfig) -> Config:
     """The composed configuration as objects; ConfigError where a value has the wrong type or is missing."""
     try:
         result = OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} is not set; give it a value: {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'the configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(result, Config)
+    _refuse_extra(result)
     return result
+
+
+def _refuse_extra(level: Any, prefix: str = "") -> None:
+    """Hydra lets `+key=value` add what no dataclass has: nothing would read it."""
+    names = sorted(field.name for field in fields(level))
+    for name, value in vars(level).items():
+        if name not in names and not name.startswith("_"):
+            raise unknown(f"{prefix}{name} is no key of the configuration", name, names, prefix)
+        if is_dataclass(value):
+            _refuse_extra(value, f"{prefix}{name}.")
 
 
 def compose(overrides: Sequence[str]) -> Config:

@@ -1,5 +1,8 @@
 """Mistakes of the user's doing: `run.py` prints them as one sentence, without a traceback."""
 
+import difflib
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """The run cannot go on: one sentence that says what was found, what was expected and what to type."""
@@ -11,3 +14,10 @@ class ConfigError(UserError):
     """The command line or the configuration is wrong: the sentence names the key and the valid values."""
 
     status = 2
+
+
+def unknown(what: str, name: str, valid: Sequence[str], prefix: str = "") -> ConfigError:
+    """`name` is none of the `valid` ones; what: how the sentence begins. prefix: what comes before a name when typed."""
+    near = difflib.get_close_matches(name, valid, n=1)
+    meant = f" (did you mean {prefix}{near[0]}?)" if near else ""
+    return ConfigError(f"{what}{meant}; use one of: {', '.join(valid)}")

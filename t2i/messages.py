@@ -1,57 +1,73 @@
 """Errors of Hydra and OmegaConf, and unforeseen ones, as one sentence with an exit status."""
 
-import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from t2i.errors import ConfigError, UserError
+from t2i.errors import ConfigError, UserError, unknown
+
+EXPECTED = {
+    "could not be converted to Integer": "an integer",
+    "could not be converted to Float": "a number",
+    "is not a valid bool": "true or false",
+    "is not a ListConfig": "a list such as [a,b]",
+    "to Dict": "a mapping such as {a: 1}",
+    "Cannot merge DictConfig": "a mapping such as {a: 1}",
+    "is not Optional": "a value other than null",
+    "is not a subclass of": "a key below it",
+}
+"""What OmegaConf says about a value of the wrong type, and what belongs there."""
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> UserError:
     """A ConfigError (exit 2) for a wrong command line, a UserError (exit 1) for anything else that was not foreseen."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        return ConfigError(f"{group}={choice} is unknown; use one of: {', '.join(_visible(error.options))}")
+        options = sorted(option for option in error.options if not option.startswith("schema"))
+        return unknown(f"{group}={choice} is unknown", choice, options, f"{group}=")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"{error.override} cannot be read; write key=value, close every bracket, and quote texts with commas or "
+            "brackets, such as 'prompts=[\"a cat, asleep\"]'"
+        )
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return ConfigError(_composition(error, overrides))
+        return _composition(error, overrides)
     text = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     return UserError(f"{reason} (add debug=true for the traceback)")
 
 
-def _visible(options: Sequence[str]) -> list[str]:
-    return sorted(option for option in options if not option.startswith("schema"))
-
-
-def _composition(error: Exception, overrides: Sequence[str]) -> str:
+def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
     cause = error.__cause__ or error
-    key = getattr(cause, "full_key", None) or ""
+    key: str = getattr(cause, "full_key", None) or ""
     message = str(cause).splitlines()[0]
-    unknown = re.search(r"Key '([^']+)' (?:is )?not in", message)
-    if unknown:
-        name, valid = unknown.group(1), _keys_beside(key, overrides)
-        if valid is None:
-            return f"{key} is not set yet; put a + before its override to add it"
-        close = difflib.get_close_matches(name, valid, n=1)
-        hint = f"; did you mean {key.removesuffix(name)}{close[0]}?" if close else ""
-        return f"{key or name} is no key of the configuration{hint} Valid keys: {', '.join(valid)}"
-    choices = re.search(r"Invalid value '(.*)', expected one of \[(.*)\]", message)
+    typed = next((item for item in reversed(overrides) if key and item.split("=")[0].lstrip("+") == key), key)
+    missing = re.search(r"Key '([^']+)' (?:is )?not in", message)
+    if missing:
+        name, valid = missing.group(1), _keys_beside(key, overrides)
+        if valid:
+            return unknown(f"{key} is no key of the configuration", name, valid, key.removesuffix(name))
+        whole = next((item for item in overrides if key.startswith(item.split("=")[0])), f"{key}=...")
+        return ConfigError(f"{key} is not there yet; to add it, put a plus before: +{whole}")
+    choices = re.search(r"Invalid value '.*', expected one of \[(.*)\]", message)
     if choices:
-        return f"{key}={choices.group(1)} is not valid; use one of: {choices.group(2)}"
-    return f"{key}: {message}" if key else message
+        return ConfigError(f"{typed} is not valid; use one of: {choices.group(1)}")
+    for words, kind in EXPECTED.items():
+        if words in message:
+            return ConfigError(f"{typed} is not valid; {kind} is expected")
+    return ConfigError(f"{typed}: {message}" if key else message)
 
 
-def _keys_beside(key: str, overrides: Sequence[str]) -> list[str] | None:
-    """The valid keys at the level of `key`, without the overrides of single keys; None in a table of free keys."""
+def _keys_beside(key: str, overrides: Sequence[str]) -> list[str]:
+    """The valid keys at the level of `key`, from the configuration without the overrides of single keys; none where
+    any key may stand.
+    """
     from t2i.config import SCHEMAS, compose
 
-    groups = [item for item in overrides if item.split("=")[0] in SCHEMAS]
-    config = compose(groups)
+    level: object = compose([item for item in overrides if item.split("=")[0] in SCHEMAS])
     for part in key.split(".")[:-1]:
-        config = getattr(config, part)
-        if isinstance(config, dict):
-            return None
-    return sorted(vars(config))
+        level = getattr(level, part, None)
+    return sorted(field.name for field in fields(level)) if is_dataclass(level) else []

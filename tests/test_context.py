@@ -48,7 +48,8 @@ def test_a_signal_waits_while_work_defers_it_and_the_second_does_not(run: Run) -
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append(run.pending_signal)
 
-    pytest.raises(Interrupted, work)
+    with pytest.raises(Interrupted):
+        work()
     assert reached == [signal.SIGTERM]
 
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from t2i import tracking
 from t2i.config import Config, Precision, as_dict, restore, typed
-from t2i.context import PROJECT, Interrupted, Run, environment, flat, rank, world_size, write_results
+from t2i.context import PROJECT, Interrupted, Run, device_type, environment, flat, rank, world_size, write_results
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
@@ -251,19 +251,22 @@ def _failure(folder: Path) -> Optional[UserError]:
 
 def _send(job: Job) -> None:
     """The main worker tells the others the job: they never compose, so ranks cannot disagree."""
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    PartialState()
-    broadcast_object_list([job.dump()])
+    _broadcast([job.dump()])
 
 
 def _receive() -> Job:
+    (values,) = _broadcast([None])
+    if values is None:
+        raise UserError("this process got no job from the main one; start it with `accelerate launch` and RANK unset")
+    return Job.load(values)
+
+
+def _broadcast(values: list[Any]) -> list[Any]:
+    """What the main process put into its list, in every process."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState()
-    received: list[Optional[dict[str, Any]]] = [None]
-    broadcast_object_list(received)
-    assert received[0] is not None
-    return Job.load(received[0])
+    # Without being told so, PartialState takes a machine without GPUs for a single process.
+    PartialState(cpu=device_type() == "cpu")
+    received: list[Any] = broadcast_object_list(values)
+    return received

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,12 @@ class Lab:
         process = self.start(*arguments, track=track, launcher=launcher, **environment)
         return self.end(process, before)
 
+    def sharing(self, root: Path, without: str) -> "Lab":
+        """Another output folder whose store has every stage of this one but those of one name."""
+        skipped = shutil.ignore_patterns(without, "*.lock")
+        shutil.copytree(self.root / "store", root / "store", ignore=skipped, copy_function=os.link)
+        return Lab(root)
+
     def end(self, process: subprocess.Popen[str], before: set[Path]) -> Ended:
         """Wait for a process; `before` are the run folders that it did not make."""
         out, err = process.communicate(timeout=240)
@@ -139,6 +146,20 @@ def _own_process_state() -> Iterator[None]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """One output folder for all tests, so that they share what the store holds."""
     return Lab(tmp_path_factory.mktemp("lab"))
+
+
+SWEEP = [
+    "sweeps.fixed={scheduler.steps:2,eval.images:6}",
+    "sweeps.space={scheduler:[ddim,euler],cfg.scale:[5.0]}",
+]
+
+
+@pytest.fixture(scope="session")
+def main_job(lab: Lab) -> Ended:
+    """The whole experiment, once for all tests."""
+    ended = lab.here(*SCENES, *TOY, *SWEEP, track=True)
+    assert ended.status == 0, ended.err
+    return ended
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ weights
 
 
 @pytest.fixture(scope="module")
-def main_job() -> Config:
+def composed() -> Config:
     return compose([])
 
 
@@ -132,8 +132,8 @@ def test_every_file_composes_and_reaches_workers_as_it_is(option: str, tmp_path:
     assert {name: type(getattr(received, name)) for name in SCHEMAS} == kinds
 
 
-def test_the_main_job_is_what_it_says(main_job: Config) -> None:
-    config = main_job
+def test_the_composed_is_what_it_says(composed: Config) -> None:
+    config = composed
     chosen = {group: getattr(config, group).name for group in ("dataset", "model", "scheduler", "sweeps")}
     assert config.task is Task.pipeline
     assert chosen == {"dataset": "scenes", "model": "tiny", "scheduler": "ddim", "sweeps": "scheduler_cfg"}
@@ -244,8 +244,8 @@ INVALID: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in INVALID.items() for value in values])
-def test_a_value_that_no_run_could_use_is_named_in_one_line(main_job: Config, key: str, value: object) -> None:
-    values = as_dict(main_job)
+def test_a_value_that_no_run_could_use_is_named_in_one_line(composed: Config, key: str, value: object) -> None:
+    values = as_dict(composed)
     *groups, name = key.split(".")
     functools.reduce(dict.__getitem__, groups, values)[name] = value
     with pytest.raises(ConfigError) as caught:
@@ -254,8 +254,8 @@ def test_a_value_that_no_run_could_use_is_named_in_one_line(main_job: Config, ke
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_batch_must_be_a_multiple_of_the_processes(main_job: Config) -> None:
-    config = copy.deepcopy(main_job)
+def test_a_batch_must_be_a_multiple_of_the_processes(composed: Config) -> None:
+    config = copy.deepcopy(composed)
     config.training.batch_size = 15
     config.validate(processes=3)
     with pytest.raises(ConfigError, match="use a multiple of 2"):

@@ -43,7 +43,7 @@ def test_two_processes_see_the_samples_and_losses_of_one(typed: bool, alone: End
 
 
 def test_a_multirun_inside_accelerate_launch_is_refused(empty_lab: Lab) -> None:
-    ended = empty_lab.away("-m", *TRAIN, "seed=1,2", launcher=(*LAUNCH, *PLAIN), ACCELERATE_USE_CPU="true")
+    ended = empty_lab.away(*TRAIN, "seed=1,2", "-m", launcher=(*LAUNCH, *PLAIN), ACCELERATE_USE_CPU="true")
     assert ended.status != 0
     assert "--multirun inside `accelerate launch` is refused" in ended.err
 

@@ -1,94 +1,154 @@
-"""The whole experiment at toy size: what it leaves, that a second run does no work twice, and what a sweep records."""
+"""The main job from one command: what it leaves, and that nothing is done twice."""
 
-import json
+import csv
+import re
+from typing import Any
 
 import pytest
 
-from ..conftest import SCENES, TOY, Ended, Lab
-
-SWEEP = ["sweeps.space={scheduler:[ddim,euler],cfg.scale:[1,7.5]}", "sweeps.fixed={scheduler.steps:2,eval.images:6}"]
-PIPELINE = [*SCENES, *TOY, *SWEEP]
+from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 
 
 @pytest.fixture(scope="module")
-def first(lab: Lab) -> Ended:
-    return lab.here(*PIPELINE, track=True)
+def repeated(lab: Lab, main_job: Ended) -> Ended:
+    """The same command again."""
+    return lab.here(*SCENES, *TOY, *SWEEP)
 
 
 @pytest.fixture(scope="module")
-def second(lab: Lab, first: Ended) -> Ended:
-    return lab.here(*PIPELINE)
+def client(lab: Lab) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=lab.uri)
 
 
-def test_the_numbers_of_base_and_tuned_have_intervals_around_them(first: Ended) -> None:
+@pytest.fixture(scope="module")
+def recorded(client: Any, main_job: Ended) -> Any:
+    """The MLflow run of the main job."""
+    experiment = client.get_experiment_by_name("t2i").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.run_folder = '{main_job.folder}'")
+    return run
+
+
+def test_the_run_folder_holds_everything(main_job: Ended) -> None:
+    folder = main_job.folder
+    files = "config.yaml metrics.json environment.json run.log status.json sections.json stages.json report.html train_log.csv"
+    assert {path.name for path in folder.iterdir() if path.is_file()} == set(files.split())
+    assert main_job.json("status.json") == {"status": "FINISHED"}
+    assert (folder / "weights" / "pytorch_lora_weights.safetensors").exists()
+    assert (folder / "pipeline" / "model_index.json").exists()
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert figures >= {
+        "training_pictures",
+        "caption_similarity",
+        "training_loss",
+        "base_versus_tuned",
+        "generated_samples_grid",
+        "metric_fid",
+        "metric_clip_score",
+        "heat_map_clip_score",
+    }
+
+
+def test_the_numbers_that_a_user_looks_for_are_there(main_job: Ended) -> None:
+    numbers = main_job.metrics
     for model in ("base", "tuned"):
-        for name in ("fid[tiny_clip]", "clip_score[tiny_clip]"):
-            value = first.metrics[f"{model}/{name}"]
-            assert first.metrics[f"{model}/{name}.low"] <= value <= first.metrics[f"{model}/{name}.high"]
-    assert first.metrics["train/steps"] == 4
-    assert first.metrics["train/images_per_second"] > 0
-    assert first.metrics["train/peak_memory_mb"] > 100
-    assert 0 < first.metrics["train/final_loss"] < 10
-    assert first.metrics["sweep/cells"] == first.metrics["sweep/new_cells"] == 4
+        for metric in ("fid[tiny_clip]", "clip_score[tiny_clip]"):
+            name = f"{model}/{metric}"
+            assert numbers[f"{name}.low"] <= numbers[name] <= numbers[f"{name}.high"]
+    assert numbers["train/images_per_second"] > 0
+    assert numbers["train/peak_memory_mb"] > 100
+    assert 0 < numbers["train/final_loss"] < 10
+    assert numbers["train/steps"] == 4
+    assert numbers["verify/trainable_parameters"] == numbers["train/trainable_parameters"]
+    assert (numbers["data/train_images"], numbers["data/held_out_images"]) == (24, 12)
+    assert (numbers["sweep/cells"], numbers["sweep/new_cells"]) == (2, 2)
 
 
-def test_the_exported_pipeline_gives_the_picture_that_was_trained(first: Ended) -> None:
-    assert first.metrics["train/reload_max_difference"] <= 1  # grey levels of 255
-    assert (first.folder / "weights" / "pytorch_lora_weights.safetensors").exists()
-    assert (first.folder / "pipeline" / "model_index.json").exists()
+def test_the_exported_pipeline_gives_the_same_picture_in_plain_diffusers(main_job: Ended) -> None:
+    assert main_job.metrics["train/reload_max_difference"] <= 1  # of 255 grey levels
 
 
-def test_the_report_is_one_page_with_every_figure_inside(first: Ended) -> None:
-    page = (first.folder / "report.html").read_text(encoding="utf-8")
-    figures = list((first.folder / "figures").glob("*.png"))
-    assert {"base_versus_tuned.png", "training_loss.png", "heat_map_clip_score.png"} <= {f.name for f in figures}
-    assert page.count("data:image/png;base64,") == len(figures)
-    assert "http://" not in page and "https://" not in page
+def test_base_and_tuned_are_drawn_from_the_same_captions_and_seeds(lab: Lab, main_job: Ended) -> None:
+    import json
+
+    from PIL import Image
+
+    recipes: dict[str, list[tuple[str, int]]] = {}
+    for name in main_job.json("stages.json"):
+        if name.startswith("generated/"):
+            (folder,) = (lab.root / "store" / "generated").glob(name.partition("/")[2] + "*")
+            facts = [json.loads(Image.open(path).text["t2i"]) for path in sorted(folder.glob("*.png"))]  # type: ignore[attr-defined]
+            if facts[0]["cfg"]["scale"] == 7.5:
+                recipes[facts[0]["weights"]] = [(fact["prompt"], fact["seed"]) for fact in facts]
+    base, tuned = recipes.values()
+    assert base == tuned
+    assert [seed for _, seed in base] == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_second_run_reuses_every_stage_and_finds_the_same_numbers(first: Ended, second: Ended) -> None:
-    assert all(stage["reused"] for stage in second.json("stages.json").values())
-    assert len(second.json("stages.json")) == len(first.json("stages.json"))
-    changed = {name for name in first.metrics if first.metrics[name] != second.metrics[name]}
-    assert changed == {"sweep/new_cells"}
-    assert second.metrics["sweep/new_cells"] == 0
+def test_the_report_is_one_file_about_every_part(main_job: Ended) -> None:
+    page = (main_job.folder / "report.html").read_text(encoding="utf-8")
+    titles = [section["title"] for section in main_job.json("sections.json")]
+    assert titles == ["Data", "Caption embeddings", "Wiring", "Training", "Base against tuned", "Sweep"]
+    for title in titles:
+        assert f">{title}<" in page
+    assert page.count("data:image/png;base64,") >= 8
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert "python run.py" in page and "scheduler.steps=2" in page
 
 
-def test_tuned_weights_are_found_through_the_run_folder(lab: Lab, first: Ended) -> None:
-    ended = lab.here("task=evaluate", *SCENES, *TOY, f"weights={first.folder}")
-    assert ended.metrics["clip_score[tiny_clip]"] == first.metrics["tuned/clip_score[tiny_clip]"]
-    assert json.loads((ended.folder / "definition.json").read_text())["generated_count"] == 6
+def test_mlflow_has_the_same_content(client: Any, recorded: Any, main_job: Ended) -> None:
+    assert recorded.info.status == "FINISHED"
+    plain = {re.sub(r"[\[\]]", ".", name).replace("..", ".").strip("."): v for name, v in main_job.metrics.items()}
+    stored = {name: value for name, value in recorded.data.metrics.items() if not name.startswith("train/")}
+    assert stored == pytest.approx({name: value for name, value in plain.items() if not name.startswith("train/")})
+    assert recorded.data.params["training.steps"] == "4"
+    assert recorded.data.params["strategy.kind"] == "lora"
+    assert recorded.data.tags["git.commit"] == main_job.json("environment.json")["git"]["commit"]
+    assert {"digest.model", "digest.prepared"} <= recorded.data.tags.keys()
+    artifacts = {file.path for file in client.list_artifacts(recorded.info.run_id)}
+    assert artifacts >= {"config.yaml", "metrics.json", "environment.json", "run.log", "report.html", "figures"}
+    figures = {file.path for file in client.list_artifacts(recorded.info.run_id, "figures")}
+    assert figures >= {"figures/base_versus_tuned.png", "figures/training_loss.png", "figures/heat_map_clip_score.png"}
 
 
-def test_the_sweep_is_a_parent_with_one_child_a_cell(lab: Lab, first: Ended) -> None:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=lab.uri)
-    experiment = client.get_experiment_by_name("t2i")
-    assert experiment is not None
-    (parent,) = client.search_runs([experiment.experiment_id], f"tags.run_folder = '{first.folder}'")
-    children = client.search_runs(
-        [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
-    )
-    cells = {(run.data.params["scheduler.name"], run.data.params["cfg.scale"]) for run in children}
-    assert cells == {("ddim", "1.0"), ("ddim", "7.5"), ("euler", "1.0"), ("euler", "7.5")}
-    figures = {file.path for file in client.list_artifacts(parent.info.run_id, "figures")}
-    assert "figures/base_versus_tuned.png" in figures
-    assert parent.data.tags["digest.model"] == json.loads((first.folder / "weights" / "strategy.json").read_text())["base_digest"]
+def test_mlflow_has_the_loss_of_every_logged_step(client: Any, recorded: Any, main_job: Ended) -> None:
+    with open(main_job.folder / "train_log.csv", newline="") as file:
+        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert [step for step, _ in rows] == [1, 2, 3, 4]
+    history = client.get_metric_history(recorded.info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in history] == pytest.approx(rows)
 
 
-def test_a_multirun_makes_a_run_for_every_cell_below_one_parent(lab: Lab) -> None:
-    ended = lab.away("-m", "task=evaluate", "scheduler=ddim,euler", "cfg.scale=5,7.5", *SCENES, *TOY, track=True)
-    assert ended.status == 0, ended.err
-    assert len(ended.folders) == 4
-    from mlflow import MlflowClient
+def test_cells_of_the_sweep_are_child_runs(client: Any, recorded: Any) -> None:
+    tag = f"tags.mlflow.parentRunId = '{recorded.info.run_id}'"
+    cells = client.search_runs([recorded.info.experiment_id], tag)
+    assert sorted(cell.data.params["scheduler.name"] for cell in cells) == ["ddim", "euler"]
+    assert all("fid.tiny_clip" in cell.data.metrics for cell in cells)
 
-    client = MlflowClient(tracking_uri=lab.uri)
-    experiment = client.get_experiment_by_name("t2i")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], "attributes.run_name LIKE 'evaluate %'")
-    own = [run for run in runs if run.data.tags.get("run_folder") in {str(folder) for folder in ended.folders}]
-    assert {(run.data.params["scheduler.name"], run.data.params["cfg.scale"]) for run in own} == {
-        ("ddim", "5.0"), ("ddim", "7.5"), ("euler", "5.0"), ("euler", "7.5"),
-    }  # fmt: skip
-    assert len({run.data.tags["mlflow.parentRunId"] for run in own}) == 1
+
+def test_the_second_run_reuses_every_stage_and_says_so(main_job: Ended, repeated: Ended) -> None:
+    first, second = main_job.json("stages.json"), repeated.json("stages.json")
+    assert second.keys() == first.keys()
+    assert all(stage["reused"] for stage in second.values())
+    assert "built " not in repeated.out
+    assert repeated.out.count("reused ") >= len(second)
+
+
+def test_the_second_run_gives_equal_numbers(main_job: Ended, repeated: Ended) -> None:
+    first, second = main_job.metrics, repeated.metrics
+    assert (first.pop("sweep/new_cells"), second.pop("sweep/new_cells")) == (2, 0)
+    assert second == first
+
+
+def test_the_report_can_be_made_again(lab: Lab, main_job: Ended) -> None:
+    ended = lab.here("task=report", f"runs=[{main_job.folder}]")
+    assert ended.metrics == {"sections": 6.0}
+    again, first = ((run.folder / "report.html").read_text(encoding="utf-8") for run in (ended, main_job))
+    assert again == first
+
+
+def test_two_thirds_of_the_work_is_reused_when_only_guidance_changes(lab: Lab, main_job: Ended) -> None:
+    ended = lab.here(*SCENES, *TOY, "task=evaluate", "cfg=low")
+    built = {name.partition("/")[0] for name, stage in ended.json("stages.json").items() if not stage["reused"]}
+    assert built == {"generated", "metrics"}

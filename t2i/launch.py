@@ -62,6 +62,7 @@ def guard(compose: Callable[[], None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
+        _multirun_first()
         if FROZEN in os.environ:
             work(Job.load(json.loads(Path(os.environ[FROZEN]).read_text(encoding="utf-8"))))
         elif world_size() > 1 and rank() > 0:
@@ -75,6 +76,16 @@ def guard(compose: Callable[[], None]) -> int:
     except Exception as error:
         _statuses.append(_report(error))
     return max(_statuses, default=0)
+
+
+def _multirun_first() -> None:
+    """Move -m before the overrides: between them, Hydra's parser calls the second half unrecognised."""
+    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
+    if flags and world_size() > 1:
+        raise ConfigError(
+            "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
+        )
+    sys.argv[1:] = flags[:1] + [argument for argument in sys.argv[1:] if argument not in flags]
 
 
 def _report(error: Exception) -> int:
@@ -99,10 +110,6 @@ def _start(cfg: DictConfig) -> None:
     """Run the job here, or in several processes."""
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode is RunMode.MULTIRUN
-    if multirun and world_size() > 1:
-        raise ConfigError(
-            "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
-        )
     config = typed(cfg)
     config.outputs = str(Path(config.outputs).absolute())
     if config.launch.mixed_precision is None:

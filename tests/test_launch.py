@@ -1,0 +1,89 @@
+"""Several processes: the same data in the same order as one, started by t2i or by `accelerate launch`; and multirun."""
+
+import csv
+from typing import Any
+
+import pytest
+
+from .conftest import SCENES, TOY, Ended, Lab
+
+TRAIN = [*SCENES, *TOY, "task=train", "training.export_pipeline=false"]
+ACCELERATE = (
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+)
+"""As a user types `accelerate launch` on a machine without GPUs (there it also takes ACCELERATE_USE_CPU=true)."""
+
+
+def train_log(ended: Ended) -> list[dict[str, str]]:
+    with open(ended.folder / "train_log.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(params=["launch.processes=2", "accelerate launch"])
+def two_processes(request: pytest.FixtureRequest, lab: Lab, main_job: Ended, tmp_path: Any) -> Ended:
+    other = lab.sharing(tmp_path / "lab", without="training")
+    if request.param == "accelerate launch":
+        return other.away(*TRAIN, track=True, launcher=ACCELERATE, ACCELERATE_USE_CPU="true")
+    return other.away(*TRAIN, request.param, track=True)
+
+
+def test_two_processes_train_as_one(main_job: Ended, two_processes: Ended) -> None:
+    assert two_processes.status == 0, two_processes.err
+    assert two_processes.json("environment.json")["processes"] == 2
+    one, two = train_log(main_job), train_log(two_processes)
+    assert [row["samples"] for row in two] == [row["samples"] for row in one]
+    losses = [[float(row["loss"]) for row in rows] for rows in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert two_processes.metrics["held_out_loss"] == pytest.approx(main_job.metrics["train/held_out_loss"], rel=1e-4)
+    # One run, recorded once, by the main process.
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{two_processes.folder.parent.parent}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("t2i").experiment_id])
+    assert run.data.metrics["held_out_loss"] == two_processes.metrics["held_out_loss"]
+
+
+def test_a_mistake_in_several_processes_is_one_sentence(empty_lab: Lab) -> None:
+    data = ["dataset=folder", f"dataset.root={empty_lab.root}", "launch.processes=2"]
+    ended = empty_lab.away("task=prepare", *data)
+    assert ended.status == 1
+    assert [line for line in ended.err.splitlines() if line.startswith("t2i: ")] == [ended.err.splitlines()[-1]]
+    assert "expected images with metadata.jsonl" in ended.err
+
+
+def test_multirun_inside_accelerate_launch_is_refused(empty_lab: Lab) -> None:
+    arguments = ["-m", "task=prepare", "seed=1,2"]
+    ended = empty_lab.away(*arguments, launcher=ACCELERATE, ACCELERATE_USE_CPU="true")
+    assert ended.status != 0
+    sentences = [line for line in ended.err.splitlines() if line.startswith("t2i: ")]
+    assert sentences and "--multirun inside `accelerate launch` is refused" in sentences[0]
+    assert "launch.processes=" in sentences[0]
+    assert ended.folders == []
+
+
+def test_a_multirun_is_a_grid_of_runs_with_one_parent(lab: Lab, main_job: Ended) -> None:
+    grid = ["-m", "task=evaluate", "scheduler=ddim,euler", "cfg.scale=5,7.5"]
+    ended = lab.here(*grid, *SCENES, *TOY, "track.experiment=multirun", track=True)
+    assert ended.status == 0, ended.err
+    assert len(ended.folders) == 4
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=lab.uri)
+    experiment = client.get_experiment_by_name("multirun").experiment_id
+    runs = client.search_runs([experiment])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    cells = {(run.data.params["scheduler.name"], run.data.params["cfg.scale"]) for run in children}
+    assert cells == {("ddim", "5.0"), ("ddim", "7.5"), ("euler", "5.0"), ("euler", "7.5")}
+    assert {run.data.tags["run_folder"] for run in children} == set(map(str, ended.folders))
+    assert all("fid.tiny_clip" in run.data.metrics and run.info.status == "FINISHED" for run in children)
+
+
+def test_in_a_multirun_a_failed_run_is_told_and_the_others_go_on(empty_lab: Lab) -> None:
+    ended = empty_lab.here("-m", "task=prepare", "dataset.val=1", "dataset.train=0,2")
+    assert ended.status == 2
+    assert [line for line in ended.err.splitlines() if "dataset.train=0" in line] == [ended.err.strip()]
+    finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
+    assert len(finished) == 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "held_out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image with everything that was said about it."""
 
@@ -29,6 +29,8 @@ class Sample:
     """Sorted: COCO supercategories, or the domain that a folder gives."""
     categories: tuple[str, ...]
     """Sorted COCO category names; empty where the source has none."""
+    license: str = ""
+    """What the source says about the licence: COCO's licence id, a column of metadata; empty where it says nothing."""
 
 
 @dataclass
@@ -104,15 +106,15 @@ class Dataset:
 
         Raises UserError when the files are not those of this kind, ConfigError when a domain does not exist.
         """
-        chosen = self._filtered(self.listing(split), split)
+        chosen = self._filtered(list(self.listing(split)), split)
         count = self.limit if split == "train" else self.held_out
         if count is None or count >= len(chosen):
             return chosen
         kept = {sample.id for sample in sorted(chosen, key=lambda sample: draw(self.seed, "subset", sample.id))[:count]}
         return [sample for sample in chosen if sample.id in kept]
 
-    def listing(self, split: str) -> list[Sample]:
-        """Every sample of `split`, before the filter and the limits."""
+    def listing(self, split: str) -> Iterable[Sample]:
+        """Every sample of `split`, before the filter and the limits, in an order that never changes."""
         raise NotImplementedError
 
     def _filtered(self, samples: list[Sample], split: str) -> list[Sample]:

@@ -136,7 +136,7 @@ def test_the_composed_is_what_it_says(composed: Config) -> None:
     config = composed
     chosen = {group: getattr(config, group).name for group in ("dataset", "model", "scheduler", "sweeps")}
     assert config.task is Task.pipeline
-    assert chosen == {"dataset": "scenes", "model": "tiny", "scheduler": "ddim", "sweeps": "scheduler_cfg"}
+    assert chosen == {"dataset": "scenes", "model": "tiny", "scheduler": "dpmpp_2m", "sweeps": "quick"}
     assert (config.cfg.scale, config.strategy.kind, config.eval.extractor) == (7.5, "lora", "tiny_clip")
 
 

@@ -34,7 +34,7 @@ class Resume(Enum):
 class Training:
     """The optimisation: how long, how many pictures a step, which rule."""
 
-    steps: int = 200
+    steps: int = 150
     """Number of optimizer steps."""
     epochs: Optional[float] = None
     """Passes over the training pictures; when given, it decides the number of steps."""
@@ -76,7 +76,7 @@ class Training:
     def validate(self, processes: int) -> None:
         """Raise ConfigError for values that no run could use."""
         if self.steps < 1:
-            raise ConfigError(f"training.steps={self.steps} is not a positive number; use e.g. training.steps=200")
+            raise ConfigError(f"training.steps={self.steps} is not a positive number; use e.g. training.steps=150")
         if self.batch_size < 1 or self.batch_size % processes:
             raise ConfigError(
                 f"training.batch_size={self.batch_size} cannot be shared by {processes} processes; use a multiple of {processes}"

@@ -22,7 +22,7 @@ def test_a_picture_carries_its_recipe(lab: Lab, main_job: Ended) -> None:
     assert ended.metrics == {"images": 2.0}
     facts = json.loads(Image.open(ended.folder / "images" / "000001.png").text["t2i"])  # type: ignore[attr-defined]
     assert (facts["prompt"], facts["seed"]) == ("two buses (blue)", 8)
-    assert (facts["scheduler"]["name"], facts["scheduler"]["steps"], facts["cfg"]["scale"]) == ("ddim", 2, 7.5)
+    assert (facts["scheduler"]["name"], facts["scheduler"]["steps"], facts["cfg"]["scale"]) == ("dpmpp_2m", 2, 7.5)
     assert facts["weights"] != ""
 
 

@@ -56,6 +56,11 @@ class Split:
                 pictures[position] = np.asarray(image)
         return np.stack([pictures[position] for position in range(len(wanted))])
 
+    def encoded(self, index: int) -> bytes:
+        """The file, PNG, of the picture at `index`: what its content is told by."""
+        group = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._group(group)[index - int(self._starts[group])]
+
     def _group(self, number: int) -> list[bytes]:
         """The encoded images of a row group, from memory when it was read lately."""
         if number in self._cache:

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.data.spool import Spool
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,40 +102,61 @@ class Dataset:
     def acquire(self, store: "Store") -> None:
         """Makes the files be there. Sources that only read files have nothing to do."""
 
-    def samples(self, split: str) -> list[Sample]:
+    def samples(self, split: str) -> Spool[Sample]:
         """The samples of `split` ("train" or "held_out") in an order that never changes, filtered and limited.
 
+        They lie in a temporary file: a data set may have more of them than memory should hold.
         Raises UserError when the files are not those of this kind, ConfigError when a domain does not exist.
         """
-        chosen = self._filtered(list(self.listing(split)), split)
+        import numpy as np
+
+        chosen = spooled(self._filtered(self.listing(split), split))
         count = self.limit if split == "train" else self.held_out
         if count is None or count >= len(chosen):
             return chosen
-        kept = {sample.id for sample in sorted(chosen, key=lambda sample: draw(self.seed, "subset", sample.id))[:count]}
-        return [sample for sample in chosen if sample.id in kept]
+        draws = np.fromiter((draw(self.seed, "subset", sample.id) for sample in chosen), np.float64, len(chosen))
+        return chosen.taken(np.sort(np.argsort(draws, kind="stable")[:count]).tolist())
 
     def listing(self, split: str) -> Iterable[Sample]:
         """Every sample of `split`, before the filter and the limits, in an order that never changes."""
         raise NotImplementedError
 
-    def _filtered(self, samples: list[Sample], split: str) -> list[Sample]:
+    def _filtered(self, samples: Iterable[Sample], split: str) -> Iterator[Sample]:
         """The samples of which a domain or category is one of `domains`."""
-        if not self.domains or not samples:
-            return samples
-        valid = {name for sample in samples for name in (*sample.domains, *sample.categories)}
+        wanted = set(self.domains)
+        valid: set[str] = set()
+        domains: set[str] = set()
+        sample = None
+        for sample in samples:
+            names = {*sample.domains, *sample.categories}
+            if not wanted or wanted & names:
+                yield sample
+            valid |= names
+            domains.update(sample.domains)
         unknown = [name for name in self.domains if name not in valid]
-        if unknown and split == "train":  # few held-out images need not show everything
-            domains = sorted({name for sample in samples for name in sample.domains})
+        if unknown and sample and split == "train":  # few held-out images need not show everything
             raise ConfigError(
                 f"dataset.domains={listed(self.domains)} names {unknown[0]!r}, which no training image has: "
-                f"type some of {listed(domains)}."
+                f"type some of {listed(sorted(domains))}."
             )
-        wanted = set(self.domains)
-        return [sample for sample in samples if wanted & {*sample.domains, *sample.categories}]
 
     def digest_parts(self) -> dict[str, Any]:
         """The part of the configuration that prepared images depend on beyond the chosen samples themselves."""
         return {"resolution": self.resolution}
+
+
+def spooled(samples: Iterable[Sample]) -> Spool[Sample]:
+    """Samples in a temporary file."""
+    return Spool(samples, pack=_packed, unpack=_unpacked)
+
+
+def _packed(sample: Sample) -> list[Any]:
+    return [sample.id, str(sample.path), sample.captions, sample.domains, sample.categories, sample.license]
+
+
+def _unpacked(value: list[Any]) -> Sample:
+    key, path, captions, domains, categories, license = value
+    return Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
 
 
 def draw(*parts: int | str) -> float:

@@ -21,7 +21,7 @@ def test_both_layouts_list_the_same_samples_in_order_of_id(coco_root, official):
     train, held_out = dataset.samples("train"), dataset.samples("held_out")
     assert [sample.id for sample in train] == [str(3 + 2 * number) for number in range(12)]
     assert [sample.id for sample in held_out] == ["103", "105", "107", "109"]
-    assert all(sample.path.is_file() for sample in train + held_out)
+    assert all(sample.path.is_file() for sample in [*train, *held_out])
     assert train[3].captions == ("picture 9, wording 0", "picture 9, wording 1")
     assert (train[3].domains, train[3].categories) == (("animal", "vehicle"), ("bus", "cat"))
 
@@ -40,7 +40,7 @@ def test_an_unknown_domain_is_answered_with_those_that_exist(coco_root):
 
 
 def test_held_out_images_need_not_show_every_domain(coco_root):
-    assert coco(coco_root(), domains=["food"]).samples("held_out") == []
+    assert list(coco(coco_root(), domains=["food"]).samples("held_out")) == []
 
 
 def test_a_limit_is_a_subset_that_grows_with_it_and_moves_with_the_seed(coco_root):

@@ -13,7 +13,7 @@ from .conftest import picture
 
 
 def everything(dataset):
-    return dataset.samples("train") + dataset.samples("held_out")
+    return [*dataset.samples("train"), *dataset.samples("held_out")]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "txt"])

@@ -80,7 +80,7 @@ def test_packages_become_a_folder_that_the_source_reads(packages):
         array = np.asarray(image)
     assert (array[32, 32] == (0, 0, 255)).all() and (array[0] == 255).all() and (array[:, 0] == 255).all()
     dataset = Folder(root=str(packages / "out"), domains=["animal"])
-    assert len(dataset.samples("train") + dataset.samples("held_out")) == 2
+    assert len(dataset.samples("train")) + len(dataset.samples("held_out")) == 2
 
 
 def test_an_existing_folder_is_never_overwritten(packages):

@@ -25,9 +25,12 @@ batch_size
 cfg.negative_prompt
 cfg.scale
 dataset.domains
+dataset.fraction
 dataset.held_out
 dataset.held_out_share
 dataset.held_out_split
+dataset.kaggle
+dataset.keywords
 dataset.kind
 dataset.limit
 dataset.name

@@ -3,12 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.data.keywords import KeywordRule
 from t2i.data.spool import Spool
-from t2i.errors import ConfigError
+from t2i.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from t2i.store import Store
@@ -39,7 +40,7 @@ class Dataset:
     """A source of image-caption pairs. Subclasses say how files become samples."""
 
     kind: str
-    """Which source reads the files: coco, scenes or folder. Set by the schema."""
+    """Which source reads the files: coco, folder, flickr and so on. Set by the schema."""
     name: str
     """What tables, figures and tracking call this data set."""
     root: str = ""
@@ -47,9 +48,15 @@ class Dataset:
     obtain: str = ""
     """How to get the files; part of the message when they are not there."""
     domains: list[str] = field(default_factory=list)
-    """Keep images of these domains (COCO: supercategory or category names). Empty: all."""
+    """Keep images of these domains or categories (COCO: supercategory or category names). Empty: all."""
+    keywords: dict[str, list[str]] = field(default_factory=dict)
+    """Words by domain: where the source names none, an image has the domains whose words its captions use."""
+    fraction: float = 1.0
+    """Share (above 0, at most 1) of the training images to use, a fair subset that depends on the seed."""
+    kaggle: str = ""
+    """A data set of kaggle.com (owner/name) that kagglehub downloads where root is empty."""
     limit: Optional[int] = None
-    """At most this many training images, a fair subset that depends on the seed. Null: all."""
+    """At most this many training images, chosen likewise. Null: all."""
     held_out: Optional[int] = None
     """At most this many held-out images, chosen likewise. Null: all."""
     resolution: int = 256
@@ -74,14 +81,16 @@ class Dataset:
             )
         if self.limit is not None and self.limit < 1:
             raise ConfigError(
-                f"dataset.limit={self.limit} leaves nothing to train on: type a number from 1, or null for all."
+        if not 0 < self.fraction <= 1:
+            raise ConfigError(
+                f"dataset.fraction={self.fraction} is not a share above 0 and at most 1: type dataset.fraction=0.05."
             )
-        if self.held_out is not None and self.held_out < 0:
-            raise ConfigError(f"dataset.held_out={self.held_out} is negative: type a number from 0, or null for all.")
         self.validate_root()
 
     def validate_root(self) -> None:
-        """Raises ConfigError unless `root` names an existing folder."""
+        """Raises ConfigError unless `root` names an existing folder, or a download takes its place."""
+        if self.kaggle and not self.root:
+            return
         if self.root in ("", "???"):
             found = "dataset.root is not set"
         elif not Path(self.root).is_dir():
@@ -96,11 +105,26 @@ class Dataset:
         raise NotImplementedError
 
     def location(self) -> Path:
-        """The folder that is read."""
-        return Path(self.root)
+        """The folder that is read: the root, unless `acquire` put the files elsewhere."""
+        return self._place or Path(self.root)
 
     def acquire(self, store: "Store") -> None:
-        """Makes the files be there. Sources that only read files have nothing to do."""
+        """Makes the files be there: downloads them, or writes out images that lie in containers. Raises UserError."""
+        if self.kaggle and not self.root:
+            from t2i.data.download import from_kaggle
+
+            if store.main:  # one process downloads, the others find it done
+                self._place = from_kaggle(self.kaggle)
+            store.barrier()
+            self._place = from_kaggle(self.kaggle)
+
+    def absent(self, what: str) -> UserError:
+        """`what` is not there: what was found, what was expected, and how to get it."""
+        ways = f" ({self.obtain})" if self.obtain else ""
+        return UserError(f"{what}: {inventory(self.location())}, expected {self.layout()}{ways}.")
+    def __post_init__(self) -> None:
+        self._place: Optional[Path] = None
+
 
     def samples(self, split: str) -> Spool[Sample]:
         """The samples of `split` ("train" or "held_out") in an order that never changes, filtered and limited.
@@ -110,8 +134,15 @@ class Dataset:
         """
         import numpy as np
 
-        chosen = spooled(self._filtered(self.listing(split), split))
-        count = self.limit if split == "train" else self.held_out
+        listing: Iterable[Sample] = self.listing(split)
+        if self.keywords:
+            rule = KeywordRule(self.keywords)
+            listing = (sample if sample.domains else _labelled(sample, rule) for sample in listing)
+        chosen = spooled(self._filtered(listing, split))
+        count = self.held_out
+        if split == "train":
+            share = max(1, round(self.fraction * len(chosen)))
+            count = share if self.limit is None else min(share, self.limit)
         if count is None or count >= len(chosen):
             return chosen
         draws = np.fromiter((draw(self.seed, "subset", sample.id) for sample in chosen), np.float64, len(chosen))
@@ -166,6 +197,12 @@ def draw(*parts: int | str) -> float:
     its number when others come or go.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+def _labelled(sample: Sample, rule: KeywordRule) -> Sample:
+    """The sample with the domains, and where it has none the categories, that its captions name."""
+    domains, categories = rule.labels(sample.captions)
+    return replace(sample, domains=domains, categories=sample.categories or categories)
+
+
     return (
         int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") / 2**64
     )

@@ -2,94 +2,65 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from t2i.data.base import Dataset, Fence, Sample, clean, draw, inventory
-from t2i.errors import ConfigError, UserError
-from t2i.store import sha256_file
-
-if TYPE_CHECKING:
-    from t2i.store import Store
+from t2i.data.base import Fence, Sample, clean
+from t2i.data.keywords import KeywordRule
+from t2i.data.splits import ContentSplit
+from t2i.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass
-class Folder(Dataset):
+class Folder(ContentSplit):
     """Images below `root`. The domain is the metadata's `domain`, else the top-level sub-folder of the image.
 
     Rows of metadata have `file_name` (relative to the root), `text` or `caption` (a string; in JSON a list too) and
-    perhaps `domain` or `domains`; rows of the same file add captions. A side file gives one caption a line.
+    perhaps `domain` or `domains` and `license`; rows of the same file add captions. A side file gives one caption a line.
     """
 
     kind: str = "folder"
     name: str = "folder"
-    held_out_share: float = 0.1
-    """Share of the images, by content and seed, that is held out (equal images are never on both sides)."""
 
     def layout(self) -> str:
         return "images with metadata.jsonl or metadata.csv (columns file_name and text), or a .txt beside each image"
 
-    def validate(self) -> None:
-        super().validate()
-        if not 0 < self.held_out_share < 1:
-            raise ConfigError(
-                f"dataset.held_out_share={self.held_out_share} is not between 0 and 1: type dataset.held_out_share=0.1."
-            )
-
-    def __post_init__(self) -> None:
-        self._digests: Callable[[list[Path]], list[str]] = _digests
-
-    def acquire(self, store: "Store") -> None:
-        """Lets the store remember what each file's digest is, so that the split is quick to tell again."""
-        self._digests = store.file_digests
-
-    def listing(self, split: str) -> list[Sample]:
-        samples = self._everything()
-        held_out = self._held_out(samples)
-        return [sample for sample in samples if (sample.id in held_out) == (split == "held_out")]
-
-    def _everything(self) -> list[Sample]:
+    def everything(self) -> Iterator[tuple[str, Sample]]:
         root = self.location()
         tables = [path for path in (root / "metadata.jsonl", root / "metadata.csv") if path.is_file()]
         if len(tables) > 1:
             raise UserError(f"{root} has metadata.jsonl and metadata.csv: keep the one that is meant.")
-        rows = _table(tables[0]) if tables else _side_files(root)
-        merged: dict[str, tuple[list[str], set[str]]] = {}
-        for name, captions, domains in rows:
-            entry = merged.setdefault(name, ([], set()))
-            entry[0].extend(captions)
-            entry[1].update(domains or _folder_domain(name))
+        merged: dict[str, Row] = {}
+        for row in _table(tables[0]) if tables else _side_files(root):
+            entry = merged.setdefault(row.name, Row(row.name, [], [], ""))
+            entry.captions.extend(row.captions)
+            entry.domains.extend(row.domains)
+            entry.license = entry.license or row.license
         if not merged:
-            raise UserError(f"no image to prepare: {inventory(root)}, expected {self.layout()}.")
-        if not tables and not any(captions for captions, _ in merged.values()):
-            raise UserError(
-                f"none of the {len(merged)} images has a caption: {inventory(root)}, expected {self.layout()}."
-            )
-        return [
-            Sample(name, root / name, clean(captions), tuple(sorted(domains)), ())
-            for name, (captions, domains) in sorted(merged.items())
-        ]
-
-    def _held_out(self, samples: list[Sample]) -> set[str]:
-        """Ids of the held-out images: those whose content draws a number below the share, and never none of several."""
-        fence = Fence(self.location())
-        present = [sample for sample in samples if not fence.refusal(sample.path)]
-        digests = self._digests([sample.path for sample in present])
-        contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
-        # A file that cannot be read is split by its name; preparation sets it aside.
-        draws = {sample.id: draw(self.seed, "held_out", contents.get(sample.id, sample.id)) for sample in samples}
-        share = self.held_out_share
-        if len(set(draws.values())) > 1:
-            share = max(share, min(draws.values()) + 1e-12)
-        return {key for key, number in draws.items() if number < share}
+            raise self.absent("no image to prepare")
+        if not tables and not any(row.captions for row in merged.values()):
+            raise self.absent(f"none of the {len(merged)} images has a caption")
+        rule = KeywordRule(self.keywords)
+        for name, row in sorted(merged.items()):
+            captions = clean(row.captions)
+            domains = set(row.domains)
+            if not domains and _folder_domain(name):  # a folder says something, and so may captions
+                domains = _folder_domain(name).union(rule.labels(captions)[0])
+            yield "", Sample(name, root / name, captions, tuple(sorted(domains)), (), row.license)
 
 
-def _digests(paths: list[Path]) -> list[str]:
-    return [sha256_file(path) for path in paths]
+@dataclass
+class Row:
+    """What the metadata or a side file says about an image; rows of the same file add up."""
+
+    name: str
+    captions: list[str]
+    domains: list[str]
+    license: str
 
 
 def _folder_domain(name: str) -> set[str]:
@@ -97,8 +68,7 @@ def _folder_domain(name: str) -> set[str]:
     return {parts[0]} if len(parts) > 1 and parts[0] not in ("/", "..") else set()
 
 
-def _table(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """File name, captions and domains of each row."""
+def _table(path: Path) -> Iterator[Row]:
     for number, row in _rows(path):
         captions = row.get("text") or row.get("caption")
         if (
@@ -109,7 +79,8 @@ def _table(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             raise UserError(
                 f"{path}, line {number}: expected file_name and text (or caption), found {sorted(map(str, row))}."
             )
-        yield Path(row["file_name"]).as_posix(), _texts(captions), _texts(row.get("domains") or row.get("domain"))
+        domains = _texts(row.get("domains") or row.get("domain"))
+        yield Row(Path(row["file_name"]).as_posix(), _texts(captions), domains, str(row.get("license") or ""))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -139,11 +110,11 @@ def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _side_files(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+def _side_files(root: Path) -> Iterator[Row]:
     fence = Fence(root)
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             side = path.with_suffix(".txt")
             readable = not fence.refusal(side)
             lines = side.read_text(encoding="utf-8-sig", errors="replace").splitlines() if readable else []
-            yield path.relative_to(root).as_posix(), lines, []
+            yield Row(path.relative_to(root).as_posix(), lines, [], "")

@@ -48,13 +48,6 @@ class Scenes(Coco):
         if self.root:
             super().validate_root()
 
-    def __post_init__(self) -> None:
-        self._drawn: Optional[Path] = None
-
-    def location(self) -> Path:
-        """The root, or the stage in which `acquire` had the world drawn."""
-        return self._drawn or Path(self.root)
-
     def acquire(self, store: "Store") -> None:
         """Draws the world as a stage of the store, unless `root` names one, and reads it from there."""
         if self.root:
@@ -64,7 +57,7 @@ class Scenes(Coco):
             "counts": {self.train_split: self.train, self.held_out_split: self.val},
             "size": self._size(),
         }
-        self._drawn = store.stage("scenes", {}, config, VERSION, lambda folder: _draw(folder, config)).path
+        self._place = store.stage("scenes", {}, config, VERSION, lambda folder: _draw(folder, config)).path
 
     def _size(self) -> int:
         return self.resolution if self.size is None else self.size

@@ -47,14 +47,14 @@ class Dataset:
     """Folder that holds the data, in the layout of the kind."""
     obtain: str = ""
     """How to get the files; part of the message when they are not there."""
+    kaggle: str = ""
+    """A data set of kaggle.com (owner/name) that kagglehub downloads where root is empty."""
     domains: list[str] = field(default_factory=list)
     """Keep images of these domains or categories (COCO: supercategory or category names). Empty: all."""
     keywords: dict[str, list[str]] = field(default_factory=dict)
     """Words by domain: where the source names none, an image has the domains whose words its captions use."""
     fraction: float = 1.0
     """Share (above 0, at most 1) of the training images to use, a fair subset that depends on the seed."""
-    kaggle: str = ""
-    """A data set of kaggle.com (owner/name) that kagglehub downloads where root is empty."""
     limit: Optional[int] = None
     """At most this many training images, chosen likewise. Null: all."""
     held_out: Optional[int] = None
@@ -75,16 +75,16 @@ class Dataset:
             raise ConfigError(
                 f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024, such as 64 or 256."
             )
-        if not 0 <= self.quarantine <= 1:
-            raise ConfigError(
-                f"dataset.quarantine={self.quarantine} is not a share from 0 to 1: type dataset.quarantine=0.01."
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
         if not 0 < self.fraction <= 1:
             raise ConfigError(
                 f"dataset.fraction={self.fraction} is not a share above 0 and at most 1: type dataset.fraction=0.05."
             )
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(
+                f"dataset.limit={self.limit} leaves nothing to train on: type a number from 1, or null for all."
+            )
+        if self.held_out is not None and self.held_out < 0:
+            raise ConfigError(f"dataset.held_out={self.held_out} is negative: type a number from 0, or null for all.")
         self.validate_root()
 
     def validate_root(self) -> None:
@@ -104,6 +104,9 @@ class Dataset:
         """The files that this kind expects below its root, for messages."""
         raise NotImplementedError
 
+    def __post_init__(self) -> None:
+        self._place: Optional[Path] = None
+
     def location(self) -> Path:
         """The folder that is read: the root, unless `acquire` put the files elsewhere."""
         return self._place or Path(self.root)
@@ -122,9 +125,6 @@ class Dataset:
         """`what` is not there: what was found, what was expected, and how to get it."""
         ways = f" ({self.obtain})" if self.obtain else ""
         return UserError(f"{what}: {inventory(self.location())}, expected {self.layout()}{ways}.")
-    def __post_init__(self) -> None:
-        self._place: Optional[Path] = None
-
 
     def samples(self, split: str) -> Spool[Sample]:
         """The samples of `split` ("train" or "held_out") in an order that never changes, filtered and limited.
@@ -190,6 +190,12 @@ def _unpacked(value: list[Any]) -> Sample:
     return Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
 
 
+def _labelled(sample: Sample, rule: KeywordRule) -> Sample:
+    """The sample with the domains, and where it has none the categories, that its captions name."""
+    domains, categories = rule.labels(sample.captions)
+    return replace(sample, domains=domains, categories=sample.categories or categories)
+
+
 def draw(*parts: int | str) -> float:
     """A uniform number in [0, 1) that is a function of `parts` alone.
 
@@ -197,12 +203,6 @@ def draw(*parts: int | str) -> float:
     its number when others come or go.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-def _labelled(sample: Sample, rule: KeywordRule) -> Sample:
-    """The sample with the domains, and where it has none the categories, that its captions name."""
-    domains, categories = rule.labels(sample.captions)
-    return replace(sample, domains=domains, categories=sample.categories or categories)
-
-
     return (
         int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") / 2**64
     )

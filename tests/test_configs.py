@@ -30,6 +30,7 @@ dataset.held_out
 dataset.held_out_share
 dataset.held_out_split
 dataset.kaggle
+dataset.karpathy
 dataset.keywords
 dataset.kind
 dataset.limit

@@ -37,7 +37,10 @@ def test_every_import_of_the_package_is_a_declared_dependency() -> None:
     modules = [ROOT / "run.py", *(ROOT / "t2i").rglob("*.py")]
     foreign = set().union(*map(imported, modules)) - sys.stdlib_module_names - {"t2i"}
     providers = metadata.packages_distributions()
-    declared = {canonicalize_name(requirement.name) for requirement in BASE}
+    optional = [
+        Requirement(text) for name, texts in PROJECT["optional-dependencies"].items() if name != "dev" for text in texts
+    ]
+    declared = {canonicalize_name(requirement.name) for requirement in [*BASE, *optional]}
     undeclared = {
         name for name in foreign if not declared & {canonicalize_name(p) for p in providers.get(name, [name])}
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.data.crop import Crop
 from t2i.data.keywords import KeywordRule
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError, UserError
@@ -26,7 +27,7 @@ class Sample:
     path: Path
     """Where the image file should be; it need not exist (preparation sets such a sample aside)."""
     captions: tuple[str, ...]
-    """All captions, white space normalised, none of them empty; no caption at all is possible."""
+    """All captions, white space normalised, empty and repeated ones too (preparation drops and lists them)."""
     domains: tuple[str, ...]
     """Sorted: COCO supercategories, or the domain that a folder gives."""
     categories: tuple[str, ...]
@@ -60,7 +61,11 @@ class Dataset:
     held_out: Optional[int] = None
     """At most this many held-out images, chosen likewise. Null: all."""
     resolution: int = 256
-    """Prepared images are resolution x resolution pixels, RGB; a multiple of 8 from 64 to 1024."""
+    """Prepared images have about resolution x resolution pixels, RGB; a multiple of 8 from 64 to 1024."""
+    crop: Crop = Crop.centre
+    """What is kept of an image that is not square: centre, random (by seed and content) or buckets (aspect ratios)."""
+    near_duplicates: Optional[int] = 12
+    """Images whose perceptual hashes differ in at most so many of 256 bits look the same; null: do not compare."""
     quarantine: float = 0.01
     """Share of unusable images (0 to 1) past which preparation stops."""
     seed: int = 0
@@ -74,6 +79,15 @@ class Dataset:
         if self.resolution % 8 or not 64 <= self.resolution <= 1024:
             raise ConfigError(
                 f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024, such as 64 or 256."
+            )
+        if self.near_duplicates is not None and not 0 <= self.near_duplicates <= 32:
+            raise ConfigError(
+                f"dataset.near_duplicates={self.near_duplicates} is not a number of bits from 0 to 32: type "
+                f"dataset.near_duplicates=12, or null to compare nothing."
+            )
+        if not 0 <= self.quarantine <= 1:
+            raise ConfigError(
+                f"dataset.quarantine={self.quarantine} is not a share from 0 to 1: type dataset.quarantine=0.01."
             )
         if not 0 < self.fraction <= 1:
             raise ConfigError(
@@ -172,8 +186,9 @@ class Dataset:
             )
 
     def digest_parts(self) -> dict[str, Any]:
-        """The part of the configuration that prepared images depend on beyond the chosen samples themselves."""
-        return {"resolution": self.resolution}
+        """The part of the configuration on which the pixels of a prepared image depend, beyond its file."""
+        parts: dict[str, Any] = {"resolution": self.resolution, "crop": self.crop.value}
+        return parts | ({"seed": self.seed} if self.crop is Crop.random else {})
 
 
 def spooled(samples: Iterable[Sample]) -> Spool[Sample]:
@@ -209,9 +224,8 @@ def draw(*parts: int | str) -> float:
 
 
 def clean(captions: Iterable[str]) -> tuple[str, ...]:
-    """Captions as valid Unicode with runs of white space made one space, and without the empty ones."""
-    joined = (" ".join(caption.encode("utf-8", "replace").decode().split()) for caption in captions)
-    return tuple(caption for caption in joined if caption)
+    """Captions as valid Unicode with runs of white space made one space. Empty ones stay, for preparation to list."""
+    return tuple(" ".join(caption.encode("utf-8", "replace").decode().split()) for caption in captions)
 
 
 class Fence:

@@ -1,11 +1,12 @@
-"""One image file of unknown origin to one square RGB picture, or a reason why not.
+"""One image file of unknown origin to one RGB picture, or a reason why not.
 
 Rules: the header is checked before any pixel is decoded; of an animation the first frame counts; EXIF orientation is
 applied; transparency is composited on white; palette, CMYK and grey become RGB; 16-bit (and 32-bit integer) grey is
-read as 0 to 65,535 and divided by 257; embedded colour profiles are ignored. Then the largest centred square is
-resized with a Lanczos filter.
+read as 0 to 65,535 and divided by 257, 16-bit colour by its high byte; embedded colour profiles are ignored. Then the
+part that the crop keeps is resized with a Lanczos filter.
 """
 
+import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+from t2i.data.crop import Crop, frame
+from t2i.data.duplicates import perceptual_hash
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
@@ -27,29 +31,40 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """`png`: the encoded picture; `width` and `height`: of the source as it is looked at, in pixels."""
+    """A prepared picture, and what was seen while it was made."""
 
     png: bytes
+    """The encoded picture."""
+    size: tuple[int, int]
+    """Its width and height in pixels."""
     width: int
+    """Of the source as it is looked at, in pixels."""
     height: int
+    content: str
+    """Digest of size and pixels: equal for equal pictures, whatever file they came from. 32 hexadecimal digits."""
+    phash: str
+    """What `perceptual_hash` says."""
 
 
-def prepare_file(path: Path, resolution: int) -> Picture:
-    """The centre square of an image file as a resolution x resolution RGB PNG; raises Unusable."""
+def prepare_file(path: Path, resolution: int, crop: Crop = Crop.centre, position: float = 0.5) -> Picture:
+    """The part of an image file that `crop` keeps, as an RGB PNG; raises Unusable. position: see `frame`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is checked or raises below
             with Image.open(path, formats=FORMATS) as image:
-                return _prepare(image, resolution)
+                return _prepare(image, resolution, crop, position)
     except Unusable:
         raise
+    except Image.DecompressionBombError as error:
+        raise Unusable(f"too large: {error}") from error
     except Exception as error:  # decoders fail on damaged files with errors of almost any type
         if path.stat().st_size == 0:
             raise Unusable("empty file") from error
-        raise Unusable(f"unreadable: {' '.join(str(error).replace(str(path), path.name).split())[:200]}") from error
+        text = " ".join(str(error).replace(str(path), path.name).split())[:200]
+        raise Unusable(f"{'truncated' if 'truncated' in text.lower() else 'unreadable'}: {text}") from error
 
 
-def _prepare(image: Image.Image, resolution: int) -> Picture:
+def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float) -> Picture:
     if image.width * image.height > MAX_PIXELS:
         raise Unusable(f"too large: {image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
     if min(image.size) < MIN_SIDE:
@@ -61,15 +76,13 @@ def _prepare(image: Image.Image, resolution: int) -> Picture:
     if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         width, height = height, width
     picture = rgb(ImageOps.exif_transpose(image))
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box, size = frame(*picture.size, resolution, crop, position)
     # Cropped first: a box given to resize lets the filter see past its edges.
-    square = picture.crop((left, top, left + side, top + side)).resize(
-        (resolution, resolution), Image.Resampling.LANCZOS
-    )
+    kept = picture.crop(box).resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    square.save(file, "PNG", compress_level=3)
-    return Picture(file.getvalue(), width, height)
+    kept.save(file, "PNG", compress_level=3)
+    content = hashlib.blake2b(repr(size).encode() + kept.tobytes(), digest_size=16).hexdigest()
+    return Picture(file.getvalue(), size, width, height, content, perceptual_hash(kept))
 
 
 def rgb(image: Image.Image) -> Image.Image:

@@ -117,4 +117,4 @@ def _side_files(root: Path) -> Iterator[Row]:
             side = path.with_suffix(".txt")
             readable = not fence.refusal(side)
             lines = side.read_text(encoding="utf-8-sig", errors="replace").splitlines() if readable else []
-            yield Row(path.relative_to(root).as_posix(), lines, [], "")
+            yield Row(path.relative_to(root).as_posix(), [line for line in lines if line.strip()], [], "")

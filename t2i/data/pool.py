@@ -2,55 +2,83 @@
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
+from t2i.data.crop import Crop
 from t2i.data.decode import Picture, Unusable, prepare_file
 from t2i.errors import UserError
 
-CHUNK = 32
+CHUNK = 8
 """Images in one message to a worker."""
 ALONE = 256
 """Up to this many images the start of worker processes costs more than they save."""
+Job = tuple[Path, float]
+"""An image file, and where along its longer side the crop lies (0 to 1)."""
 
 
-def prepared_files(paths: Sequence[Path], resolution: int, label: str) -> Iterable[Picture | Unusable]:
-    """One picture, or the reason why there is none, for each path in order; `label` names the progress bar, if any."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    alone = workers == 1 or len(paths) <= ALONE
-    results = (_prepare_chunk(chunk, resolution) for chunk in chunks) if alone else _pooled(chunks, resolution, workers)
+def prepared_files(
+    jobs: Iterable[Job], count: int, resolution: int, crop: Crop, label: str
+) -> Iterator[Picture | Unusable]:
+    """One picture, or the reason why there is none, for each of `count` jobs in order.
+
+    Jobs are asked for as they are needed. label: names the progress bar, if any.
+    """
+    workers = cores()
+    chunks = _chunks(jobs)
+    alone = workers == 1 or count <= ALONE
+    results = (
+        (_prepare_chunk(chunk, resolution, crop) for chunk in chunks)
+        if alone
+        else _pooled(chunks, resolution, crop, workers)
+    )
     flat = (picture for chunk in results for picture in chunk)
     console = Console(stderr=True)
     if not label or not console.is_terminal:
         return flat
-    return track(flat, label, len(paths), console=console, transient=True)
+    return iter(track(flat, label, count, console=console, transient=True))
 
 
-def _prepare_chunk(paths: Sequence[Path], resolution: int) -> list[Picture | Unusable]:
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    source = iter(jobs)
+    while chunk := list(islice(source, CHUNK)):
+        yield chunk
+
+
+def _prepare_chunk(jobs: Sequence[Job], resolution: int, crop: Crop) -> list[Picture | Unusable]:
     pictures: list[Picture | Unusable] = []
-    for path in paths:
+    for path, position in jobs:
         try:
-            pictures.append(prepare_file(path, resolution))
+            pictures.append(prepare_file(path, resolution, crop, position))
         except Unusable as reason:
             pictures.append(reason)
     return pictures
 
 
-def _pooled(chunks: list[Sequence[Path]], resolution: int, workers: int) -> Iterator[list[Picture | Unusable]]:
+def _pooled(
+    chunks: Iterator[list[Job]], resolution: int, crop: Crop, workers: int
+) -> Iterator[list[Picture | Unusable]]:
     # Not forked: the parent may hold threads and a GPU. A few chunks ahead keep the workers busy without piling up.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        waiting: deque[tuple[Sequence[Path], Future[list[Picture | Unusable]]]] = deque()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        waiting: deque[tuple[list[Job], Future[list[Picture | Unusable]]]] = deque()
+        chunk: list[Job] = []
         try:
             for chunk in chunks:
-                waiting.append((chunk, pool.submit(_prepare_chunk, chunk, resolution)))
+                waiting.append((chunk, pool.submit(_prepare_chunk, chunk, resolution, crop)))
                 if len(waiting) > 4 * workers:
                     yield waiting[0][1].result()
                     waiting.popleft()
@@ -58,10 +86,22 @@ def _pooled(chunks: list[Sequence[Path]], resolution: int, workers: int) -> Iter
                 yield waiting[0][1].result()
                 waiting.popleft()
         except BrokenProcessPool as error:
-            first = waiting[0][0] if waiting else chunks[0]
+            lost = waiting[0][0] if waiting else chunk
             raise UserError(
-                f"a decoding process was killed (too little memory, or a damaged image) in or near {first[0]} to "
-                f"{first[-1]}: free memory, or move these files away and start again."
+                f"a decoding process was killed (too little memory, or a damaged image) in or near {lost[0][0]} to "
+                f"{lost[-1][0]}: free memory, or move these files away and start again."
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Has a worker end when its parent is killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,36 +1,38 @@
 """From a source to a training-ready, audited set: every image decoded once, the unusable ones set aside with a reason.
 
 The stage holds `train-00000.parquet`, `held_out-00000.parquet` (and further shards), which `datasets` opens with its
-Image feature; `captions_subset.json` (the captions that were chosen, by split and image); `audit.json` (id, digest
-and source size of every image, counts by domain and category); and `quarantine.json` (what was set aside, and why).
+Image feature; `set_aside-00000.parquet` (pictures that others repeat); `captions_subset.json` (the captions that were
+chosen, by split and image); `audit.json` (id, digest, licence and size of every image, why it was dropped if it was,
+counts by domain and category, dropped captions); `quarantine.json` (images that cannot be used, and why); and
+`duplicates.json` (images that repeat others, and pairs that look alike).
+
+Pictures that an earlier stage or a killed run made from files of the same content are taken from there.
 """
 
 import json
-from collections import Counter
+import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from t2i.data.base import SPLITS, Dataset, Fence, Sample
-from t2i.data.decode import Unusable
-from t2i.data.pool import prepared_files
+import numpy as np
+
+from t2i.data.base import SPLITS, Dataset, draw
+from t2i.data.crop import Crop
+from t2i.data.decode import Picture, Unusable, prepare_file
+from t2i.data.entries import Chosen, Entry, chosen
+from t2i.data.harvest import LEFTOVERS, Harvest, earlier, leftovers
+from t2i.data.manifest import Manifest
+from t2i.data.pool import Job, prepared_files
+from t2i.data.repeats import Repeats
 from t2i.data.shards import ShardWriter
 from t2i.errors import UserError
-from t2i.store import Stage, Store, digest_of, write_json
+from t2i.store import Stage, Store
 
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A chosen sample: `file` is its path below the root, `sha256` its digest, or `reason` why it cannot be used."""
-
-    split: str
-    sample: Sample
-    file: str
-    sha256: str = ""
-    reason: str = ""
+VERSION = 2
+SET_ASIDE = "set_aside"
 
 
 def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
@@ -40,94 +42,84 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     is unusable; ConfigError when a domain does not exist.
     """
     dataset.acquire(store)
-    entries = _entries(dataset, store)
-    inputs = {split: digest_of([_identity(entry) for entry in entries if entry.split == split]) for split in SPLITS}
-    stage = store.stage(
-        "prepared", inputs, dataset.digest_parts(), VERSION, lambda folder: _build(folder, entries, dataset, progress)
-    )
+    found = chosen(dataset, store)
+    config = {**dataset.digest_parts(), "near_duplicates": dataset.near_duplicates}
+    build = partial(_build, found=found, dataset=dataset, store=store, progress=progress)
+    stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
     # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
-    _check_quota(json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8")), len(entries), dataset)
+    quarantine = json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8"))
+    _check_quota(quarantine, len(found.entries), dataset)
     return stage
 
 
-def _entries(dataset: Dataset, store: Store) -> list[Entry]:
-    """The chosen samples of both splits, screened by what can be told without decoding."""
-    root = dataset.location()
-    samples = [(split, sample) for split in SPLITS for sample in dataset.samples(split)]
-    if not any(split == "train" for split, _ in samples):
-        raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
-    fence = Fence(root)
-    screened = [
-        ((split, sample), fence.refusal(sample.path) or ("" if sample.captions else "no caption"))
-        for split, sample in samples
-    ]
-    digests = iter(store.file_digests([sample.path for (_, sample), reason in screened if not reason]))
-    return [
-        Entry(split, sample, _relative(root, sample.path), "" if reason else next(digests), reason)
-        for (split, sample), reason in screened
-    ]
-
-
-def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def _identity(entry: Entry) -> list[Any]:
-    sample = entry.sample
-    return [
-        sample.id,
-        entry.file,
-        entry.sha256,
-        entry.reason,
-        *map(list, (sample.captions, sample.domains, sample.categories)),
-    ]
-
-
-def _build(folder: Path, entries: list[Entry], dataset: Dataset, progress: bool) -> None:
-    audit: list[dict[str, Any]] = []
-    used: dict[str, list[Sample]] = {split: [] for split in SPLITS}
-    quarantine = [_set_aside(entry, entry.reason) for entry in entries if entry.reason]
-    chosen = [entry for entry in entries if not entry.reason]
-    label = f"preparing {dataset.name}" if progress else ""
+def _build(folder: Path, found: Chosen, dataset: Dataset, store: Store, progress: bool) -> None:
+    folders = [leftovers(folder), *earlier(store, "prepared", dataset.digest_parts(), VERSION)]
+    repeats, manifest = Repeats(found.entries, dataset.near_duplicates), Manifest()
+    pictures = _pictures(found, dataset, store, Harvest(folders), f"preparing {dataset.name}" if progress else "")
     with ExitStack() as stack:
-        writers = {split: stack.enter_context(ShardWriter(folder, split)) for split in SPLITS}
-        pictures = prepared_files([entry.sample.path for entry in chosen], dataset.resolution, label)
-        for entry, picture in zip(chosen, pictures, strict=True):
+        names = (*SPLITS, SET_ASIDE)
+        writers = {name: stack.enter_context(ShardWriter(folder, name, name in SPLITS)) for name in names}
+        for place, (entry, picture) in enumerate(pictures):
             if isinstance(picture, Unusable):
-                quarantine.append(_set_aside(entry, str(picture)))
-                continue
-            writers[entry.split].add(entry.sample, picture.png, entry.file)
-            used[entry.split].append(entry.sample)
-            source = {"sha256": entry.sha256, "width": picture.width, "height": picture.height}
-            audit.append({"id": entry.sample.id, "split": entry.split, "file": entry.file, **source})
-    counts = {split: _counts(used[split]) for split in SPLITS}
-    subset = {split: {sample.id: list(sample.captions) for sample in used[split]} for split in SPLITS}
-    if not used["train"]:
-        _check_quota(quarantine, len(entries), dataset)
-        raise UserError(f"no training image is left of {len(entries)}: {_named(quarantine)}.")
-    write_json(folder / "captions_subset.json", subset)
-    write_json(folder / "audit.json", {"resolution": dataset.resolution, "counts": counts, "images": audit})
-    write_json(folder / "quarantine.json", quarantine)
+                manifest.refuse(entry, repeats.refused(place, str(picture)))
+            elif picture is None:
+                verdict = repeats.copy(int(found.first[place]), entry)
+                if verdict.kind == "unusable":
+                    manifest.refuse(entry, verdict.reason)
+                else:
+                    manifest.set_aside(entry, None, verdict)
+            elif repeated := repeats.judge(place, entry, picture):
+                writers[SET_ASIDE].add(entry.sample, picture, entry.file, entry.sha256)
+                manifest.set_aside(entry, picture, repeated)
+            else:
+                writers[entry.split].add(entry.sample, picture, entry.file, entry.sha256)
+                manifest.use(entry, picture)
+    for left, right, bits in repeats.pairs():
+        manifest.near(found.entries[left], found.entries[right], bits)
+    if not manifest.used["train"]:
+        _check_quota(manifest.unusable, len(found.entries), dataset)
+        raise UserError(f"no training image is left of {len(found.entries)}: {_named(manifest.unusable)}.")
+    manifest.write(folder, {"resolution": dataset.resolution, "crop": dataset.crop.value})
+    shutil.rmtree(folder / LEFTOVERS)
 
 
-def _set_aside(entry: Entry, reason: str) -> dict[str, str]:
-    # A file name need not be Unicode; what is written is.
-    texts = {"id": entry.sample.id, "split": entry.split, "file": entry.file, "reason": reason}
-    return {key: text.encode("utf-8", "backslashreplace").decode() for key, text in texts.items()}
+def _pictures(
+    found: Chosen, dataset: Dataset, store: Store, harvest: Harvest, label: str
+) -> Iterator[tuple[Entry, Picture | Unusable | None]]:
+    """Every entry with its picture or the reason why there is none; None for the copy of an earlier file."""
+    entries = found.entries
+    own = found.first == np.arange(len(entries))
+    wanted = np.fromiter((not entry.reason for entry in entries), bool, len(entries)) & own
+    known = np.fromiter((harvest.has(entry.sha256) for entry in entries), bool, len(entries))
+    todo = wanted & ~known
+    if (wanted & known).any():
+        store.announce(f"{(wanted & known).sum()} of {wanted.sum()} images are prepared already")
+
+    def job(entry: Entry) -> Job:
+        return entry.sample.path, draw(dataset.seed, "crop", entry.sha256) if dataset.crop is Crop.random else 0.5
+
+    jobs = (job(entries[place]) for place in np.flatnonzero(todo).tolist())
+    decoded = prepared_files(jobs, int(todo.sum()), dataset.resolution, dataset.crop, label)
+    for place, entry in enumerate(entries):
+        if entry.reason:
+            yield entry, Unusable(entry.reason)
+        elif not own[place]:
+            yield entry, None
+        elif todo[place]:
+            yield entry, next(decoded)
+        else:
+            yield entry, harvest.picture(entry.sha256) or _decoded(job(entry), dataset)
 
 
-def _counts(samples: list[Sample]) -> dict[str, Any]:
-    domains = Counter(name for sample in samples for name in sample.domains)
-    categories = Counter(name for sample in samples for name in sample.categories)
-    return {
-        "images": len(samples),
-        "captions": sum(len(sample.captions) for sample in samples),
-        "domains": dict(sorted(domains.items())),
-        "categories": dict(sorted(categories.items())),
-    }
+def _decoded(job: Job, dataset: Dataset) -> Picture | Unusable:
+    """For a picture that was known, but is damaged."""
+    try:
+        return prepare_file(job[0], dataset.resolution, dataset.crop, job[1])
+    except Unusable as reason:
+        return reason
 
 
-def _check_quota(quarantine: list[dict[str, str]], total: int, dataset: Dataset) -> None:
+def _check_quota(quarantine: Any, total: int, dataset: Dataset) -> None:
     if len(quarantine) <= dataset.quarantine * total:
         return
     raise UserError(
@@ -137,7 +129,7 @@ def _check_quota(quarantine: list[dict[str, str]], total: int, dataset: Dataset)
     )
 
 
-def _named(quarantine: list[dict[str, str]], most: int = 3) -> str:
+def _named(quarantine: Any, most: int = 3) -> str:
     named = "; ".join(f"{item['file']}: {item['reason']}" for item in quarantine[:most])
     return named + ("; ..." if len(quarantine) > most else "")
 

@@ -145,9 +145,9 @@ def bomb(width: int, height: int) -> bytes:
         (b"", "^empty file$"),
         (b"not an image", "^unreadable: cannot identify image file"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "^unreadable"),
-        (bomb(60_000, 60_000), "^(too large|unreadable: Image size)"),
+        (bomb(60_000, 60_000), "^too large: Image size"),
         (bomb(8_001, 8_000), "^too large: 8001 x 8000 is more than 64,000,000 pixels"),
-        (bomb(500, 500), "^unreadable"),
+        (bomb(500, 500), "^truncated"),
     ],
 )
 def test_what_is_no_picture_has_a_reason(tmp_path, content, reason):
@@ -163,7 +163,7 @@ def test_a_file_that_was_cut_is_unusable_wherever_it_was_cut(tmp_path, suffix, s
     picture(0, (128, 128)).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(Unusable, match="^unreadable"):
+    with pytest.raises(Unusable, match="^truncated" if suffix == "jpg" and share > 0.1 else "^(unreadable|truncated)"):
         prepare_file(path, 64)
 
 

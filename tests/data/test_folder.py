@@ -36,7 +36,7 @@ def test_rows_lists_and_domains_add_up(folder_root):
     first, second = sorted(everything(Folder(root=str(root))), key=lambda sample: sample.id)
     assert (first.id, first.captions, first.domains) == (
         "cats/00.png",
-        ("a cat", "one cat", "some cat"),
+        ("a cat", "", "one cat", "some cat"),
         ("animal", "pet"),
     )
     assert (second.captions, second.domains) == (("a dog",), ("dogs",))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from t2i.data import pool
 from t2i.data.coco import Coco
+from t2i.data.crop import Crop
 from t2i.data.folder import Folder
 from t2i.data.prepare import prepare
 from t2i.data.prepared import Prepared
@@ -84,7 +85,7 @@ def test_unusable_images_are_set_aside_and_the_others_unchanged(folder_root, sto
     (root / "loop.png").symlink_to(root / "loop.png")
     bad = {
         "loop.png": "",
-        "cut.png": "unreadable",
+        "cut.png": "truncated",
         "link.png": "outside the root folder",
         "../outside.png": "outside the root folder",
         "/etc/hostname": "outside the root folder",
@@ -167,7 +168,7 @@ def test_worker_processes_give_what_one_process_gives(folder_root, store, tmp_pa
     assert (together.pixels(range(len(alone))) == alone.pixels(range(len(alone)))).all()
 
 
-def die(paths, resolution):
+def die(jobs, resolution, crop):
     os._exit(9)
 
 
@@ -176,8 +177,8 @@ def test_a_killed_worker_is_one_sentence(folder_root, monkeypatch):
     monkeypatch.setattr(pool, "ALONE", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(pool, "_prepare_chunk", die)
-    with pytest.raises(UserError, match="a decoding process was killed .*00.png to .*23.png: free memory"):
-        list(pool.prepared_files(paths, 64, ""))
+    with pytest.raises(UserError, match="a decoding process was killed .*00.png to .*14.png: free memory"):
+        list(pool.prepared_files([(path, 0.5) for path in paths], 40, 64, Crop.centre, ""))
 
 
 def test_the_shards_open_with_datasets(folder_root, store, tmp_path):

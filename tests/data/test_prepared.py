@@ -7,6 +7,7 @@ import pytest
 
 from t2i.data import prepared, shards
 from t2i.data.base import Sample
+from t2i.data.decode import Picture
 from t2i.data.prepared import Prepared
 
 from .conftest import picture
@@ -22,7 +23,8 @@ def folder(tmp_path, monkeypatch):
             file = io.BytesIO()
             picture(number, (64, 64)).save(file, "PNG")
             sample = Sample(str(number), tmp_path, (f"caption {number}",), ("animal",) * (number % 2), ())
-            writer.add(sample, file.getvalue(), f"{number}.png")
+            made = Picture(file.getvalue(), (64, 64), 64, 64, "", "")
+            writer.add(sample, made, f"{number}.png", "0" * 64)
     with shards.ShardWriter(tmp_path, "held_out"):
         pass
     return tmp_path

@@ -1,0 +1,117 @@
+"""The chosen images of a data set, screened by all that can be told without decoding one."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2i.data.base import SPLITS, Dataset, Fence, Sample
+from t2i.data.spool import Spool
+from t2i.errors import UserError
+from t2i.store import Store
+
+BLOCK = 1024
+"""Files whose digests are looked up in one transaction."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A chosen sample with the captions that are used."""
+
+    split: str
+    sample: Sample
+    file: str
+    """Its path below the root."""
+    sha256: str
+    """Of the file; empty when the file is not read."""
+    reason: str
+    """Why the image cannot be used; empty where nothing speaks against it so far."""
+    dropped: tuple[tuple[str, str], ...]
+    """Captions that are not used, each with the reason."""
+
+
+@dataclass
+class Chosen:
+    """All entries, the held-out ones first: a training image that repeats one of them is recognised when it comes."""
+
+    entries: Spool[Entry]
+    digests: dict[str, str]
+    """Of everything that preparation reads from the source, by split."""
+    first: np.ndarray
+    """int32 (N,): the first usable entry whose file has the same bytes; the entry itself, mostly."""
+
+
+def chosen(dataset: Dataset, store: Store) -> Chosen:
+    """Screens the samples of both splits. Raises UserError when there is no training image."""
+    root = dataset.location()
+    entries = Spool[Entry](pack=_packed, unpack=_unpacked)
+    digests = {}
+    for split in reversed(SPLITS):
+        digest = hashlib.sha256()
+        for entry in _screened(dataset, root, split, store):
+            # One line an entry, so that no list of all of them is needed.
+            digest.update(json.dumps(_packed(replace(entry, sample=replace(entry.sample, path=Path())))).encode())
+            digest.update(b"\n")
+            entries.append(entry)
+        digests[split] = digest.hexdigest()
+        if split == "train" and (not len(entries) or entries[-1].split != "train"):
+            raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
+    return Chosen(entries, digests, _first(entries))
+
+
+def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:
+    fence = Fence(root)
+    samples = iter(dataset.samples(split))
+    while block := list(islice(samples, BLOCK)):
+        screened = []
+        for sample in block:
+            captions, dropped = _captions(sample.captions)
+            reason = fence.refusal(sample.path) or ("" if captions else "no caption")
+            screened.append((replace(sample, captions=captions), reason, dropped))
+        digests = iter(store.file_digests([sample.path for sample, reason, _ in screened if not reason]))
+        for sample, reason, dropped in screened:
+            file = sample.path.relative_to(root) if sample.path.is_relative_to(root) else sample.path
+            yield Entry(split, sample, file.as_posix(), "" if reason else next(digests), reason, dropped)
+
+
+def _captions(captions: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The captions to use, and the others with the reason."""
+    used: dict[str, None] = {}
+    dropped = []
+    for caption in captions:
+        if caption and caption not in used:
+            used[caption] = None
+        else:
+            dropped.append((caption, "duplicate caption" if caption else "empty caption"))
+    return tuple(used), tuple(dropped)
+
+
+def _first(entries: Spool[Entry]) -> np.ndarray:
+    first = np.arange(len(entries), dtype=np.int32)
+    keys = np.zeros(len(entries), np.uint64)
+    for place, entry in enumerate(entries):
+        keys[place] = int(entry.sha256[:16], 16) if entry.sha256 else 0
+    read = np.flatnonzero(keys)
+    _, places, inverse = np.unique(keys[read], return_index=True, return_inverse=True)
+    first[read] = read[places[inverse]]
+    for place in np.flatnonzero(first != np.arange(len(entries))).tolist():
+        if entries[place].sha256 != entries[int(first[place])].sha256:  # 64 bits agree, the others do not
+            first[place] = place
+    return first
+
+
+def _packed(entry: Entry) -> list[Any]:
+    sample = entry.sample
+    texts = [sample.id, str(sample.path), sample.captions, sample.domains, sample.categories, sample.license]
+    return [entry.split, entry.file, entry.sha256, entry.reason, entry.dropped, *texts]
+
+
+def _unpacked(value: list[Any]) -> Entry:
+    split, file, sha256, reason, dropped, key, path, captions, domains, categories, license = value
+    sample = Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
+    return Entry(split, sample, file, sha256, reason, tuple((caption, why) for caption, why in dropped))

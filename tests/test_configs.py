@@ -93,10 +93,18 @@ track.enabled
 track.experiment
 track.uri
 training.batch_size
+training.cache_latents
+training.cache_text
 training.caption_dropout
+training.captions.keep_tags
+training.captions.prefix
+training.captions.shuffle_tags
+training.captions.suffix
+training.captions.templates
 training.clip_norm
 training.epochs
 training.export_pipeline
+training.flip
 training.gradient_checkpointing
 training.held_out_images
 training.keep
@@ -225,6 +233,8 @@ INVALID: dict[str, list[object]] = {
     "training.batch_size": [0],
     "training.micro_batch": [0],
     "training.caption_dropout": [1.5],
+    "training.captions.keep_tags": [-1],
+    "training.captions.templates": [["a photo"]],
     "training.keep": [1],
     "training.save_every": [0],
     "training.warmup": [-1],

@@ -9,14 +9,14 @@ from t2i.models.load import Models
 
 @torch.no_grad()
 def encode_moments(models: Models, pixels: np.ndarray) -> torch.Tensor:
-    """Mean and log-variance of the latents, float32 (N, 2 * channels, h, w), for uint8 pixels (N, H, W, 3).
+    """Mean and log-variance of the latents, (N, 2 * channels, h, w) in the VAE's dtype, for uint8 pixels (N, H, W, 3).
 
     The moments are kept rather than one sample, so that training draws a fresh latent each time.
     """
     parameter = next(models.vae.parameters())
     images = torch.from_numpy(pixels).to(parameter.device).permute(0, 3, 1, 2).to(parameter.dtype) / 127.5 - 1
     moments: torch.Tensor = models.vae.encode(images).latent_dist.parameters
-    return moments.float()
+    return moments
 
 
 def draw_latents(models: Models, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -51,10 +51,11 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
         models = load(config.model, run.store)
         config.strategy.attach(models)
         models.to(device, dtype_of(config))
-        text_frozen = "text_encoder" not in config.strategy.modules()
+        text_trains = "text_encoder" in config.strategy.modules()
+        flips = {"train": config.training.flip, "held_out": False}
         sets = [
-            latent_set(run.store, data_stage, data.split(name), name, models, text_frozen, device)
-            for name in ("train", "held_out")
+            latent_set(run.store, data_stage, data.split(name), models, config.training, text_trains, flip, device)
+            for name, flip in flips.items()
         ]
         trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder)
         metrics = trainer.fit()

@@ -1,10 +1,11 @@
 """How to train: the structured configuration of the `training` key."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional
 
+from t2i.data.wording import CaptionRule
 from t2i.errors import ConfigError
 
 
@@ -54,6 +55,14 @@ class Training:
     """Largest norm of the whole gradient; null: not clipped."""
     caption_dropout: float = 0.1
     """Share of captions replaced by the empty one, for classifier-free guidance."""
+    captions: CaptionRule = field(default_factory=CaptionRule)
+    """How captions are worded for training; pictures are generated from prompts as they are given."""
+    flip: bool = False
+    """Show every second picture mirrored. Not for data in which left and right, or text, matter."""
+    cache_latents: bool = True
+    """Encode every picture once and keep its latents in the store; false: encode it in every step."""
+    cache_text: bool = True
+    """The same for captions, while the text encoder is frozen."""
     min_snr_gamma: Optional[float] = None
     """Loss weight min(SNR, gamma) / SNR (Hang et al. 2023); null: plain mean squared error."""
     gradient_checkpointing: bool = False
@@ -95,6 +104,7 @@ class Training:
             raise ConfigError("training.warmup, training.held_out_images and training.weight_decay cannot be negative")
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
+        self.captions.validate("training.captions")
         if self.keep < 2:
             raise ConfigError(
                 f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2"
@@ -112,9 +122,15 @@ class Training:
 
     def result_slice(self) -> dict[str, object]:
         """The fields that change the trained weights: a training is addressed by them."""
-        operational = {"save_every", "keep", "log_every", "resume", "held_out_images", "export_pipeline", "micro_batch"}
-        return {
-            key: value.value if isinstance(value, Enum) else value
-            for key, value in vars(self).items()
-            if key not in operational
+        operational = {
+            *("save_every", "keep", "log_every", "resume", "held_out_images", "export_pipeline", "micro_batch"),
+            *("cache_latents", "cache_text"),
         }
+        values = {key: value for key, value in vars(self).items() if key not in operational}
+        return {key: _plain(value) for key, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    return vars(value) if isinstance(value, CaptionRule) else value

@@ -1,24 +1,28 @@
-"""Training pictures as cached latents and text states, addressed by content."""
+"""Training pictures as latents and text states: cached under their content, or encoded anew in every step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Optional
+from typing import Optional, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from t2i.data.captions import caption_choice
 from t2i.data.prepared import Split
+from t2i.data.rows import Rows, key_of, keyed_rows
+from t2i.data.wording import CaptionRule
 from t2i.models.latents import draw_latents, encode_moments
 from t2i.models.load import Models
 from t2i.models.text import text_states, tokenize
-from t2i.store import Stage, Store
+from t2i.store import Stage, Store, digest_of
+from t2i.training.config import Training
 from t2i.training.objective import draw
 
-LATENTS_VERSION = 1
-STATES_VERSION = 1
+LATENTS_VERSION = 2
+STATES_VERSION = 2
+TEXT_BATCH = 64
+PIXELS = 512 * 512 * 8
+"""Pixels that the VAE encodes at once, in at most 64 pictures."""
 
 
 @dataclass
@@ -31,27 +35,52 @@ class Batch:
     text: torch.Tensor
 
 
+class Moments(Protocol):
+    """Means and log-variances of pictures by position: `Rows` of the store, or `LiveMoments`."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, indices: Sequence[int]) -> np.ndarray: ...
+
+
+class LiveMoments:
+    """Moments that the VAE computes whenever they are asked for."""
+
+    def __init__(self, models: Models, split: Split, flipped: bool) -> None:
+        self._models, self._split, self._flipped = models, split, flipped
+        self.shape = (len(split), *self[[0]].shape[1:])
+
+    def __getitem__(self, indices: Sequence[int]) -> np.ndarray:
+        """float (n, 2 * channels, h, w)."""
+        return _encode(self._models, self._split, indices, self._flipped)
+
+
 @dataclass
 class LatentSet:
-    """Pictures of one split with their VAE moments and - when the text encoder is frozen - their text states."""
+    """Pictures of one split with their VAE moments and what turns their captions into text."""
 
     models: Models
     ids: list[str]
     captions: list[list[str]]
-    moments: np.ndarray
-    """float32 (N, 2 * channels, h, w), memory-mapped."""
-    states: Optional[np.ndarray]
-    """(captions, tokens, width), memory-mapped; None when the text encoder trains."""
+    moments: Moments
+    flipped: Optional[Moments]
+    """The same of the mirrored pictures; None when training does not mirror."""
+    states: Optional[Rows]
+    """(captions, tokens, width); None when the text encoder trains or runs in every step."""
     rows: dict[str, int]
     """Caption to row of `states`."""
+    text_trains: bool
+    rule: CaptionRule
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def text(self, captions: Sequence[str], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """Text states, or token ids when the text encoder trains."""
-        if self.states is None:
+        if self.text_trains:
             return tokenize(self.models, captions).to(device)
+        if self.states is None:
+            return text_states(self.models, captions).to(device, dtype)
         return torch.from_numpy(self.states[[self.rows[caption] for caption in captions]]).to(device, dtype)
 
     def batch(
@@ -70,50 +99,82 @@ class LatentSet:
             draw(seed, epoch, self.ids[i], (channels, height, width), count, caption_dropout) for epoch, i in samples
         ]
         captions = [
-            "" if choice.drop_caption else caption_choice(seed, epoch, self.ids[i], self.captions[i])
+            "" if choice.drop_caption else self._caption(seed, epoch, i)
             for choice, (epoch, i) in zip(draws, samples, strict=True)
         ]
-        moments = torch.from_numpy(self.moments[[i for _, i in samples]]).to(device)
+        moments = self.moments[[i for _, i in samples]]
+        if self.flipped is not None:
+            mirrored = [k for k, choice in enumerate(draws) if choice.flip]
+            moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]] if mirrored else moments[mirrored]
         latent_noise = torch.from_numpy(np.stack([d.latent_noise for d in draws])).to(device)
         noise = torch.from_numpy(np.stack([d.noise for d in draws])).to(device)
         steps = torch.tensor([d.timestep for d in draws] if timesteps is None else list(timesteps), device=device)
-        return Batch(draw_latents(self.models, moments, latent_noise), noise, steps, self.text(captions, device, dtype))
+        latents = draw_latents(self.models, torch.from_numpy(moments).to(device).float(), latent_noise)
+        return Batch(latents, noise, steps, self.text(captions, device, dtype))
+
+    def _caption(self, seed: int, epoch: int, position: int) -> str:
+        sample_id = self.ids[position]
+        caption = caption_choice(seed, epoch, sample_id, self.captions[position])
+        return self.rule.wording(caption, seed, epoch, sample_id)
 
 
 def latent_set(
-    store: Store, prepared: Stage, split: Split, split_name: str, models: Models, cache_text: bool, device: torch.device
+    store: Store,
+    prepared: Stage,
+    split: Split,
+    models: Models,
+    config: Training,
+    text_trains: bool,
+    flip: bool,
+    device: torch.device,
 ) -> LatentSet:
-    """The split with its caches, encoded by the main process when they are not in the store yet."""
+    """The split as training reads it; caches are encoded by the main process when they are not in the store yet."""
+    rule = config.captions
+    setting = {"dtype": str(next(models.vae.parameters()).dtype), "device": device.type}
 
-    def encode_images(folder: Path) -> None:
-        first = encode_moments(models, split.pixels([0])).shape
-        rows = np.lib.format.open_memmap(folder / "moments.npy", "w+", np.float32, (len(split), *first[1:]))
-        size = max(1, 64 * 64 * 64 * 16 // split.pixels([0])[0].size)
-        for start in tqdm(range(0, len(split), size), desc=f"latents {split_name}", leave=False):
-            chosen = range(start, min(start + size, len(split)))
-            rows[start : start + len(chosen)] = encode_moments(models, split.pixels(chosen)).cpu().numpy()
-        rows.flush()
+    def moments(flipped: bool) -> Moments:
+        if not config.cache_latents:
+            return LiveMoments(models, split, flipped)
+        return keyed_rows(
+            store,
+            "latents",
+            {"data": digest_of([prepared.digest, split.name]), "model": models.digest},
+            {**setting, "view": "mirrored" if flipped else "plain"},
+            LATENTS_VERSION,
+            lambda: [key_of(split.encoded(i)) for i in range(len(split))],
+            lambda indices: _encode(models, split, indices, flipped),
+            min(64, max(1, PIXELS // split.pixels([0])[0, ..., 0].size)),
+            f"latents of {split.name}{', mirrored' if flipped else ''}",
+        )[1]
 
-    precision = str(next(models.vae.parameters()).dtype)
-    inputs = {"data": prepared.digest, "model": models.digest}
-    slice_ = {"split": split_name, "dtype": precision, "device": device.type}
-    latents = store.stage("latents", inputs, slice_, LATENTS_VERSION, encode_images)
-    moments = np.load(latents.path / "moments.npy", mmap_mode="r")
-
+    views = moments(False), moments(True) if flip else None
     states, rows = None, {}
-    if cache_text:
-        distinct = ["", *dict.fromkeys(caption for captions in split.captions for caption in captions)]
+    # Tags in any order are too many texts to keep.
+    if config.cache_text and not text_trains and not rule.shuffle_tags:
+        captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
+        distinct = ["", *dict.fromkeys(captions)]
         rows = {caption: i for i, caption in enumerate(distinct)}
+        states = keyed_rows(
+            store,
+            "text_states",
+            {"data": digest_of(distinct), "model": models.digest},
+            setting,
+            STATES_VERSION,
+            lambda: [key_of(caption.encode()) for caption in distinct],
+            lambda indices: _portable(text_states(models, [distinct[i] for i in indices], TEXT_BATCH)),
+            TEXT_BATCH,
+            f"text states of {split.name}",
+        )[1]
+    return LatentSet(models, split.ids, split.captions, *views, states, rows, text_trains, rule)
 
-        def encode_text(folder: Path) -> None:
-            first = text_states(models, distinct[:1])
-            kind = np.float16 if first.dtype is torch.float16 else np.float32
-            table = np.lib.format.open_memmap(folder / "states.npy", "w+", kind, (len(distinct), *first.shape[1:]))
-            for start in tqdm(range(0, len(distinct), 256), desc=f"text states {split_name}", leave=False):
-                part = text_states(models, distinct[start : start + 256])
-                table[start : start + len(part)] = part.float().cpu().numpy()
-            table.flush()
 
-        text = store.stage("text_states", inputs, slice_, STATES_VERSION, encode_text)
-        states = np.load(text.path / "states.npy", mmap_mode="r")
-    return LatentSet(models, split.ids, split.captions, moments, states, rows)
+def _encode(models: Models, split: Split, indices: Sequence[int], flipped: bool) -> np.ndarray:
+    pixels = split.pixels(indices)
+    return _portable(encode_moments(models, pixels[:, :, ::-1].copy() if flipped else pixels))
+
+
+def _portable(values: torch.Tensor) -> np.ndarray:
+    """On the CPU, in the smallest type of NumPy that holds the values exactly (it has no bfloat16)."""
+    kept = values if values.dtype is torch.float16 else values.float()
+    array: np.ndarray = kept.cpu().numpy()
+    return array

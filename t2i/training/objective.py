@@ -23,6 +23,8 @@ class Draw:
     latent_noise: np.ndarray
     """float32 (channels, h, w), standard normal: which latent of the encoder's distribution."""
     drop_caption: bool
+    flip: bool
+    """Whether the mirrored picture is seen, where training mirrors at all."""
 
 
 def draw(seed: int, epoch: int, sample_id: str, shape: Sequence[int], timesteps: int, caption_dropout: float) -> Draw:
@@ -31,7 +33,8 @@ def draw(seed: int, epoch: int, sample_id: str, shape: Sequence[int], timesteps:
     timestep = int(g.integers(0, timesteps))
     drop = bool(g.random() < caption_dropout)
     noise = g.standard_normal(tuple(shape), dtype=np.float32)
-    return Draw(timestep, noise, g.standard_normal(tuple(shape), dtype=np.float32), drop)
+    latent_noise = g.standard_normal(tuple(shape), dtype=np.float32)
+    return Draw(timestep, noise, latent_noise, drop, flip=bool(g.random() < 0.5))
 
 
 class Denoiser(nn.Module):

@@ -80,7 +80,7 @@ def hand_overs(models: Models, config: Model) -> Iterator[Check]:
     edge = side * 2 ** (len(models.vae.config["block_out_channels"]) - 1)
     yield same("latents to picture", f"(1, {edge}, {edge}, 3) uint8", f"{pixels.shape} {pixels.dtype}")
     moments = encode_moments(models, pixels)
-    yield same("picture to latent moments", f"(1, {2 * channels}, {side}, {side}) float32", _shape(moments))
+    yield same("picture to latent moments", f"(1, {2 * channels}, {side}, {side}) {kind}", _shape(moments))
     change = float((probe.predict("a red bus on a street") - probe.predict("two cats")).abs().max())
     yield Check("a changed caption changes the prediction", "> 0", f"{change:.3g}", change > 0)
 

@@ -14,7 +14,7 @@ from t2i.context import Run
 from t2i.models.config import Model
 from t2i.models.load import Models
 from t2i.randomness import generator
-from t2i.store import Stage, Store
+from t2i.store import Stage, Store, digest_of
 from t2i.training.config import LearningRate, Training
 from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
@@ -45,6 +45,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def encoded(self, index: int) -> bytes:
+        """Stands for the picture's file."""
+        return self.pixels([index]).tobytes()
+
     def pixels(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 (N, 16, 16, 3)."""
         shape = (RESOLUTION, RESOLUTION, 3)
@@ -58,10 +62,14 @@ def pictures(name: str, count: int) -> Pictures:
     return Pictures(name, [f"{name}-{i}" for i in range(count)], captions)
 
 
-def latents(models: Models, store: Store, split: Pictures, cache_text: bool = True) -> LatentSet:
+def latents(
+    models: Models, store: Store, split: Pictures, text_trains: bool = False, flip: bool = False, **changes: object
+) -> LatentSet:
     """The split as training reads it, through the store."""
-    prepared = Stage("prepared", f"digest of {split.name}", store.root, reused=True)
-    return latent_set(store, prepared, split, split.name, models, cache_text, torch.device("cpu"))  # type: ignore[arg-type]
+    data = digest_of([[split.ids[i], split.encoded(i).hex()] for i in range(len(split))])
+    prepared = Stage("prepared", data, store.root, reused=True)
+    config = training(**changes)
+    return latent_set(store, prepared, split, models, config, text_trains, flip, torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def training(**changes: object) -> Training:
@@ -91,10 +99,12 @@ def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Pat
         models = loaded(toy)
         strategy.attach(models)
         models.to("cpu", DTYPES[precision])
-        cache_text = "text_encoder" not in strategy.modules()
+        text_trains = "text_encoder" in strategy.modules()
         sets = [
-            latents(models, run.store, pictures(name, n), cache_text) for name, n in (("train", 10), ("held_out", 3))
-        ]
+            latents(models, run.store, pictures(name, n), text_trains, cache_latents=config.cache_latents,
+                    cache_text=config.cache_text, captions=config.captions)
+            for name, n in (("train", 10), ("held_out", 3))
+        ]  # fmt: skip
         (tmp_path / folder).mkdir(exist_ok=True)
         return Trainer(config, strategy, models, run, *sets, tmp_path / folder)
 

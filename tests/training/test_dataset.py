@@ -6,6 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from t2i.data.captions import caption_choice
+from t2i.data.wording import CaptionRule
 from t2i.models.load import Models
 from t2i.models.text import tokenize
 from t2i.store import Store
@@ -22,6 +23,11 @@ DROPOUT = 0.3
 @pytest.fixture
 def cached(models: Models, store: Store) -> LatentSet:
     return latents(models, store, pictures("train", 10))
+
+
+def everything(found: LatentSet) -> np.ndarray:
+    """The moments of every picture."""
+    return found.moments[range(len(found))]
 
 
 def live_loss(models: Models, schedule: DDPMScheduler, epoch: int, position: int) -> float:
@@ -44,7 +50,7 @@ def live_loss(models: Models, schedule: DDPMScheduler, epoch: int, position: int
 @pytest.mark.parametrize("text_trains", [False, True], ids=["cached text states", "text encoder trains"])
 def test_cached_loss_equals_the_live_one(models: Models, store: Store, text_trains: bool) -> None:
     schedule = DDPMScheduler.from_config(models.scheduler_config)
-    cached = latents(models, store, pictures("train", 10), cache_text=not text_trains)
+    cached = latents(models, store, pictures("train", 10), text_trains=text_trains)
     samples = [(epoch, i) for epoch in range(3) for i in range(10)]
     data = cached.batch(samples, 0, DROPOUT, CPU, torch.float32)
     denoiser = Denoiser(models.unet, models.text_encoder if text_trains else None)
@@ -82,7 +88,7 @@ def test_captions_are_dropped_to_the_empty_one(models: Models, cached: LatentSet
 
 
 def test_every_caption_of_a_picture_is_used(models: Models, store: Store) -> None:
-    cached = latents(models, store, pictures("train", 3), cache_text=False)
+    cached = latents(models, store, pictures("train", 3), text_trains=True)
     ids = {tuple(row.tolist()) for row in cached.batch([(e, 0) for e in range(20)], 0, 0.0, CPU, torch.float32).text}
     assert ids == {tuple(row.tolist()) for row in tokenize(models, pictures("train", 3).captions[0])}
 
@@ -100,16 +106,84 @@ def test_networks_are_asked_once_for_one_split(
     for name in ("encode_moments", "text_states"):
         monkeypatch.setattr(f"t2i.training.dataset.{name}", lambda *arguments: pytest.fail("encoded again"))
     again = latents(models, store, pictures("train", 10))
-    assert np.array_equal(again.moments, cached.moments) and np.array_equal(again.states, cached.states)  # type: ignore[arg-type]
+    assert np.array_equal(everything(again), everything(cached))
+    assert again.states is not None and again.states.shape == cached.states.shape  # type: ignore[union-attr]
 
 
 def test_each_split_has_its_own_cache(models: Models, store: Store, cached: LatentSet) -> None:
     other = latents(models, store, pictures("held_out", 10))
-    assert not np.array_equal(other.moments, cached.moments)
+    assert not np.array_equal(everything(other), everything(cached))
 
 
 def test_another_model_has_its_own_cache(models: Models, store: Store, cached: LatentSet) -> None:
     models.digest = "another"
     with torch.no_grad():
         models.vae.encoder.conv_in.weight.mul_(2)
-    assert not np.array_equal(latents(models, store, pictures("train", 10)).moments, cached.moments)
+    assert not np.array_equal(everything(latents(models, store, pictures("train", 10))), everything(cached))
+
+
+@torch.no_grad()
+def test_without_caches_the_numbers_are_the_same(models: Models, store: Store, cached: LatentSet) -> None:
+    split = pictures("train", 10)
+    live = latents(models, store, split, cache_latents=False, cache_text=False)
+    assert live.states is None
+    samples = [(epoch, i) for epoch in range(2) for i in range(10)]
+    one, two = (found.batch(samples, 0, DROPOUT, CPU, torch.float32) for found in (cached, live))
+    assert torch.equal(one.noise, two.noise) and torch.equal(one.timesteps, two.timesteps)
+    assert torch.allclose(one.latents, two.latents, atol=1e-5) and torch.allclose(one.text, two.text, atol=1e-5)
+
+
+def test_only_a_changed_picture_is_encoded_again(
+    models: Models, store: Store, cached: LatentSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import t2i.training.dataset as module
+
+    split = pictures("train", 10)
+    split.ids[4] = "another"  # in these pictures the id decides the pixels
+    asked: list[int] = []
+    encode = module._encode
+
+    def counting(models: Models, split: object, indices: list[int], flipped: bool) -> np.ndarray:
+        asked.extend(indices)
+        return encode(models, split, indices, flipped)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_encode", counting)
+    changed = latents(models, store, split)
+    assert set(asked[1:]) == {4}  # the first call asks for the shape
+    assert np.array_equal(np.delete(everything(changed), 4, 0), np.delete(everything(cached), 4, 0))
+    afresh = latents(models, Store(store.root / "afresh"), split)
+    assert np.array_equal(everything(changed), everything(afresh))
+
+
+def test_half_of_the_pictures_are_seen_mirrored(models: Models, store: Store, cached: LatentSet) -> None:
+    split = pictures("train", 10)
+    both = latents(models, store, split, flip=True)
+    samples = [(epoch, i) for epoch in range(20) for i in range(10)]
+    seen = both.batch(samples, 0, 0.0, CPU, torch.float32).latents
+    plain = cached.batch(samples, 0, 0.0, CPU, torch.float32).latents
+    flips = [draw(0, epoch, split.ids[i], (4, 8, 8), 1000, 0.0).flip for epoch, i in samples]
+    assert [not torch.equal(a, b) for a, b in zip(seen, plain, strict=True)] == flips
+    assert abs(sum(flips) / 200 - 0.5) < 4 * (0.25 / 200) ** 0.5
+    k = flips.index(True)
+    pixels = torch.from_numpy(split.pixels([samples[k][1]])[:, :, ::-1].copy()).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        mean = models.vae.encode(pixels).latent_dist.mean[0].numpy()
+    assert both.flipped is not None
+    assert np.allclose(both.flipped[[samples[k][1]]][0][:4], mean, atol=1e-5)
+
+
+def test_templates_prefix_and_suffix_are_cached_in_every_wording(models: Models, store: Store) -> None:
+    rule = CaptionRule(templates=["a drawing of {}", "{}, drawn"], prefix="sks ", suffix="!")
+    found = latents(models, store, pictures("train", 3), captions=rule)
+    captions = pictures("train", 3).captions
+    assert set(found.rows) == {""} | {w for group in captions for c in group for w in rule.variants(c)}
+    text = found.batch([(e, 0) for e in range(30)], 0, 0.0, CPU, torch.float32).text
+    assert len({row.numpy().tobytes() for row in text}) == 4  # two captions in two wordings
+
+
+def test_shuffled_tags_are_encoded_live(models: Models, store: Store) -> None:
+    found = latents(models, store, pictures("train", 3), captions=CaptionRule(shuffle_tags=True))
+    assert found.states is None
+    expected = latents(models, store, pictures("train", 3))  # captions of these pictures have one tag only
+    one, two = (each.batch([(0, 0)], 0, 0.0, CPU, torch.float32).text for each in (found, expected))
+    assert torch.allclose(one, two, atol=1e-5)

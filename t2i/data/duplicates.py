@@ -29,36 +29,30 @@ def perceptual_hash(picture: Image.Image) -> str:
     return np.packbits(imagehash.phash(grey, hash_size=16).hash.ravel()).tobytes().hex()
 
 
-def unpacked(hashes: list[str]) -> np.ndarray:
-    """Hashes as uint8 (N, 32)."""
-    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(-1, BITS // 8)
-
-
 class Bands:
-    """Hashes cut into `threshold + 1` bands of bits: two that differ in at most `threshold` bits share one of them."""
+    """Hashes, uint8 (N, 32), among which those within `threshold` bits of another one are found."""
 
     def __init__(self, hashes: np.ndarray, threshold: int) -> None:
-        self.hashes, self.threshold = hashes, threshold
-        values = _bands(hashes, threshold + 1)
-        self.orders = [np.argsort(band, kind="stable").astype(np.int32) for band in values]
-        self.values = [band[order] for band, order in zip(values, self.orders, strict=True)]
+        self._hashes, self._threshold = hashes, threshold
+        keys = _bands(hashes, threshold)
+        order = np.argsort(keys.ravel(), kind="stable")
+        self._keys = keys.ravel()[order]
+        self._places = (order // keys.shape[1]).astype(np.int32)
 
     def nearest(self, text: str) -> tuple[int, int] | None:
         """The first of the hashes nearest to `text` and the number of bits between; None beyond the threshold."""
-        if not text or not len(self.hashes):
+        if not text:
             return None
-        one = unpacked([text])
-        candidates = []
-        for values, order, band in zip(self.values, self.orders, _bands(one, self.threshold + 1), strict=True):
-            start, end = np.searchsorted(values, band[0], "left"), np.searchsorted(values, band[0], "right")
-            if start < end:
-                candidates.append(order[start:end])
-        if not candidates:
+        one = np.frombuffer(bytes.fromhex(text), np.uint8)[None]
+        keys = _bands(one, self._threshold)[0]
+        starts, ends = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
+        found = [self._places[start:end] for start, end in zip(starts, ends, strict=True) if start < end]
+        if not found:
             return None
-        places = np.unique(np.concatenate(candidates))
-        distances = _distances(self.hashes[places], one)
+        places = np.unique(np.concatenate(found))
+        distances = _distances(self._hashes[places], one)
         best = int(distances.argmin())
-        return (int(places[best]), int(distances[best])) if distances[best] <= self.threshold else None
+        return (int(places[best]), int(distances[best])) if distances[best] <= self._threshold else None
 
 
 def near_pairs(hashes: np.ndarray, threshold: int) -> list[tuple[int, int, int]]:
@@ -66,7 +60,7 @@ def near_pairs(hashes: np.ndarray, threshold: int) -> list[tuple[int, int, int]]
     count = len(hashes)
     best = np.full(count, threshold + 1, np.int32)
     partner = np.full(count, -1, np.int32)
-    for values in _bands(hashes, threshold + 1):
+    for values in _bands(hashes, threshold).T:
         order = np.argsort(values, kind="stable")
         ordered = values[order]
         for offset in range(1, min(NEIGHBOURS, count - 1) + 1):
@@ -80,11 +74,19 @@ def near_pairs(hashes: np.ndarray, threshold: int) -> list[tuple[int, int, int]]
     return [(int(partner[place]), int(place), int(best[place])) for place in np.flatnonzero(partner >= 0)]
 
 
-def _bands(hashes: np.ndarray, count: int) -> list[np.ndarray]:
-    """Every band as one number a hash: `count` arrays, uint64 (N,)."""
-    bits = np.unpackbits(hashes, axis=1)
-    padded = [np.packbits(part, axis=1) for part in np.array_split(bits, count, axis=1)]
-    return [np.pad(part, ((0, 0), (0, -part.shape[1] % 8))).copy().view(np.uint64)[:, 0] for part in padded]
+def _bands(hashes: np.ndarray, threshold: int) -> np.ndarray:
+    """`threshold + 1` groups of bits of each hash, each as a number that names the group too: uint64 (N, threshold + 1).
+
+    Two hashes that differ in `threshold` bits at most agree in one group at least.
+    """
+    count = threshold + 1
+    width = min(56, BITS // count)
+    powers = np.left_shift(np.uint64(1), np.arange(width, dtype=np.uint64))
+    keys = np.empty((len(hashes), count), np.uint64)
+    for start in range(0, len(hashes), 4096):  # in blocks: every bit takes eight bytes on the way
+        bits = np.unpackbits(hashes[start : start + 4096], axis=1)[:, : count * width]
+        keys[start : start + 4096] = bits.reshape(-1, count, width) @ powers
+    return keys | np.left_shift(np.arange(count, dtype=np.uint64), np.uint64(56))
 
 
 def _distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:

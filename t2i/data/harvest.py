@@ -51,18 +51,21 @@ class Harvest:
     """The pictures in the shards of some folders. Memory: 16 bytes a picture, and a few row groups."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._files: list[Path] = []
+        self._files: list[tuple[Path, int]] = []
+        """With the rows that all but the last of its row groups have."""
         keys, places = [np.empty(0, np.uint64)], [np.empty((0, 2), np.int32)]
         for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
             try:
-                column = pq.read_table(path, columns=["sha256"])["sha256"].to_pylist()
+                with pq.ParquetFile(path) as opened:
+                    column = opened.read(["sha256"])["sha256"].to_pylist()
+                    per_group = opened.metadata.row_group(0).num_rows if column else 0
             except (OSError, pa.ArrowInvalid):  # damaged since: its pictures are decoded again
                 continue
             keys.append(_keys(column))
             places.append(
                 np.stack([np.full(len(column), len(self._files)), np.arange(len(column))], 1).astype(np.int32)
             )
-            self._files.append(path)
+            self._files.append((path, per_group))
         order = np.argsort(joined := np.concatenate(keys), kind="stable")
         self._keys, self._places = joined[order], np.concatenate(places)[order]
         self._groups: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
@@ -90,16 +93,16 @@ class Harvest:
         return None
 
     def _row(self, file: int, row: int) -> dict[str, Any] | None:
-        try:
-            with pq.ParquetFile(self._files[file]) as opened:
-                per_group = opened.metadata.row_group(0).num_rows  # all but the last have as many
-                group = (file, row // per_group)
-                if group not in self._groups:
+        path, per_group = self._files[file]
+        group = (file, row // per_group)
+        if group not in self._groups:
+            try:
+                with pq.ParquetFile(path) as opened:
                     self._groups[group] = opened.read_row_group(group[1], columns=FIELDS).to_pylist()
-                    if len(self._groups) > GROUPS:
-                        self._groups.popitem(last=False)
-        except (OSError, pa.ArrowInvalid):
-            return None
+            except (OSError, pa.ArrowInvalid):
+                return None
+            if len(self._groups) > GROUPS:
+                self._groups.popitem(last=False)
         self._groups.move_to_end(group)
         return self._groups[group][row % per_group]
 

@@ -11,13 +11,17 @@ from PIL import Image
 
 from t2i.data.base import SPLITS
 from t2i.data.shards import row_groups, shard_paths
+from t2i.errors import UserError
 
 CACHE_BYTES = 128 * 2**20
 """Encoded images that a split keeps in memory at most."""
 
 
 class Split:
-    """The images of one split. `ids`, `captions`, `domains` and `categories` have one entry an image."""
+    """The images of one split. `ids`, `captions`, `domains` and `categories` have one entry an image.
+
+    `sizes`: width and height in pixels, int32 (N, 2); all the same unless they were prepared in buckets.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -25,15 +29,18 @@ class Split:
         self.captions: list[list[str]] = []
         self.domains: list[list[str]] = []
         self.categories: list[list[str]] = []
+        sizes = [np.empty((0, 2), np.int32)]
         paths = shard_paths(folder, name)
         if not paths:
             raise FileNotFoundError(f"{folder} has no shard of the split {name}")
         for path in paths:
-            columns = pq.read_table(path, columns=["id", "captions", "domains", "categories"]).to_pydict()
+            columns = pq.read_table(path, columns=["id", "captions", "domains", "categories", "size"]).to_pydict()
             self.ids += columns["id"]
             self.captions += columns["captions"]
             self.domains += columns["domains"]
             self.categories += columns["categories"]
+            sizes.append(np.array(columns["size"], np.int32).reshape(-1, 2))
+        self.sizes = np.concatenate(sizes)
         self._groups = row_groups(paths)
         self._starts = np.cumsum([0, *(rows for _, _, rows in self._groups)])
         self._cache: OrderedDict[int, list[bytes]] = OrderedDict()
@@ -43,10 +50,15 @@ class Split:
         return len(self.ids)
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The pictures at `indices` (one at least), uint8 (N, H, W, 3), RGB."""
+        """The pictures at `indices` (one at least), uint8 (N, H, W, 3), RGB. Raises UserError unless of equal size."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not (0 <= wanted.min() and wanted.max() < len(self)):
             raise IndexError(f"indices of the split {self.name} go from 0 to {len(self) - 1}, got {wanted.tolist()}")
+        if len(sizes := np.unique(self.sizes[wanted], axis=0)) > 1:
+            raise UserError(
+                f"pictures of {sizes[0][0]} x {sizes[0][1]} and {sizes[1][0]} x {sizes[1][1]} pixels are no batch: take "
+                f"those of one size together, or prepare all of one size with dataset.crop=centre."
+            )
         groups = np.searchsorted(self._starts, wanted, side="right") - 1
         pictures: dict[int, np.ndarray] = {}
         for position in np.argsort(groups, kind="stable").tolist():

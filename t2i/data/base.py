@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from t2i.store import Store
 
 SPLITS = ("train", "held_out")
+CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +225,12 @@ def draw(*parts: int | str) -> float:
 
 
 def clean(captions: Iterable[str]) -> tuple[str, ...]:
-    """Captions as valid Unicode with runs of white space made one space. Empty ones stay, for preparation to list."""
-    return tuple(" ".join(caption.encode("utf-8", "replace").decode().split()) for caption in captions)
+    """Captions as valid Unicode, runs of white space and control characters made one space.
+
+    Empty ones stay, for preparation to list.
+    """
+    valid = (caption.encode("utf-8", "replace").decode().translate(CONTROL) for caption in captions)
+    return tuple(" ".join(caption.split()) for caption in valid)
 
 
 class Fence:

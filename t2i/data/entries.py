@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -42,8 +43,10 @@ class Chosen:
     entries: Spool[Entry]
     digests: dict[str, str]
     """Of everything that preparation reads from the source, by split."""
+    keys: np.ndarray
+    """uint64 (N,): the first 64 bits of each file's digest; 0 where the file is not read."""
     first: np.ndarray
-    """int32 (N,): the first usable entry whose file has the same bytes; the entry itself, mostly."""
+    """int32 (N,): the first entry whose file has the same bytes; the entry itself, mostly."""
 
 
 def chosen(dataset: Dataset, store: Store) -> Chosen:
@@ -51,6 +54,7 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
     root = dataset.location()
     entries = Spool[Entry](pack=_packed, unpack=_unpacked)
     digests = {}
+    keys = array("Q")
     for split in reversed(SPLITS):
         digest = hashlib.sha256()
         for entry in _screened(dataset, root, split, store):
@@ -58,10 +62,12 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
             digest.update(json.dumps(_packed(replace(entry, sample=replace(entry.sample, path=Path())))).encode())
             digest.update(b"\n")
             entries.append(entry)
+            keys.append(int(entry.sha256[:16] or "0", 16))
         digests[split] = digest.hexdigest()
         if split == "train" and (not len(entries) or entries[-1].split != "train"):
             raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
-    return Chosen(entries, digests, _first(entries))
+    prefixes = np.array(keys, np.uint64)
+    return Chosen(entries, digests, prefixes, _first(entries, prefixes))
 
 
 def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:
@@ -91,11 +97,8 @@ def _captions(captions: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str
     return tuple(used), tuple(dropped)
 
 
-def _first(entries: Spool[Entry]) -> np.ndarray:
+def _first(entries: Spool[Entry], keys: np.ndarray) -> np.ndarray:
     first = np.arange(len(entries), dtype=np.int32)
-    keys = np.zeros(len(entries), np.uint64)
-    for place, entry in enumerate(entries):
-        keys[place] = int(entry.sha256[:16], 16) if entry.sha256 else 0
     read = np.flatnonzero(keys)
     _, places, inverse = np.unique(keys[read], return_index=True, return_inverse=True)
     first[read] = read[places[inverse]]

@@ -70,20 +70,14 @@ class Harvest:
         self._keys, self._places = joined[order], np.concatenate(places)[order]
         self._groups: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
 
-    def has(self, sha256: str) -> bool:
-        """Whether a picture of a source file with that digest seems to be there; no digest is none."""
-        if not sha256:
-            return False
-        start, end = self._range(sha256)
-        return start < end
-
-    def _range(self, sha256: str) -> tuple[int, int]:
-        key = _keys([sha256])[0]
-        return int(np.searchsorted(self._keys, key, "left")), int(np.searchsorted(self._keys, key, "right"))
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """Whether pictures of source files whose digests begin with these 64 bits are there: uint64 (N,), bool (N,)."""
+        return np.isin(keys, self._keys)
 
     def picture(self, sha256: str) -> Picture | None:
         """The picture of a source file with that digest; None when none is there, or only a damaged one."""
-        start, end = self._range(sha256)
+        key = _keys([sha256])[0]
+        start, end = np.searchsorted(self._keys, key, "left"), np.searchsorted(self._keys, key, "right")
         for file, row in self._places[start:end].tolist():
             found = self._row(file, row)
             if found and found["sha256"] == sha256 and _intact(found["image"]["bytes"]):

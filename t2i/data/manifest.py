@@ -90,18 +90,18 @@ class Manifest:
         images = (record for split in SPLITS for record in self._images[split])
         with _opened(folder / "audit.json") as file:
             file.write(_json({**head, "counts": counts})[:-1] + ',\n"images": ')
-            _write_list(file, images)
+            write_list(file, images)
             file.write(',\n"dropped_captions": ')
-            _write_list(file, self._dropped_captions)
+            write_list(file, self._dropped_captions)
             file.write("}\n")
         with _opened(folder / "duplicates.json") as file:
             file.write('{"set_aside": ')
-            _write_list(file, self._set_aside)
+            write_list(file, self._set_aside)
             file.write(',\n"near": ')
-            _write_list(file, self._near)
+            write_list(file, self._near)
             file.write("}\n")
         with _opened(folder / "quarantine.json") as file:
-            _write_list(file, self.unusable)
+            write_list(file, self.unusable)
         with _opened(folder / "captions_subset.json") as file:
             for number, split in enumerate(SPLITS):
                 file.write(("{" if not number else "},\n") + f"{_json(split)}: {{")
@@ -122,7 +122,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _write_list(file: TextIO, records: Iterable[Any]) -> None:
+def write_list(file: TextIO, records: Iterable[Any]) -> None:
+    """A JSON list with one record a line."""
     file.write("[")
     for place, record in enumerate(records):
         file.write((",\n" if place else "\n") + _json(record))

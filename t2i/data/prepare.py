@@ -89,8 +89,8 @@ def _pictures(
     """Every entry with its picture or the reason why there is none; None for the copy of an earlier file."""
     entries = found.entries
     own = found.first == np.arange(len(entries))
-    wanted = np.fromiter((not entry.reason for entry in entries), bool, len(entries)) & own
-    known = np.fromiter((harvest.has(entry.sha256) for entry in entries), bool, len(entries))
+    wanted = own & (found.keys > 0)
+    known = harvest.has(found.keys)
     todo = wanted & ~known
     if (wanted & known).any():
         store.announce(f"{(wanted & known).sum()} of {wanted.sum()} images are prepared already")

@@ -18,8 +18,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from t2i.context import PROJECT
 from t2i.data.base import Dataset
 from t2i.data.coco import Coco
+from t2i.data.flickr import Flickr
 from t2i.data.folder import Folder
+from t2i.data.hub import Hub
+from t2i.data.labelled import LabelledImages
 from t2i.data.scenes_dataset import Scenes
+from t2i.data.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
@@ -118,7 +122,15 @@ class Config:
 
 # Options by group and kind. Groups whose files all share one class have the kind of the group's own name.
 SCHEMAS: dict[str, dict[str, type]] = {
-    "dataset": {"coco": Coco, "scenes": Scenes, "folder": Folder},
+    "dataset": {
+        "coco": Coco,
+        "flickr": Flickr,
+        "folder": Folder,
+        "hub": Hub,
+        "labelled": LabelledImages,
+        "scenes": Scenes,
+        "shards": Shards,
+    },
     "strategy": {"attn2_to_v": Attn2ToV, "lora": Lora, "text_encoder": TextEncoder, "unet": UNet},
     "model": {"model": Model},
     "scheduler": {"scheduler": Scheduler},

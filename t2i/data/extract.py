@@ -1,0 +1,94 @@
+"""Images that lie inside containers (batches, Parquet, archives), written out once as files in a stage of the store.
+
+Encoded images keep their bytes; arrays become PNG. The stage holds `images/` and `index.jsonl`, one line an image.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t2i.data.base import Sample, clean
+from t2i.data.spool import Spool
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.store import Store
+
+VERSION = 1
+"""Of what is written: raise it when the same containers give other files."""
+MAX_IMAGE_BYTES = 64 * 2**20
+"""An encoded image with more is not written out; preparation lists it as missing."""
+PER_FOLDER = 1000
+SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"GIF8": "gif", b"BM": "bmp", b"II*\x00": "tif", b"MM\x00*": "tif"}
+INDEX = "index.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a container with what is said about it; records of the same id add captions to the first."""
+
+    id: str
+    image: "bytes | np.ndarray | None"
+    """An encoded file, or uint8 (H, W) grey or (H, W, 3) RGB; None where the container has none."""
+    captions: list[str]
+    split: str = ""
+    categories: list[str] = field(default_factory=list)
+    license: str = ""
+
+
+def extract(
+    store: "Store", inputs: Mapping[str, str], config: Mapping[str, Any], records: Callable[[], Iterable[Record]]
+) -> Path:
+    """The stage with the images of `records`, written unless the store has it for these inputs and this config."""
+    return store.stage("extracted", inputs, config, VERSION, lambda folder: _write(folder, records())).path
+
+
+def extracted(folder: Path) -> Iterator[tuple[str, Sample]]:
+    """The split's name and the sample of each image that `extract` wrote, in the order of the records."""
+    with (folder / INDEX).open(encoding="ascii") as index:
+        for line in index:
+            key, split, file, captions, categories, license = json.loads(line)
+            yield split, Sample(key, folder / file, clean(captions), (), tuple(sorted(categories)), license)
+
+
+def _write(folder: Path, records: Iterable[Record]) -> None:
+    rows: Spool[list[Any]] = Spool(pack=lambda row: row)
+    places: dict[str, int] = {}
+    more: dict[int, list[str]] = {}  # captions of later records of the same image
+    for record in records:
+        number = places.setdefault(record.id, len(rows))
+        if number < len(rows):
+            more.setdefault(number, []).extend(record.captions)
+            continue
+        data = record.image if isinstance(record.image, bytes | None) else _png(record.image)
+        path = folder / "images" / f"{number // PER_FOLDER:04d}" / f"{number:07d}.{_suffix(data)}"
+        if number % PER_FOLDER == 0:
+            path.parent.mkdir(parents=True)
+        if data is not None and len(data) <= MAX_IMAGE_BYTES:
+            path.write_bytes(data)
+        file = path.relative_to(folder).as_posix()
+        rows.append([record.id, record.split, file, record.captions, record.categories, record.license])
+    with (folder / INDEX).open("w", encoding="ascii") as index:
+        for number, (key, split, file, captions, *rest) in enumerate(rows):
+            row = [key, split, file, captions + more.get(number, []), *rest]
+            index.write(json.dumps(row, separators=(",", ":")) + "\n")
+
+
+def _png(pixels: "np.ndarray") -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _suffix(data: bytes | None) -> str:
+    if data is None:
+        return "none"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return next((suffix for start, suffix in SIGNATURES.items() if data.startswith(start)), "unknown")

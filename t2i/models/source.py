@@ -1,6 +1,7 @@
 """Where a model's files are and what identifies them; light, so that a run that reuses everything loads no network."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,14 @@ def digest(config: Model, store: Store, seed: int = 0) -> str:
     return digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
 
 
-def locate(config: Model) -> Path:
-    """The folder with the pipeline: given, or fetched from the hub (only the parts that are read)."""
+WANTED = ["model_index.json", "scheduler/*", "tokenizer/*"] + [
+    f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")
+]
+"""The files of a pipeline that are read."""
+
+
+def locate(config: Model, wanted: Sequence[str] = WANTED) -> Path:
+    """The folder with the pipeline: given, or fetched from the hub (only the files `wanted`, by pattern)."""
     folder = Path(config.source).expanduser()
     if folder.is_dir():
         if not (folder / "model_index.json").exists():
@@ -48,12 +55,8 @@ def locate(config: Model) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = ["model_index.json", "scheduler/*", "tokenizer/*"]
-    wanted += [
-        f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")
-    ]
     try:
-        return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=wanted))
+        return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=list(wanted)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "

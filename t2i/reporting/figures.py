@@ -2,16 +2,31 @@
 
 from t2i.reporting.comparisons import bars_with_intervals, similarity_histogram
 from t2i.reporting.curves import loss_curve, training_resources
+from t2i.reporting.exploration import (
+    caption_lengths,
+    captions_per_picture,
+    pictures_by_group,
+    source_sizes,
+    word_frequencies,
+)
 from t2i.reporting.grids import base_versus_tuned, cell_grid, sample_grid
 from t2i.reporting.heat_map import heat_map
+from t2i.reporting.sheets import contact_sheet, picture_pairs
 
 __all__ = [
     "bars_with_intervals",
     "base_versus_tuned",
+    "caption_lengths",
+    "captions_per_picture",
     "cell_grid",
+    "contact_sheet",
     "heat_map",
     "loss_curve",
+    "picture_pairs",
+    "pictures_by_group",
     "sample_grid",
     "similarity_histogram",
+    "source_sizes",
     "training_resources",
+    "word_frequencies",
 ]

@@ -1,51 +1,112 @@
-"""`task=prepare`: read, check and resize a dataset; set aside what cannot be used."""
+"""`task=prepare`: read, check and resize a dataset; set aside what cannot be used; show what is there."""
 
-import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.data.reading import audit_head
+from t2i.errors import UserError
+from t2i.store import Stage, digest_of
+from t2i.tasks import set_aside
+from t2i.tasks.exploration import exploration
 from t2i.tasks.shared import prepared
+
+if TYPE_CHECKING:
+    from t2i.data.survey import Survey
+
+SURVEY_VERSION = 1
+CAPTIONS = ("empty_caption", "duplicate_caption")
+"""Kinds of what is set aside that are captions; the others are pictures."""
+Table = dict[str, Any]
 
 
 def prepare(config: Config, run: Run) -> dict[str, float]:
-    """Returns the numbers of prepared pictures, captions and quarantined files."""
-    stage, data = prepared(config, run)
-    train, held_out = data.split("train"), data.split("held_out")
-    quarantine = json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8"))
-    metrics = {
-        "train_images": float(len(train)),
-        "held_out_images": float(len(held_out)),
-        "captions": float(sum(map(len, train.captions)) + sum(map(len, held_out.captions))),
-        "quarantined": float(len(quarantine)),
-    }
-    if not run.main:
-        return metrics
-    counts: dict[str, list[int]] = {}
-    for column, split in enumerate((train, held_out)):
-        for domains in split.domains:
-            for domain in domains:
-                counts.setdefault(domain, [0, 0])[column] += 1
-    table = {
-        "columns": ["domain", "training pictures", "held-out pictures"],
-        "rows": [[name, *pair] for name, pair in sorted(counts.items())],
-        "caption": "Pictures by domain; a picture with two domains counts in both.",
-    }
-    figures = []
-    if len(train):
-        from t2i.reporting.figures import sample_grid
-
-        shown = range(min(15, len(train)))
-        figure = sample_grid(
-            train.pixels(list(shown)),
-            [train.captions[i][0] for i in shown],
-            run.figures() / "training_pictures.png",
-            f"Training pictures of {config.dataset.name}",
-        )
-        figures.append((figure, f"The first training pictures of {config.dataset.name} with their first caption."))
-    text = (
-        f"{len(train)} training and {len(held_out)} held-out pictures at {config.dataset.resolution} x "
-        f"{config.dataset.resolution} pixels, {metrics['captions']:.0f} captions; {len(quarantine)} files set aside."
-    )
-    run.section("Data", text, [table] if counts else [], figures)
-    run.say(text)
+    """Returns how many pictures, captions and words there are, how many captions are cut, and what was set aside."""
+    stage, _ = prepared(config, run)
+    found = surveyed(config, run, stage)
+    metrics = counts(found, audit_head(stage.path)["counts"]["set_aside"])
+    if run.main:
+        _tell(config, run, stage, found, metrics)
     return metrics
+
+
+def surveyed(config: Config, run: Run, stage: Stage) -> "Survey":
+    """What the prepared set holds, and (as the stage `long_captions`) the captions that are cut; counted once."""
+    from t2i.data.survey import Survey, survey
+    from t2i.data.tokens import TokenLimit, long_captions
+    from t2i.models.tokenizer import TokenCounter
+
+    tokens: Optional[TokenLimit] = None
+    try:
+        counter = TokenCounter(config.model)
+        tokens = TokenLimit(digest_of(run.store.file_digests(counter.files)), counter.limit, counter)
+        run.use(long_captions(stage, run.store, tokens))
+    except UserError as error:  # data can be prepared on a machine that has no model yet
+        run.say(f"tokens are not counted: {error}")
+
+    def build(folder: Path) -> None:
+        survey(stage.path, tokens).write(folder / "survey.json")
+
+    reads = {"tokenizer": tokens.tokenizer, "limit": tokens.limit} if tokens else {}
+    return Survey.read(run.stage("survey", {"data": stage.digest}, reads, SURVEY_VERSION, build).path / "survey.json")
+
+
+def counts(found: "Survey", aside: dict[str, int]) -> dict[str, float]:
+    """The numbers of metrics.json; `domain/<name>/<split>` are pictures, `set_aside/<kind>` pictures or captions."""
+    metrics = {
+        "train_images": found.images["train"],
+        "held_out_images": found.images["held_out"],
+        "captions": sum(found.captions.values()),
+        "distinct_words": found.distinct_words,
+        "quarantined": aside["unusable"],
+    }
+    if found.tokens:
+        metrics["captions_cut"], metrics["tokens_cut"] = found.cut
+        metrics["longest_caption_tokens"] = max(found.tokens)
+    metrics |= {f"set_aside/{kind}": n for kind, n in aside.items() if kind != "near_duplicates"}
+    metrics["near_duplicate_pairs"] = aside["near_duplicates"]
+    for split, domains in found.domains.items():
+        metrics |= {f"domain/{name}/{split}": n for name, n in domains.items()}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _tell(config: Config, run: Run, stage: Stage, found: "Survey", metrics: dict[str, float]) -> None:
+    side, aside = config.dataset.resolution, audit_head(stage.path)["counts"]["set_aside"]
+    text = (
+        f"{found.images['train']:,} training and {found.images['held_out']:,} held-out pictures at {side} x {side} "
+        f"pixels, {metrics['captions']:,.0f} captions with {found.distinct_words:,} different words. Set aside: "
+        f"{aside['unusable']:,} unusable pictures, {aside['duplicate']:,} duplicates, {aside['leak']:,} that repeat a "
+        f"held-out one; {aside['near_duplicates']:,} pairs look alike and stay."
+    )
+    if found.tokens:
+        cut, lost = found.cut
+        text += (
+            f" {cut:,} captions are longer than the {found.token_limit} tokens that model={config.model.name} reads"
+            + (f": {lost:,} tokens at their ends are lost." if cut else ".")
+        )
+    tables = [
+        *_groups(found),
+        *set_aside.tables(stage.path, {name: aside[name] for name in CAPTIONS}),
+        *_licenses(found),
+    ]
+    figures = [*exploration(config, run, stage, found), *set_aside.figure(run, stage, config.dataset.name)]
+    run.section("Data", text, tables, figures)
+    run.say(text)
+
+
+def _groups(found: "Survey") -> list[Table]:
+    names = sorted(found.domains["train"].keys() | found.domains["held_out"].keys())
+    if not names:
+        return []
+    rows = [[name, *(found.domains[split].get(name, 0) for split in ("train", "held_out"))] for name in names]
+    caption = "Pictures by domain; a picture with two domains counts in both."
+    return [{"columns": ["domain", "training pictures", "held-out pictures"], "rows": rows, "caption": caption}]
+
+
+def _licenses(found: "Survey") -> list[Table]:
+    if not found.licenses:
+        return []
+    rows = sorted(found.licenses.items(), key=lambda item: -item[1])
+    caption = "Pictures by licence, as the source names it."
+    return [{"columns": ["licence", "pictures"], "rows": [list(row) for row in rows], "caption": caption}]

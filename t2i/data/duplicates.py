@@ -4,15 +4,17 @@ The hash is `imagehash.phash` of 256 bits: the signs, about their median, of the
 the picture in grey at 64 x 64 pixels. Measured on the drawn world (1,200 pictures at 64 pixels, 719,400 pairs): two
 different pictures differ in 18 bits or more; the same picture saved as JPEG of quality 90 differs in 4 at most, of
 quality 50 in 4 (median) to 20, at half the size in 8 at most, brighter by a tenth in 16 at most; shifted by a
-hundredth of its width it differs in 22 (median), which is beyond what this hash can tell.
+hundredth of its width it differs in 22 (median), which is beyond what this hash can tell. Of 1,170 openclipart
+drawings at 256 pixels, 99 % of those saved again as JPEG (quality 60) or at half the size stay within 12 bits, and the
+31 pairs within 12 bits that are there (of 683,865) are one drawing in two colours.
 """
 
 import numpy as np
 from PIL import Image
 
 BITS = 256
-NEIGHBOURS = 512
-"""With so many others in its band at most a picture is compared: a set of alike pictures stays linear."""
+NEIGHBOURS = 64
+"""With so many others that share a group of bits is a picture compared at most: thousands of alike ones stay quick."""
 
 
 def perceptual_hash(picture: Image.Image) -> str:

@@ -30,7 +30,7 @@ class Manifest:
         self._images = {split: _plain() for split in SPLITS}
         self._captions = {split: _plain() for split in SPLITS}
         self._dropped_captions = _plain()
-        self._set_aside = _plain()
+        self.repeated = _plain()
         self._near = _plain()
         self._domains: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         self._categories: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
@@ -57,7 +57,7 @@ class Manifest:
         """An image that could be used, but shows what another one shows."""
         reason = written(verdict.reason)
         self._reasons[verdict.kind] += 1
-        self._set_aside.append(_named(entry) | {"reason": reason})
+        self.repeated.append(_named(entry) | {"reason": reason})
         size = {"width": picture.width, "height": picture.height} if picture else {}
         self._list(entry, {**size, "dropped": reason})
 
@@ -96,7 +96,7 @@ class Manifest:
             file.write("}\n")
         with _opened(folder / "duplicates.json") as file:
             file.write('{"set_aside": ')
-            write_list(file, self._set_aside)
+            write_list(file, self.repeated)
             file.write(',\n"near": ')
             write_list(file, self._near)
             file.write("}\n")

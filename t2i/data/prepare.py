@@ -78,7 +78,8 @@ def _build(folder: Path, found: Chosen, dataset: Dataset, store: Store, progress
         manifest.near(found.entries[left], found.entries[right], bits)
     if not manifest.used["train"]:
         _check_quota(manifest.unusable, len(found.entries), dataset)
-        raise UserError(f"no training image is left of {len(found.entries)}: {_named(manifest.unusable)}.")
+        dropped = [*manifest.unusable[:3], *manifest.repeated[:3]]
+        raise UserError(f"no training image is left of {len(found.entries)}: {_named(dropped)}.")
     manifest.write(folder, {"resolution": dataset.resolution, "crop": dataset.crop.value})
     shutil.rmtree(folder / LEFTOVERS)
 

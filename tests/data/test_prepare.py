@@ -193,3 +193,11 @@ def test_the_shards_open_with_datasets(folder_root, store, tmp_path):
     assert (np.asarray(row["image"]) == ours.pixels([4])[0]).all()
     assert len(loaded["held_out"]) == len(Prepared(stage.path).split("held_out"))
     assert Image.open(io.BytesIO(loaded["train"].with_format("arrow")[0]["image"][0]["bytes"].as_py())).size == (64, 64)
+
+
+def test_when_every_training_image_repeats_a_held_out_one_the_message_says_so(tmp_path, store):
+    for name in ("a.png", "b.bmp"):  # by their contents on two sides
+        picture(0).save(tmp_path / name)
+        (tmp_path / name).with_suffix(".txt").write_text("a caption")
+    with pytest.raises(UserError, match=r"no training image is left of 2: .*: duplicate of held-out "):
+        prepare(folder(tmp_path), store)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i.data.base import Fence, Sample, clean
+from t2i.data.columns import texts
 from t2i.data.keywords import KeywordRule
 from t2i.data.splits import ContentSplit
 from t2i.errors import UserError
@@ -79,8 +80,8 @@ def _table(path: Path) -> Iterator[Row]:
             raise UserError(
                 f"{path}, line {number}: expected file_name and text (or caption), found {sorted(map(str, row))}."
             )
-        domains = _texts(row.get("domains") or row.get("domain"))
-        yield Row(Path(row["file_name"]).as_posix(), _texts(captions), domains, str(row.get("license") or ""))
+        domains = [name for name in texts(row.get("domains") or row.get("domain")) if name]
+        yield Row(Path(row["file_name"]).as_posix(), texts(captions), domains, str(row.get("license") or ""))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,12 +103,6 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(
             f"{path} cannot be read at line {number} ({error}): expected UTF-8 with one row an image."
         ) from error
-
-
-def _texts(value: object) -> list[str]:
-    if value is None:
-        return []
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _side_files(root: Path) -> Iterator[Row]:

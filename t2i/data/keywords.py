@@ -22,7 +22,7 @@ UNCHANGED = {"aircraft", "bison", "buffalo", "deer", "fish", "moose", "sheep", "
 """Plurals that look like the singular."""
 VES = {"calf", "half", "knife", "leaf", "loaf", "scarf", "shelf", "wolf"}
 """Words in -f or -fe whose plural ends in -ves."""
-VOWEL_SOUNDS = re.compile(r"(?!uni|eu|one|use)[aeiou]|hour|honest", re.IGNORECASE)
+VOWEL_SOUNDS = re.compile(r"(?!uni|eu|ew|one|use)[aeiou]|hour|honest", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]+")
 
 

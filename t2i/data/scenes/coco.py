@@ -4,11 +4,13 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from t2i.data.scenes.captions import captions
 from t2i.data.scenes.world import SUPERCATEGORIES, Scene, describe, draw
@@ -93,9 +95,36 @@ def _results(jobs: list[tuple[str, str, int, int, int, int]], count: int) -> Ite
         yield from pool.map(_chunk, jobs)
 
 
-def _dump(path: Path, content: dict[str, Any]) -> None:
+class _Rows:
+    """The rows of a JSON list, in a temporary file: memory holds none of them."""
+
+    def __init__(self) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the object
+        self.count = 0
+
+    def add(self, row: Row) -> None:
+        self.file.write((b"," if self.count else b"") + _json(row))
+        self.count += 1
+
+    def write_to(self, file: BinaryIO) -> None:
+        self.file.seek(0)
+        file.write(b"[")
+        shutil.copyfileobj(self.file, file)
+        file.write(b"]")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _write_notes(path: Path, head: Row, lists: dict[str, _Rows], tail: Row) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    with part.open("wb") as file:
+        file.write(_json(head)[:-1])
+        for name, rows in lists.items():
+            file.write(b"," + _json(name) + b":")
+            rows.write_to(file)
+        file.write((b"," + _json(tail)[1:]) if tail else b"}")
     part.replace(path)
 
 
@@ -103,20 +132,20 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, progr
     folder = root / "images" / split
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size) for start in range(0, count, _CHUNK)]
-    images: list[Row] = []
-    instances: list[Row] = []
-    texts: list[Row] = []
+    images, instances, texts = _Rows(), _Rows(), _Rows()
     for rows in _results(jobs, count):
         for image, things, sentences in rows:
-            images.append(image)
-            instances += [{"id": len(instances) + place, **row} for place, row in enumerate(things, 1)]
-            texts += [{"id": len(texts) + place, **row} for place, row in enumerate(sentences, 1)]
+            images.add(image)
+            for thing in things:
+                instances.add({"id": instances.count + 1, **thing})
+            for sentence in sentences:
+                texts.add({"id": texts.count + 1, **sentence})
         if progress:
-            print(f"\rscenes {split}: {len(images)}/{count}", end="", file=sys.stderr, flush=True)
+            print(f"\rscenes {split}: {images.count}/{count}", end="", file=sys.stderr, flush=True)
     if progress:
         print(file=sys.stderr)
     info = {"description": "t2i scenes", "version": "1", "year": 2025, "seed": seed, "contributor": "t2i"}
-    head = {"info": info, "licenses": [_LICENSE], "images": images}
+    head = {"info": info, "licenses": [_LICENSE]}
     categories = [
         {"id": CATEGORY_IDS[name], "name": name, "supercategory": group}
         for group, names in SUPERCATEGORIES.items()
@@ -124,8 +153,9 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, progr
     ]
     notes = root / "annotations"
     notes.mkdir(parents=True, exist_ok=True)
-    _dump(notes / f"captions_{split}.json", head | {"annotations": texts})
-    _dump(notes / f"instances_{split}.json", head | {"annotations": instances, "categories": categories})
+    _write_notes(notes / f"captions_{split}.json", head, {"images": images, "annotations": texts}, {})
+    lists = {"images": images, "annotations": instances}
+    _write_notes(notes / f"instances_{split}.json", head, lists, {"categories": categories})
 
 
 def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bool = False) -> None:

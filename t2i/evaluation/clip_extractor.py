@@ -57,18 +57,18 @@ class ClipExtractor:
             # The projection is applied here: what `get_image_features` returns changed in transformers 5.
             return self._model.visual_projection(states.pooler_output).float().cpu().numpy()
 
-    @torch.inference_mode()
     def texts(self, batch: list[str]) -> np.ndarray:
         """N captions -> float32 (N, D); a caption beyond the tokenizer's length is cut and keeps its end token."""
-        states, _ = self._text_states(batch)
-        return self._model.text_projection(states.pooler_output).float().cpu().numpy()
+        return self.text_vectors(batch)[0]
 
     @torch.inference_mode()
-    def pooled_texts(self, batch: list[str]) -> np.ndarray:
-        """N captions -> float32 (N, width): the mean of the last hidden states over a caption's own tokens."""
+    def text_vectors(self, batch: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `texts`, and float32 (N, width): the mean of the last hidden states over a caption's own tokens."""
         states, mask = self._text_states(batch)
         weights = mask.to(self.dtype)[..., None]
-        return ((states.last_hidden_state * weights).sum(1) / weights.sum(1)).float().cpu().numpy()
+        pooled = (states.last_hidden_state * weights).sum(1) / weights.sum(1)
+        projected = self._model.text_projection(states.pooler_output)
+        return projected.float().cpu().numpy(), pooled.float().cpu().numpy()
 
     def _text_states(self, batch: list[str]) -> tuple[Any, torch.Tensor]:
         # Padded to the longest of the batch: attention is causal, so what follows a caption's end changes nothing.

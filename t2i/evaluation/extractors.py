@@ -37,8 +37,8 @@ class Extractor(Protocol):
         """N texts -> float32 (N, D)."""
         ...
 
-    def pooled_texts(self, batch: list[str]) -> np.ndarray:
-        """N texts -> float32 (N, width): mean of the last hidden states, before the projection."""
+    def text_vectors(self, batch: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """N texts -> what `texts` gives, and the mean of the last hidden states before the projection, (N, width)."""
         ...
 
 

@@ -11,6 +11,7 @@ from t2i.reporting.exploration import (
 )
 from t2i.reporting.grids import base_versus_tuned, cell_grid, sample_grid
 from t2i.reporting.heat_map import heat_map
+from t2i.reporting.projection import projection
 from t2i.reporting.sheets import contact_sheet, picture_pairs
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "loss_curve",
     "picture_pairs",
     "pictures_by_group",
+    "projection",
     "sample_grid",
     "similarity_histogram",
     "source_sizes",

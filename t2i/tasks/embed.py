@@ -1,7 +1,9 @@
-"""`task=embed`: caption embeddings, and whether captions of one picture are closer than captions of two."""
+"""`task=embed`: caption embeddings, whether captions of one picture are closer than captions of two, what is near."""
 
-import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
 from t2i.context import Run
@@ -9,94 +11,151 @@ from t2i.randomness import generator
 from t2i.tasks.evaluate import extractor_of
 from t2i.tasks.shared import prepared
 
-VERSION = 1
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.evaluation.embeddings import Rows
+    from t2i.evaluation.separation import Cosines
+
+VERSION = 2
+NEAREST = 5
+"""Captions that are shown for each text."""
+POINTS = 4000
+"""Captions in the projection figure, at most."""
 
 
 def embed(config: Config, run: Run) -> dict[str, float]:
-    """Writes `text_embeddings.npy` (projected, float32 (N, D)), `text_embeddings_pooled.npy` (mean of the last hidden
-    states over a caption's tokens) and `text_index.json`; returns the cosine check.
+    """Leaves `text_embeddings.npy`, `text_embeddings_pooled.npy` and `text_index.json` (see
+    `t2i.evaluation.embeddings`) in the run folder, as links into the store; returns the cosine check.
     """
     import numpy as np
 
-    from t2i.evaluation import extractors
+    from t2i.evaluation import embeddings, extractors
+    from t2i.evaluation.separation import cosine_check, separation
 
     config.eval.validate()
-    stage, data = prepared(config, run)
+    stage, _ = prepared(config, run)
     name, digest = extractors.identity(config.eval)
 
     def build(folder: Path) -> None:
-        extractor = extractor_of(config, run)
-        split = data.split("train")
-        rows = [(split.ids[i], caption) for i in range(len(split)) for caption in split.captions[i]]
-        texts = [caption for _, caption in rows]
-        distinct = list(dict.fromkeys(texts))
-        place = {caption: k for k, caption in enumerate(distinct)}
-        index = [place[caption] for caption in texts]
-        projected = extractors.text_features(extractor, distinct, config.eval.batch_size)
-        pooled = np.concatenate(
-            [
-                extractor.pooled_texts(distinct[k : k + config.eval.batch_size])
-                for k in range(0, len(distinct), config.eval.batch_size)
-            ]
-        )
-        np.save(folder / "text_embeddings.npy", projected[index])
-        np.save(folder / "text_embeddings_pooled.npy", pooled[index])
-        entries = [{"row": k, "image": image, "caption": caption} for k, (image, caption) in enumerate(rows)]
-        (folder / "text_index.json").write_text(json.dumps(entries, indent=0, ensure_ascii=False), encoding="utf-8")
+        from tqdm import tqdm
 
-    result = run.stage("text_embeddings", {"data": stage.digest, "extractor": digest}, {"name": name}, VERSION, build)
-    vectors = np.load(result.path / "text_embeddings.npy", mmap_mode="r")
-    entries = json.loads((result.path / "text_index.json").read_text(encoding="utf-8"))
-    images = [entry["image"] for entry in entries]
-    matched, random = cosine_check(vectors, images, config.seed)
-    metrics = {"captions": float(len(vectors)), "width": float(vectors.shape[1])}
-    if len(matched) and len(random):
-        metrics |= {"cosine_matched": float(matched.mean()), "cosine_random": float(random.mean())}
-        metrics["separation"] = float((matched[:, None] > random[None, :]).mean())
+        rows = embeddings.write_index(stage.path, folder)
+        with tqdm(total=len(rows.first), desc="embedding captions", unit="caption", leave=False) as bar:
+            extractor = extractor_of(config, run)
+            embeddings.embed(stage.path, folder, rows, extractor, config.eval.batch_size, bar.update)
+
+    inputs = {"data": stage.digest, "extractor": digest}
+    folder = run.stage("text_embeddings", inputs, {"name": name}, VERSION, build, resumable=True).path
+    rows = embeddings.Rows.read(folder)
+    vectors, pooled = (np.load(folder / file, mmap_mode="r") for file in (embeddings.PROJECTED, embeddings.POOLED))
+    found = cosine_check(vectors, rows.image, config.seed)
+    metrics = {"captions": float(len(vectors)), "distinct_captions": float(len(np.unique(rows.first)))}
+    metrics |= {"width": float(vectors.shape[1]), "pooled_width": float(pooled.shape[1])}
+    if len(found.random):
+        metrics["cosine_random"] = float(found.random.mean())
+    if len(found.matched):
+        metrics["cosine_matched"] = float(found.matched.mean())
+    if len(found.matched) and len(found.random):
+        interval = separation(found, config.seed, config.eval.replicates)
+        metrics |= {
+            "separation": interval.value,
+            "separation.low": interval.low,
+            "separation.high": interval.high,
+        }
     if run.main:
-        _tell(run, result.path, name, metrics, matched, random)
+        for file in (embeddings.PROJECTED, embeddings.POOLED, embeddings.INDEX):
+            (run.folder / file).symlink_to(os.path.relpath(folder / file, run.folder))
+        _tell(config, run, folder, name, metrics, found, rows, vectors)
     return metrics
 
 
-def cosine_check(vectors, images: list[str], seed: int, pairs: int = 2000):  # type: ignore[no-untyped-def]
-    """Cosines of caption pairs of one picture, and of captions of two pictures: two float arrays of at most `pairs`."""
+def lookup(config: Config, run: Run, folder: Path, rows: "Rows", vectors: "np.ndarray") -> list[list[Any]]:
+    """For each of `prompts` the nearest captions: text, cosine, caption, image and how many rows have that caption."""
     import numpy as np
 
-    groups: dict[str, list[int]] = {}
-    for row, image in enumerate(images):
-        groups.setdefault(image, []).append(row)
-    g = generator(seed, "cosine check")
-    several = [rows for rows in groups.values() if len(rows) > 1]
-    same = (
-        [tuple(g.choice(several[int(k)], 2, replace=False)) for k in g.integers(0, len(several), pairs)]
-        if several
-        else []
+    from t2i.evaluation import embeddings
+
+    texts = list(config.prompts)
+    distinct = np.flatnonzero(rows.first == np.arange(len(rows.first)))
+    asked = extractor_of(config, run).text_vectors(texts)[0]
+    places, cosines = embeddings.nearest(vectors, asked, distinct, NEAREST)
+    said = embeddings.entries(folder, set(places.ravel().tolist()))
+    often = np.bincount(rows.first, minlength=len(rows.first))
+    return [
+        [text, float(cosine), said[place]["caption"], said[place]["image"], int(often[place])]
+        for text, row, values in zip(texts, places.tolist(), cosines, strict=True)
+        for place, cosine in zip(row, values, strict=True)
+    ]
+
+
+def _tell(
+    config: Config,
+    run: Run,
+    folder: Path,
+    name: str,
+    metrics: dict[str, float],
+    found: "Cosines",
+    rows: "Rows",
+    vectors: "np.ndarray",
+) -> None:
+    from t2i.reporting.figures import similarity_histogram
+    from t2i.reporting.numbers import number
+
+    text = (
+        f"{metrics['captions']:,.0f} captions ({metrics['distinct_captions']:,.0f} different ones) as vectors of "
+        f"{metrics['width']:.0f} numbers projected and {metrics['pooled_width']:.0f} mean-pooled ({name}), in `{folder}`."
     )
-    drawn = g.integers(0, len(images), (pairs, 2))
-    other = [(a, b) for a, b in drawn if images[a] != images[b]]
-
-    def cosines(chosen):  # type: ignore[no-untyped-def]
-        if not chosen:
-            return np.zeros(0)
-        left, right = (np.asarray(vectors[[pair[side] for pair in chosen]], dtype=np.float64) for side in (0, 1))
-        return (left * right).sum(1) / (np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
-
-    return cosines(same), cosines(other)
-
-
-def _tell(run: Run, folder: Path, name: str, metrics: dict[str, float], matched, random) -> None:  # type: ignore[no-untyped-def]
-    figures = []
-    text = f"{metrics['captions']:.0f} captions as vectors of {metrics['width']:.0f} numbers ({name}), in `{folder}`."
     if "separation" in metrics:
-        from t2i.reporting.figures import similarity_histogram
-
-        figure = similarity_histogram(
-            matched, random, run.figures() / "caption_similarity.png", f"Cosine between captions ({name})"
-        )
-        figures.append((figure, "Captions of one picture against captions of two pictures."))
+        value, low, high = (100 * metrics[f"separation{end}"] for end in ("", ".low", ".high"))
         text += (
             f" Captions of one picture have cosine {metrics['cosine_matched']:.3f} on average, of two pictures "
-            f"{metrics['cosine_random']:.3f}; a matched pair is closer {100 * metrics['separation']:.1f} % of the time."
+            f"{metrics['cosine_random']:.3f}; a pair of one picture is the closer one in {number(value, low, high)} % of comparisons "
+            f"(area under the ROC curve, 95 % bootstrap over {len(found.matched):,} pictures)."
         )
-    run.section("Caption embeddings", text, [], figures)
+    else:
+        text += " No picture has two captions: paraphrases cannot be compared." if len(rows.image) > 1 else ""
+    path = run.figures() / "caption_similarity.png"
+    similarity_histogram(found.matched, found.random, path, f"Cosine between captions ({name})")
+    figures = [
+        (path, "Captions of one picture against captions of two pictures."),
+        *_projection(run, name, rows, vectors),
+    ]
+    tables = []
+    if config.prompts:
+        near = lookup(config, run, folder, rows, vectors)
+        tables.append(
+            {
+                "columns": ["text", "cosine", "nearest caption", "picture", "captions like it"],
+                "rows": near,
+                "caption": f"The {NEAREST} different captions nearest to each text; the picture is the first that has it.",
+            }
+        )
+        for asked, cosine, caption, image, _ in near:
+            run.say(f"{asked} ~ {cosine:.3f} {caption} ({image})")
+    run.section("Caption embeddings", text, tables, figures)
     run.say(text)
+
+
+def _projection(run: Run, name: str, rows: "Rows", vectors: "np.ndarray") -> Sequence[tuple[Path, str]]:
+    import numpy as np
+
+    from t2i.evaluation.embeddings import principal_plane
+    from t2i.reporting.figures import projection
+
+    distinct = np.flatnonzero(rows.first == np.arange(len(rows.first)))
+    if len(distinct) < 3 or vectors.shape[1] < 2:
+        return []
+    chosen = np.sort(generator("projection", len(distinct)).permutation(distinct)[:POINTS])
+    points, explained = principal_plane(vectors, chosen)
+    shown = f"{len(chosen):,} of {len(distinct):,} different captions"
+    path = run.figures() / "caption_projection.png"
+    projection(
+        points,
+        [rows.groups[k] for k in rows.group[chosen]],
+        explained.tolist(),
+        path,
+        f"Captions in the plane ({name})",
+        shown,
+    )
+    return [(path, "Projected vectors, each of length one, on their two principal components; colour: rarest domain.")]

@@ -35,7 +35,8 @@ def recorded(client: Any, main_job: Ended) -> Any:
 def test_the_run_folder_holds_everything(main_job: Ended) -> None:
     folder = main_job.folder
     files = "config.yaml metrics.json environment.json run.log status.json sections.json stages.json report.html train_log.csv"
-    assert {path.name for path in folder.iterdir() if path.is_file()} == set(files.split())
+    vectors = "text_embeddings.npy text_embeddings_pooled.npy text_index.json"  # links into the store
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {*files.split(), *vectors.split()}
     assert main_job.json("status.json") == {"status": "FINISHED"}
     assert (folder / "weights" / "pytorch_lora_weights.safetensors").exists()
     assert (folder / "pipeline" / "model_index.json").exists()

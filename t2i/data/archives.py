@@ -31,18 +31,35 @@ def is_archive(path: Path) -> bool:
     return path.name.endswith(SUFFIXES)
 
 
-def members(path: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+class Content:
+    """The bytes of a member; raises UserError where they are damaged."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path, self._file = path, file
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any file."""
+        try:
+            return self._file.read(size)
+        except FAILURES as error:
+            raise _damaged(self._path, error) from error
+
+
+def members(path: Path) -> Iterator[tuple[str, int, Content]]:
     """Name, size in bytes and content of every regular file, in the archive's order; each is read before the next.
 
     Links and devices are passed over. Raises UserError for a damaged archive, one that holds too much, or one that
     names a file outside of the folder into which it is unpacked.
     """
     try:
-        yield from _zip_members(path) if path.suffix == ".zip" else _tar_members(path)
+        for name, size, file in _zip_members(path) if path.suffix == ".zip" else _tar_members(path):
+            yield name, size, Content(path, file)
     except FAILURES as error:
-        raise UserError(
-            f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): download or write it again."
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be read ({type(error).__name__}: {str(error)[:200]}): download or write it again.")
 
 
 def unpack(path: Path, folder: Path, wanted: Callable[[str], bool]) -> int:

@@ -258,9 +258,9 @@ def test_damage_is_one_sentence(tmp_path, store, idx_root):
 
 def test_labels_and_templates_are_checked(tmp_path, store):
     write(tmp_path / "data", "binary")
+    data = LabelledImages(root=str(tmp_path / "data"), labels=["a", "b"])
+    data.acquire(store)
     with pytest.raises(ConfigError, match="dataset.labels names 2 classes, but data_batch_1_0.* has the label number"):
-        data = LabelledImages(root=str(tmp_path / "data"), labels=["a", "b"])
-        data.acquire(store)
         data.samples("train")
     for key, value in (("labels", []), ("templates", []), ("templates", ["a thing"]), ("templates", ["{label} {x}"])):
         with pytest.raises(ConfigError, match=f"^dataset.{key}"):

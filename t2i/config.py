@@ -31,7 +31,8 @@ from t2i.sampling.config import Guidance, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
-from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet
+from t2i.training.lora import Lora
+from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
 
 CONF = PROJECT / "conf"
 
@@ -87,7 +88,7 @@ class Config:
     weights: Optional[str] = None
     """Tuned weights for generate, evaluate and sweep: a run folder of task=train or pipeline, or its weights folder."""
     prompts: list[str] = field(default_factory=list)
-    """Captions for task=generate; empty: captions of held-out pictures."""
+    """Captions for task=generate (empty: those of held-out pictures); texts whose nearest captions task=embed shows."""
     runs: list[str] = field(default_factory=list)
     """Run folders for task=report; empty: the newest pipeline run."""
     images: int = 8
@@ -131,7 +132,15 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "scenes": Scenes,
         "shards": Shards,
     },
-    "strategy": {"attn2_to_v": Attn2ToV, "lora": Lora, "text_encoder": TextEncoder, "unet": UNet},
+    "strategy": {
+        "attn2_to_v": Attn2ToV,
+        "attn2_kv": Attn2KV,
+        "attn2": Attn2,
+        "unet": UNet,
+        "text_encoder": TextEncoder,
+        "both": Both,
+        "lora": Lora,
+    },
     "model": {"model": Model},
     "scheduler": {"scheduler": Scheduler},
     "cfg": {"cfg": Guidance},

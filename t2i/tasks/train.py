@@ -93,7 +93,7 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     config.strategy.load(fresh, folder / "weights")
     pipeline = fresh.pipeline()
     if config.strategy.kind == "lora":
-        pipeline.fuse_lora()
+        pipeline.fuse_lora(components=list(config.strategy.modules()))
         pipeline.unload_lora_weights()
     pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
     prompt, seed, steps = "a picture", 0, 4

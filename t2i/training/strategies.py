@@ -4,8 +4,7 @@ A new one is a dataclass here, a `store` line in t2i/config.py, a YAML in conf/s
 """
 
 import json
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from t2i.models.load import Models
 
 WEIGHTS = "weights.safetensors"
-LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 DESCRIPTION = "strategy.json"
 
 
@@ -32,12 +30,15 @@ class Strategy:
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
-        if not 0 < self.learning_rate < 10:
-            raise ConfigError(f"strategy.learning_rate={self.learning_rate} is not between 0 and 10; use e.g. 1e-5")
+        validate_rate("learning_rate", self.learning_rate)
 
     def modules(self) -> tuple[str, ...]:
         """Names of the networks that hold trainable parameters: among unet, text_encoder."""
         return ("unet",)
+
+    def rate(self, module: str) -> float:
+        """Peak learning rate of a network's parameters."""
+        return self.learning_rate
 
     def chooses(self, name: str) -> bool:
         """Whether the parameter of this name (as in the module's `named_parameters`) trains."""
@@ -71,7 +72,7 @@ class Strategy:
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.trainable(models).items()}
         save_file(tensors, folder / WEIGHTS)
-        self._describe(models, folder)
+        self.write_description(models, folder)
 
     def load(self, models: "Models", folder: Path) -> None:
         """Put weights written by `save` into `models`; UserError when a name or a shape does not fit."""
@@ -90,11 +91,12 @@ class Strategy:
             if self.chooses(name)
         }
         found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
-        _require_fit(folder / WEIGHTS, models, wanted, found)
+        require_fit(folder / WEIGHTS, models, wanted, found)
         for module, part in own.items():
             models.modules[module].load_state_dict(part, strict=False)  # names and shapes were checked above
 
-    def _describe(self, models: "Models", folder: Path) -> None:
+    def write_description(self, models: "Models", folder: Path) -> None:
+        """`strategy.json`: with it, `load` needs nothing but the folder."""
         from dataclasses import asdict
 
         from t2i.store import write_json
@@ -102,7 +104,13 @@ class Strategy:
         write_json(folder / DESCRIPTION, {"strategy": asdict(self), "model": models.name, "base_digest": models.digest})
 
 
-def _require_fit(
+def validate_rate(key: str, rate: Optional[float]) -> None:
+    """ConfigError for a learning rate that cannot be meant; null is left to the strategy."""
+    if rate is not None and not 0 < rate < 10:
+        raise ConfigError(f"strategy.{key}={rate} is not between 0 and 10; use e.g. 1e-5")
+
+
+def require_fit(
     path: Path, models: "Models", wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
 ) -> None:
     """UserError unless a file holds exactly the wanted names, each with its shape."""
@@ -168,6 +176,36 @@ class Attn2ToV(Strategy):
 
 
 @dataclass
+class Attn2KV(Strategy):
+    """Key and value projections of the cross-attention layers: all that reads the text states."""
+
+    kind: str = "attn2_kv"
+    learning_rate: float = 1e-4
+
+    def chooses(self, name: str) -> bool:
+        return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+
+    def expected(self, models: "Models") -> int:
+        return 2 * Attn2ToV().expected(models)
+
+
+@dataclass
+class Attn2(Strategy):
+    """The cross-attention layers whole: query, key, value and output projections."""
+
+    kind: str = "attn2"
+    learning_rate: float = 1e-5
+
+    def chooses(self, name: str) -> bool:
+        return ".attn2." in name
+
+    def expected(self, models: "Models") -> int:
+        widths, text = cross_attention_widths(models.unet.config), models.unet.config["cross_attention_dim"]
+        # query and output are square, key and value read the text; only the output has a bias
+        return sum(2 * width * width + 2 * width * text + width for width in widths)
+
+
+@dataclass
 class UNet(Strategy):
     """Every parameter of the U-Net."""
 
@@ -178,7 +216,7 @@ class UNet(Strategy):
         return True
 
     def expected(self, models: "Models") -> int:
-        return sum(p.numel() for p in _weightless(type(models.unet), models.unet.config).parameters())
+        return sum(p.numel() for p in weightless(type(models.unet), models.unet.config).parameters())
 
 
 @dataclass
@@ -202,104 +240,39 @@ class TextEncoder(Strategy):
         return (c.vocab_size + c.max_position_embeddings) * d + c.num_hidden_layers * layer + 2 * d
 
 
-def _weightless(kind: Any, config: Any) -> Any:
+@dataclass
+class Both(Strategy):
+    """Every parameter of the U-Net and of the text encoder."""
+
+    kind: str = "both"
+    learning_rate: float = 1e-5
+    text_encoder_learning_rate: Optional[float] = None
+    """Peak learning rate of the text encoder; null: the same."""
+
+    def validate(self) -> None:
+        super().validate()
+        validate_rate("text_encoder_learning_rate", self.text_encoder_learning_rate)
+
+    def modules(self) -> tuple[str, ...]:
+        return ("unet", "text_encoder")
+
+    def rate(self, module: str) -> float:
+        own = self.text_encoder_learning_rate if module == "text_encoder" else None
+        return self.learning_rate if own is None else own
+
+    def chooses(self, name: str) -> bool:
+        return True
+
+    def expected(self, models: "Models") -> int:
+        return UNet().expected(models) + TextEncoder().expected(models)
+
+
+def weightless(kind: Any, config: Any) -> Any:
     """A network built from its configuration alone, on the meta device: shapes without memory."""
     import torch
 
     with torch.device("meta"):
         return kind.from_config(config)
-
-
-@dataclass
-class Lora(Strategy):
-    """Low-rank adapters (Hu et al. 2021) on the U-Net's attention projections, through peft."""
-
-    kind: str = "lora"
-    learning_rate: float = 1e-4
-    rank: int = 4
-    """Rank of the update matrices."""
-    alpha: Optional[float] = None
-    """Scale of the update is alpha / rank; null: alpha = rank."""
-    dropout: float = 0.0
-    """Dropout on the adapters' input while training."""
-    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
-    """Suffixes of the linear layers that get an adapter, e.g. [attn2.to_v]."""
-
-    def validate(self) -> None:
-        super().validate()
-        if self.rank < 1:
-            raise ConfigError(f"strategy.rank={self.rank} is not a positive number; use e.g. strategy.rank=4")
-        if self.alpha is not None and not 0 < self.alpha < math.inf:
-            raise ConfigError(
-                f"strategy.alpha={self.alpha} is not a positive number; use e.g. strategy.alpha={self.rank}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"strategy.dropout={self.dropout} is not in [0, 1); use e.g. strategy.dropout=0.1")
-
-    def chooses(self, name: str) -> bool:
-        return "lora_" in name
-
-    def attach(self, models: "Models") -> None:
-        import torch
-        from peft import LoraConfig
-
-        models.freeze()
-        config = LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha if self.alpha is not None else self.rank,
-            lora_dropout=self.dropout,
-            target_modules=list(self.targets),
-            init_lora_weights="gaussian",
-        )
-        try:
-            with torch.random.fork_rng(devices=[]):  # adapters begin alike in every run and every process
-                torch.manual_seed(0)
-                models.unet.add_adapter(config)
-        except ValueError as error:
-            raise ConfigError(
-                f"strategy.targets={self.targets} matches no layer of the U-Net; use e.g. [to_q,to_v]"
-            ) from error
-        for parameter in models.unet.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-
-    def expected(self, models: "Models") -> int:
-        return sum(math.prod(shape) for shape in self._shapes(models).values())
-
-    def _shapes(self, models: "Models") -> dict[str, tuple[int, ...]]:
-        """Name in the saved file to shape: for layers with weights (out, in, ...), (rank, in, ...) and (out, rank, ...)."""
-        suffixes = tuple(f".{target}" for target in self.targets)
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, layer in _weightless(type(models.unet), models.unet.config).named_modules():
-            if f".{name}".endswith(suffixes):
-                out, *inputs = layer.weight.shape
-                shapes[f"unet.{name}.lora.down.weight"] = (self.rank, *inputs)
-                shapes[f"unet.{name}.lora.up.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
-        return shapes
-
-    def save(self, models: "Models", folder: Path) -> None:
-        from diffusers import StableDiffusionPipeline
-        from diffusers.utils import convert_state_dict_to_diffusers
-        from peft.utils import get_peft_model_state_dict
-
-        layers = {
-            name: t.detach().cpu()
-            for name, t in convert_state_dict_to_diffusers(get_peft_model_state_dict(models.unet)).items()
-        }
-        # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do. The dropout
-        # stays behind: diffusers would apply it while sampling.
-        metadata = {**models.unet.peft_config["default"].to_dict(), "lora_dropout": 0.0}
-        StableDiffusionPipeline.save_lora_weights(
-            folder, unet_lora_layers=layers, unet_lora_adapter_metadata=metadata, weight_name=LORA_WEIGHTS
-        )
-        self._describe(models, folder)
-
-    def load(self, models: "Models", folder: Path) -> None:
-        path = folder / LORA_WEIGHTS
-        found = {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
-        _require_fit(path, models, self._shapes(models), found)  # diffusers would leave out what it does not find
-        models.unet.load_lora_adapter(folder, weight_name=LORA_WEIGHTS, prefix="unet", adapter_name="default")
-        models.freeze()
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from t2i.config import PROJECT, compose
 from t2i.models import source
 from t2i.models.load import Models, count
-from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet, cross_attention_widths
+from t2i.training.lora import Lora
+from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet, cross_attention_widths
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +75,9 @@ class Counted:
 ALL_TO_K_AND_V = ["attn2.to_k", "attn2.to_v"]
 COUNTS = {
     "attn2_to_v": Counted(Attn2ToV(), 9_584_640, 16),
+    "attn2_kv": Counted(Attn2KV(), 19_169_280, 32),
+    "attn2": Counted(Attn2(), 43_962_560, 5 * 16),
+    "both": Counted(Both(), 859_520_964 + 123_060_480, 686 + 196),
     "lora, rank 4": Counted(Lora(), 797_184, 2 * 4 * 32),
     "lora, rank 8": Counted(Lora(rank=8), 1_594_368, 2 * 4 * 32),
     "lora on attn2.to_v": Counted(Lora(targets=["attn2.to_v"]), 99_072, 2 * 16),

@@ -18,7 +18,8 @@ from t2i.store import Stage, Store, digest_of
 from t2i.training.config import LearningRate, Training
 from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
-from t2i.training.strategies import Attn2ToV, Lora, Strategy, TextEncoder, UNet
+from t2i.training.lora import Lora
+from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
 
 from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
 
@@ -27,6 +28,9 @@ __all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]
 RATE = 1e-3
 STRATEGIES = {
     "attn2_to_v": Attn2ToV(learning_rate=RATE),
+    "attn2_kv": Attn2KV(learning_rate=RATE),
+    "attn2": Attn2(learning_rate=RATE),
+    "both": Both(learning_rate=RATE),
     "lora": Lora(learning_rate=RATE),
     "text_encoder": TextEncoder(learning_rate=RATE),
     "unet": UNet(learning_rate=RATE),

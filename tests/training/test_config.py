@@ -4,7 +4,8 @@ import pytest
 
 from t2i.errors import ConfigError
 from t2i.training.config import LearningRate, Training
-from t2i.training.strategies import Attn2ToV, Lora
+from t2i.training.lora import Lora
+from t2i.training.strategies import Attn2ToV
 
 WRONG = [
     ("steps", 0), ("epochs", 0.0), ("batch_size", 0), ("micro_batch", 0), ("warmup", -1), ("weight_decay", -0.1),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
 from t2i.config import Config, compose
 from t2i.context import Run
@@ -21,7 +22,7 @@ from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
 from t2i.tasks.shared import Tuned, apply_tuned
 from t2i.tasks.train import trained
-from t2i.training.strategies import Lora
+from t2i.training.lora import Lora
 
 TOLERANCE = 1
 PROMPT, SEED, STEPS = "a red cat", 11, 4
@@ -31,7 +32,14 @@ CASES = {
     "lora with alpha 12 and rank 2": ["strategy=lora", "strategy.rank=2", "strategy.alpha=12"],
     "lora on attn2.to_v": ["strategy=lora", "strategy.rank=3", "strategy.alpha=12", "strategy.targets=[attn2.to_v]"],
     "lora with dropout": ["strategy=lora", "strategy.dropout=0.4"],
+    # diffusers recognises the kohya layout of a text encoder only with an output projection among its layers
+    "lora on both networks": ["strategy=lora", "strategy.text_targets=[q_proj,v_proj,out_proj]", "strategy.alpha=8"],
+    "lora on the text encoder": ["strategy=lora", "strategy.targets=[]", "strategy.text_targets=[q_proj,fc1]"],
+    "lora by DoRA": ["strategy=lora", "strategy.use_dora=true"],
+    "lora scaled by rsLoRA": ["strategy=lora", "strategy.use_rslora=true", "strategy.rank=2", "strategy.alpha=6"],
     "text_encoder": ["strategy=text_encoder"],
+    "both": ["strategy=both"],
+    "attn2": ["strategy=attn2"],
     "unet": ["strategy=unet"],
 }
 LORAS = [name for name in CASES if name.startswith("lora")]
@@ -108,6 +116,19 @@ def test_lora_file_loads_with_plain_diffusers(
     _, ours = tuned_pictures(toy, shared_store, tuned)
     pipeline = StableDiffusionPipeline.from_pretrained(toy.source, safety_checker=None)
     pipeline.load_lora_weights(tuned.folder)
+    assert np.abs(ours - by_diffusers(pipeline)).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("training", [name for name in LORAS if "DoRA" not in name], indirect=True)
+def test_lora_in_the_kohya_layout_draws_the_same_picture(
+    toy: Model, shared_store: Store, training: tuple[Tuned, dict[str, float]]
+) -> None:
+    tuned, _ = training
+    _, ours = tuned_pictures(toy, shared_store, tuned)
+    state = load_file(tuned.folder / "kohya" / "lora.safetensors")
+    assert all(name.startswith(("lora_unet_", "lora_te_")) for name in state)
+    pipeline = StableDiffusionPipeline.from_pretrained(toy.source, safety_checker=None)
+    pipeline.load_lora_weights(state)
     assert np.abs(ours - by_diffusers(pipeline)).max() <= TOLERANCE
 
 

@@ -14,7 +14,7 @@ from t2i.errors import UserError
 from t2i.training import checkpoints
 from t2i.training.config import LearningRate, Optimizer, Training
 from t2i.training.loop import Trainer, sample_order
-from t2i.training.strategies import Lora
+from t2i.training.lora import Lora
 
 from .conftest import RATE, STRATEGIES, Start, log_of, training
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from t2i.context import Interrupted
-from t2i.training.strategies import Lora
+from t2i.training.lora import Lora
 
 from .conftest import STRATEGIES, Start, log_of, training
 

@@ -15,10 +15,9 @@ from t2i.models.config import Model
 from t2i.models.load import Models, count
 from t2i.models.text import tokenize
 from t2i.training.config import Optimizer
+from t2i.training.lora import LORA_WEIGHTS, Lora
 from t2i.training.strategies import (
-    LORA_WEIGHTS,
     WEIGHTS,
-    Lora,
     Strategy,
     cross_attention_widths,
     describe,
@@ -33,9 +32,16 @@ VARIANTS = STRATEGIES | {
     "lora with alpha": Lora(learning_rate=RATE, rank=2, alpha=6.0),
     "lora on attn2.to_v": Lora(learning_rate=RATE, rank=3, alpha=1.5, targets=["attn2.to_v"]),
     "lora with dropout": Lora(learning_rate=RATE, dropout=0.5),
+    "lora on both networks": Lora(learning_rate=RATE, text_targets=["q_proj", "v_proj"]),
+    "lora on the text encoder": Lora(learning_rate=RATE, targets=[], text_targets=["q_proj", "fc1"], alpha=6.0),
+    "dora": Lora(learning_rate=RATE, use_dora=True),
+    "rslora": Lora(learning_rate=RATE, rank=2, alpha=3.0, use_rslora=True),
 }
 CHOSEN = {
     "attn2_to_v": lambda name: name.startswith("unet.") and name.endswith("attn2.to_v.weight"),
+    "attn2_kv": lambda name: name.startswith("unet.") and name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")),
+    "attn2": lambda name: name.startswith("unet.") and ".attn2." in name,
+    "both": lambda name: not name.startswith("vae."),
     "lora": lambda name: name.startswith("unet.") and ".lora_" in name,
     "text_encoder": lambda name: name.startswith("text_encoder."),
     "unet": lambda name: name.startswith("unet."),

@@ -1,0 +1,186 @@
+"""Low-rank adapters through peft, in the file layout that plain diffusers loads."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from t2i.errors import ConfigError
+from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate, weightless
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from t2i.models.load import Models
+
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
+KOHYA = Path("kohya") / "lora.safetensors"
+"""Below the folder of the weights, for programs that do not read diffusers' layout."""
+
+
+@dataclass
+class Lora(Strategy):
+    """Low-rank adapters (Hu et al. 2021) on the attention projections of the U-Net, the text encoder, or both."""
+
+    kind: str = "lora"
+    learning_rate: float = 1e-4
+    rank: int = 4
+    """Rank of the update matrices."""
+    alpha: Optional[float] = None
+    """Scale of the update is alpha / rank; null: alpha = rank."""
+    dropout: float = 0.0
+    """Dropout on the adapters' input while training."""
+    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
+    """Suffixes of the U-Net's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none."""
+    text_targets: list[str] = field(default_factory=list)
+    """The same for the text encoder, e.g. [q_proj,v_proj]; [] leaves it frozen."""
+    text_encoder_learning_rate: Optional[float] = None
+    """Peak learning rate of the text encoder's adapters; null: the same."""
+    use_dora: bool = False
+    """Train the magnitude of each weight beside its direction (DoRA, Liu et al. 2024)."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead of alpha / rank (rsLoRA, Kalajdzievski 2023)."""
+
+    def validate(self) -> None:
+        super().validate()
+        validate_rate("text_encoder_learning_rate", self.text_encoder_learning_rate)
+        if self.rank < 1:
+            raise ConfigError(f"strategy.rank={self.rank} is not a positive number; use e.g. strategy.rank=4")
+        if self.alpha is not None and not 0 < self.alpha < math.inf:
+            raise ConfigError(
+                f"strategy.alpha={self.alpha} is not a positive number; use e.g. strategy.alpha={self.rank}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"strategy.dropout={self.dropout} is not in [0, 1); use e.g. strategy.dropout=0.1")
+        if not self.targets and not self.text_targets:
+            raise ConfigError(
+                "strategy.targets=[] and strategy.text_targets=[] leave nothing to train; use e.g. [to_q,to_v]"
+            )
+
+    def modules(self) -> tuple[str, ...]:
+        return tuple(name for name, targets in self._targets().items() if targets)
+
+    def rate(self, module: str) -> float:
+        own = self.text_encoder_learning_rate if module == "text_encoder" else None
+        return self.learning_rate if own is None else own
+
+    def _targets(self) -> dict[str, list[str]]:
+        return {"unet": list(self.targets), "text_encoder": list(self.text_targets)}
+
+    def chooses(self, name: str) -> bool:
+        return "lora_" in name
+
+    def attach(self, models: "Models") -> None:
+        models.freeze()
+        for module in self.modules():
+            self._adapt(module, models.modules[module])
+
+    def _adapt(self, module: str, network: Any) -> None:
+        import torch
+        from peft import LoraConfig
+
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha if self.alpha is not None else self.rank,
+            lora_dropout=self.dropout,
+            target_modules=self._targets()[module],
+            init_lora_weights="gaussian",
+            use_dora=self.use_dora,
+            use_rslora=self.use_rslora,
+        )
+        try:
+            with torch.random.fork_rng(devices=[]):  # adapters begin alike in every run and every process
+                torch.manual_seed(0)
+                network.add_adapter(config)
+        except ValueError as error:
+            key, example = ("targets", "[to_q,to_v]") if module == "unet" else ("text_targets", "[q_proj,v_proj]")
+            raise ConfigError(
+                f"strategy.{key}={self._targets()[module]} matches no layer of the {module}; use e.g. {example}"
+            ) from error
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+
+    def expected(self, models: "Models") -> int:
+        return sum(math.prod(shape) for shape in self._shapes(models).values())
+
+    def _shapes(self, models: "Models") -> dict[str, tuple[int, ...]]:
+        """Name in the saved file to shape: for layers with weights (out, in, ...), (rank, in, ...) and (out, rank, ...)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for module in self.modules():
+            suffixes = tuple(f".{target}" for target in self._targets()[module])
+            for name, (out, *inputs) in _layers(models, module):
+                if f".{name}".endswith(suffixes):
+                    shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
+                    shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
+                    if self.use_dora:
+                        shapes[f"{module}.{name}.lora_magnitude_vector"] = (out,)
+        return shapes
+
+    def save(self, models: "Models", folder: Path) -> None:
+        from diffusers import StableDiffusionPipeline
+        from peft.utils import get_peft_model_state_dict
+
+        parts: dict[str, Any] = {}
+        for module in self.modules():
+            network = models.modules[module]
+            parts[f"{module}_lora_layers"] = {
+                name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(network).items()
+            }
+            # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do. The
+            # dropout stays behind: diffusers would apply it while sampling.
+            metadata = {**network.peft_config["default"].to_dict(), "lora_dropout": 0.0}
+            parts[f"{module}_lora_adapter_metadata"] = metadata
+        StableDiffusionPipeline.save_lora_weights(folder, weight_name=LORA_WEIGHTS, **parts)
+        if not self.use_dora:  # the layout has no common place for magnitudes
+            self._save_kohya({module: parts[f"{module}_lora_layers"] for module in self.modules()}, folder / KOHYA)
+        self.write_description(models, folder)
+
+    def _save_kohya(self, layers: "dict[str, dict[str, Tensor]]", path: Path) -> None:
+        """The same in the layout that AUTOMATIC1111, ComfyUI and sd-scripts read: alpha as a tensor beside each layer."""
+        import torch
+        from safetensors.torch import save_file
+
+        alpha = self.alpha if self.alpha is not None else self.rank
+        if self.use_rslora:  # readers of this layout scale by alpha / rank
+            alpha *= math.sqrt(self.rank)
+        tensors = {}
+        for module, state in layers.items():
+            for name, tensor in state.items():
+                layer, _, part = name.removesuffix(".weight").rpartition(".")
+                prefix = "lora_unet" if module == "unet" else "lora_te_text_model"
+                key = f"{prefix}_{layer.removeprefix('text_model.').replace('.', '_')}"
+                tensors[f"{key}.{'lora_down' if part == 'lora_A' else 'lora_up'}.weight"] = tensor
+                tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
+        path.parent.mkdir(exist_ok=True)
+        save_file(tensors, path, metadata={"format": "pt", "ss_network_module": "networks.lora"})
+
+    def load(self, models: "Models", folder: Path) -> None:
+        from diffusers import StableDiffusionPipeline
+
+        path = folder / LORA_WEIGHTS
+        found = {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
+        require_fit(path, models, self._shapes(models), found)  # diffusers would leave out what it does not find
+        if "unet" in self.modules():
+            models.unet.load_lora_adapter(folder, weight_name=LORA_WEIGHTS, prefix="unet", adapter_name="default")
+        if "text_encoder" in self.modules():
+            state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
+                folder, weight_name=LORA_WEIGHTS, return_lora_metadata=True
+            )
+            StableDiffusionPipeline.load_lora_into_text_encoder(
+                state, alphas, models.text_encoder, adapter_name="default", metadata=metadata
+            )
+        models.freeze()
+
+
+def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and weight shape of every layer with a weight, from the architecture alone."""
+    network = models.modules[module]
+    if module == "unet":
+        fresh = weightless(type(network), network.config)
+    else:
+        import torch
+
+        with torch.device("meta"):
+            fresh = type(network)(network.config)
+    return [(name, tuple(layer.weight.shape)) for name, layer in fresh.named_modules() if hasattr(layer, "weight")]

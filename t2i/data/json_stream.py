@@ -8,7 +8,7 @@ import ijson
 
 from t2i.errors import UserError
 
-BLOCK = 2**20
+BLOCK = 2**16
 
 
 def items(path: Path, key: str) -> Iterator[Any]:

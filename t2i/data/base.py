@@ -128,6 +128,7 @@ class Dataset:
 
     def acquire(self, store: "Store") -> None:
         """Makes the files be there: downloads them, or writes out images that lie in containers. Raises UserError."""
+        self._place = None
         if self.kaggle and not self.root:
             from t2i.data.download import from_kaggle
 

@@ -60,6 +60,7 @@ class Coco(Dataset):
     def acquire(self, store: "Store") -> None:
         """Downloads, unpacks, and reads the annotations once for all runs."""
         super().acquire(store)
+        self._annotations = []
         self._unpack(store)
         self._indexed = lambda split: self._stored_index(store, split)
 

@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow bench lint clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -25,6 +25,9 @@ test: $(VENV)/dev.stamp ## Set up, then the test suite (offline, without the slo
 test-slow: $(VENV)/dev.stamp ## The slow tier: full-size networks and whole runs
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -m "slow and not gpu" $(ARGS)
 
+bench: $(VENV)/dev.stamp ## Measure beside a peer, e.g. make bench NAME=prepare; results in bench/results
+	$(PY) -m bench $(NAME) $(ARGS)
+
 lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -33,7 +36,7 @@ lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports
 
 clean: ## Remove the environment and all caches; runs in outputs/ and mlruns/ stay
 	rm -rf $(VENV) build t2i.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find run.py conf sweeps t2i tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find run.py bench conf sweeps t2i tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is older than the files that say what to install: then the environment is brought up to date.
 $(VENV)/demo.stamp: pyproject.toml constraints.txt

@@ -79,10 +79,21 @@ def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterato
             captions, dropped = _captions(sample.captions)
             reason = fence.refusal(sample.path) or ("" if captions else "no caption")
             screened.append((replace(sample, captions=captions), reason, dropped))
-        digests = iter(store.file_digests([sample.path for sample, reason, _ in screened if not reason]))
+        digests = iter(_digests([sample.path for sample, reason, _ in screened if not reason], store))
         for sample, reason, dropped in screened:
+            digest, trouble = ("", reason) if reason else next(digests)
             file = sample.path.relative_to(root) if sample.path.is_relative_to(root) else sample.path
-            yield Entry(split, sample, file.as_posix(), "" if reason else next(digests), reason, dropped)
+            yield Entry(split, sample, file.as_posix(), digest, trouble, dropped)
+
+
+def _digests(paths: list[Path], store: Store) -> list[tuple[str, str]]:
+    """The digest of each file, or why it cannot be read."""
+    try:
+        return [(digest, "") for digest in store.file_digests(paths)]
+    except OSError as error:  # a bad block of the disk, or a file that went away
+        if len(paths) == 1:
+            return [("", f"unreadable: {error.strerror}")]
+        return [found for path in paths for found in _digests([path], store)]
 
 
 def _captions(captions: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +10,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import track
 
 from t2i.data.crop import Crop
 from t2i.data.decode import Picture, Unusable, prepare_file
@@ -41,9 +39,12 @@ def prepared_files(
         else _pooled(chunks, resolution, crop, workers)
     )
     flat = (picture for chunk in results for picture in chunk)
-    console = Console(stderr=True)
-    if not label or not console.is_terminal:
+    if not label or not sys.stderr.isatty():
         return flat
+    from rich.console import Console  # here, because worker processes import this module too
+    from rich.progress import track
+
+    console = Console(stderr=True)
     return iter(track(flat, label, count, console=console, transient=True))
 
 

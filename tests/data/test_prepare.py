@@ -1,9 +1,13 @@
 """Preparation: what is kept, what is set aside, what is done again and what is not."""
 
+import errno
 import io
+import itertools
 import json
+import multiprocessing
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -201,3 +205,55 @@ def test_when_every_training_image_repeats_a_held_out_one_the_message_says_so(tm
         (tmp_path / name).with_suffix(".txt").write_text("a caption")
     with pytest.raises(UserError, match=r"no training image is left of 2: .*: duplicate of held-out "):
         prepare(folder(tmp_path), store)
+
+
+def test_a_file_that_the_disk_does_not_give_is_set_aside(coco_root, store, monkeypatch):
+    root = coco_root()
+    original = store.file_digests
+
+    def failing(paths):
+        if root / "train2017/000000000003.jpg" in paths:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return original(paths)
+
+    monkeypatch.setattr(store, "file_digests", failing)
+    stage = prepare(Coco(root=str(root), resolution=64, quarantine=0.1), store)
+    assert [(item["id"], item["reason"]) for item in read(stage, "quarantine.json")] == [
+        ("3", "unreadable: Input/output error")
+    ]
+    assert len(Prepared(stage.path).split("train")) == 11
+
+
+def endless(image, connection):
+    """Decodes one picture again and again in two worker processes."""
+    pool.ALONE = 0
+    os.sched_getaffinity = lambda _: {0, 1}
+    jobs = ((image, 0.5) for _ in itertools.count())
+    for number, _ in enumerate(pool.prepared_files(jobs, 10**9, 64, Crop.centre, "")):
+        if number == 100:
+            connection.send([child.pid for child in multiprocessing.active_children()])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="counts cores as Linux does")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    picture(0).save(tmp_path / "x.png")
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+    parent = multiprocessing.get_context("spawn").Process(target=endless, args=(tmp_path / "x.png", sending))
+    parent.start()
+    assert receiving.poll(120)
+    workers = receiving.recv()
+    parent.kill()
+    parent.join()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
+
+
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"  # not reaped yet, but ended
+    except FileNotFoundError:
+        return False

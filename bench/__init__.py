@@ -1,0 +1,1 @@
+"""Side-by-side measurements; `python -m bench NAME` runs one and writes a dated file below bench/results."""

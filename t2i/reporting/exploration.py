@@ -132,9 +132,11 @@ def captions_per_picture(counts: Mapping[int, int], path: Path, title: str) -> P
             text = f"{y:,} ({_percent(int(y), total)})"
             axes.annotate(text, (x, y), (0, 3), textcoords="offset points", ha="center", size=style.SMALL_SIZE)
     axes.set(xlabel="captions", ylabel="pictures", ylim=(0, 1.14 * pictures.max()))
-    axes.set_xlim(min(number_of[0], 0) - 0.6, max(number_of[-1], 6) + 0.6)
+    axes.set_xlim(-0.6, max(number_of[-1], 6) + 0.6)
     axes.grid(axis="x", visible=False)
     style.thousands(axes)
+    if number_of[-1] <= 20:
+        axes.set_xticks(range(max(number_of[-1], 6) + 1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
     return style.save(figure, path)
 

@@ -51,7 +51,7 @@ def picture_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Pat
     if not pairs:
         raise ValueError("found no pair; expected at least one")
     width = 2 * PAIRED + BETWEEN
-    texts = [style.wrap(label, width, style.SMALL_SIZE + 0.5, most=4) for _, _, label in pairs]
+    texts = [style.wrap(label, width, style.SMALL_SIZE + 0.5, most=5) for _, _, label in pairs]
     rows = [range(start, min(start + PAIRS_ACROSS, len(pairs))) for start in range(0, len(pairs), PAIRS_ACROSS)]
     depth = [PAIRED + 6 + text_height(max(len(texts[i]) for i in row)) + GAP for row in rows]
     page = Page(min(PAIRS_ACROSS, len(pairs)) * (width + 2 * GAP) - 2 * GAP, sum(depth), title, subtitle)

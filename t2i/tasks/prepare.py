@@ -75,15 +75,15 @@ def _tell(config: Config, run: Run, stage: Stage, found: "Survey", metrics: dict
     side, aside = config.dataset.resolution, audit_head(stage.path)["counts"]["set_aside"]
     text = (
         f"{found.images['train']:,} training and {found.images['held_out']:,} held-out pictures at {side} x {side} "
-        f"pixels, {metrics['captions']:,.0f} captions with {found.distinct_words:,} different words. Set aside: "
-        f"{aside['unusable']:,} unusable pictures, {aside['duplicate']:,} duplicates, {aside['leak']:,} that repeat a "
-        f"held-out one; {aside['near_duplicates']:,} pairs look alike and stay."
+        f"pixels, {metrics['captions']:,.0f} captions with {found.distinct_words:,} different words. Pictures set "
+        f"aside: {aside['unusable']:,} unusable, {aside['duplicate']:,} duplicates, {aside['leak']:,} that repeat a "
+        f"held-out one. Pairs that look alike and stay: {aside['near_duplicates']:,}."
     )
     if found.tokens:
         cut, lost = found.cut
         text += (
-            f" {cut:,} captions are longer than the {found.token_limit} tokens that model={config.model.name} reads"
-            + (f": {lost:,} tokens at their ends are lost." if cut else ".")
+            f" Captions beyond the {found.token_limit} tokens that model={config.model.name} reads: {cut:,}"
+            + (f", with {lost:,} tokens that are lost at their ends." if cut else ".")
         )
     tables = [
         *_groups(found),

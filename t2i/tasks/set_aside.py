@@ -106,8 +106,8 @@ def figure(run: Run, stage: Stage, name: str) -> list[tuple[Path, str]]:
         return []
     path = run.figures() / "duplicates.png"
     counted = len(_read(stage.path / "duplicates.json")["near"])
-    subtitle = f"Left: the one that stays. {counted:,} pairs of the set look alike without being set aside."
-    figures.picture_pairs(shown, path, f"Pictures of {name} that repeat others", subtitle)
+    subtitle = f"Left: one that stays. Pairs that look alike and both stay: {counted:,}."
+    figures.picture_pairs(shown, path, f"Repeated pictures in {name}", subtitle)
     return [(path, "Leaks between the splits first, then duplicates, then pairs that look alike.")]
 
 

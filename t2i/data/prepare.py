@@ -110,6 +110,8 @@ def _pictures(
             yield entry, next(decoded)
         else:
             yield entry, harvest.picture(entry.sha256) or _decoded(job(entry), dataset)
+    if next(decoded, None) is not None:  # asked once more, the worker processes end
+        raise AssertionError("more pictures than jobs")
 
 
 def _decoded(job: Job, dataset: Dataset) -> Picture | Unusable:

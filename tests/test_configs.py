@@ -29,6 +29,7 @@ dataset.columns.id
 dataset.columns.image
 dataset.columns.license
 dataset.columns.split
+dataset.crop
 dataset.domains
 dataset.fraction
 dataset.held_out
@@ -42,6 +43,7 @@ dataset.kind
 dataset.labels
 dataset.limit
 dataset.name
+dataset.near_duplicates
 dataset.obtain
 dataset.quarantine
 dataset.resolution

@@ -99,21 +99,19 @@ def embed(
 
     Each different caption is computed once.
     """
-    count = len(rows.first)
     widths = [vectors.shape[1] for vectors in extractor.text_vectors(["a"])]
+    paths = folder / PROJECTED, folder / POOLED
     progress = folder / PROGRESS
     start = json.loads(progress.read_text(encoding="utf-8"))["rows"] if progress.exists() else 0
-    arrays = [
-        np.lib.format.open_memmap(
-            folder / name, "r+" if progress.exists() else "w+", None if progress.exists() else np.float32,
-            None if progress.exists() else (count, width),
-        )
-        for name, width in zip((PROJECTED, POOLED), widths, strict=True)
-    ]  # fmt: skip
+    if not start:
+        for path, width in zip(paths, widths, strict=True):
+            np.lib.format.open_memmap(path, "w+", np.float32, (len(rows.first), width))
     done(start)
     for begin, block in _blocks(prepared, start):
         own = [i for i in range(len(block)) if rows.first[begin + i] == begin + i]
         own.sort(key=lambda i: len(block[i]))  # captions of like length need less padding
+        # Mapped anew for each block: what is written stays no part of this process's memory.
+        arrays = [np.load(path, mmap_mode="r+") for path in paths]
         for k in range(0, len(own), batch_size):
             batch = own[k : k + batch_size]
             for vectors, computed in zip(arrays, extractor.text_vectors([block[i] for i in batch]), strict=True):

@@ -93,6 +93,10 @@ strategy.kind
 strategy.learning_rate
 strategy.rank
 strategy.targets
+strategy.text_encoder_learning_rate
+strategy.text_targets
+strategy.use_dora
+strategy.use_rslora
 sweeps.direction
 sweeps.fixed
 sweeps.metric
@@ -104,6 +108,7 @@ track.artifacts
 track.enabled
 track.experiment
 track.uri
+training.attention_slicing
 training.batch_size
 training.cache_latents
 training.cache_text
@@ -114,7 +119,10 @@ training.captions.shuffle_tags
 training.captions.suffix
 training.captions.templates
 training.clip_norm
+training.compile
+training.ema
 training.epochs
+training.export_best
 training.export_pipeline
 training.flip
 training.gradient_checkpointing
@@ -122,15 +130,21 @@ training.held_out_images
 training.keep
 training.log_every
 training.micro_batch
+training.milestones
 training.min_snr_gamma
+training.noise_offset
+training.nonfinite
 training.optimizer
 training.resume
 training.save_every
 training.schedule
 training.seed
 training.steps
+training.timestep_range
+training.timesteps
 training.warmup
 training.weight_decay
+training.zero_terminal_snr
 weights
 """
 
@@ -247,6 +261,10 @@ INVALID: dict[str, list[object]] = {
     "training.caption_dropout": [1.5],
     "training.captions.keep_tags": [-1],
     "training.captions.templates": [["a photo"]],
+    "training.noise_offset": [1, float("nan")],
+    "training.timestep_range": [[0], [500, 400], [0, 1001]],
+    "training.ema": [0, 1],
+    "training.milestones": [[0]],
     "training.keep": [1],
     "training.save_every": [0],
     "training.warmup": [-1],

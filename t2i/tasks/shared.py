@@ -128,6 +128,7 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
             f"and model={models.name} has {models.digest}; use the model that it was trained from"
         )
     strategy_from(description["strategy"]).load(models, tuned.folder)
+    models.scheduler_config = description["scheduler"]  # training may have changed the noise schedule
     models.tuned = tuned.digest
 
 

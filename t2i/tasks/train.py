@@ -1,5 +1,6 @@
 """`task=train`: fine-tune the chosen parameters, and export what changed."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -10,7 +11,7 @@ from t2i.context import Run, device_type
 from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
 from t2i.training.config import Resume
 
-VERSION = 1
+VERSION = 2
 
 
 def train(config: Config, run: Run) -> dict[str, float]:
@@ -66,7 +67,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             config.strategy.save(models, weights)
             metrics["reload_max_difference"] = _export(config, run, models, folder)
             (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # finished: nothing left to resume
+            _tidy(folder / "checkpoints", config.training.milestones)
         run.barrier()
 
     stage = run.stage("training", inputs, address, VERSION, build, collective=True, resumable=True)
@@ -90,6 +91,7 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     if not config.training.export_pipeline:
         return float("nan")
     fresh = load(config.model, run.store)
+    fresh.scheduler_config = models.scheduler_config
     config.strategy.load(fresh, folder / "weights")
     pipeline = fresh.pipeline()
     if config.strategy.kind == "lora":
@@ -113,6 +115,15 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
         output_type="np",
     ).images[0]
     return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+
+
+def _tidy(checkpoints: Path, milestones: list[int]) -> None:
+    """The training is finished: nothing is left to resume, only milestones stay."""
+    for path in checkpoints.glob("*"):
+        if path.name not in {f"step_{step:08d}" for step in milestones}:
+            shutil.rmtree(path)
+    with contextlib.suppress(OSError):
+        checkpoints.rmdir()
 
 
 def _link(source_file: str, target: str) -> None:

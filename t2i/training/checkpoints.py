@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -21,6 +21,7 @@ from t2i.errors import UserError
 from t2i.store import MANIFEST, sha256_file, sync_tree, sync_tree_entry, write_json
 
 log = logging.getLogger("t2i")
+AVERAGE = "average.safetensors"
 FILES = ("parameters.safetensors", "optimizer.pt", "facts.json")
 
 
@@ -32,6 +33,8 @@ class Checkpoint:
     parameters: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     facts: dict[str, Any]
+    average: dict[str, torch.Tensor]
+    """The moving average of the parameters; empty when the training keeps none."""
 
 
 def save(
@@ -41,11 +44,13 @@ def save(
     optimizer: Mapping[str, Any],
     facts: Mapping[str, Any],
     keep: int,
+    average: Mapping[str, torch.Tensor] | None = None,
+    protect: Collection[int] = (),
 ) -> Path:
     """Write `folder/step_<step>`; only when it is in place, keep it and those before it, `keep` together.
 
-    Later ones go too: they were damaged, so the training went on from an earlier one. Raises UserError when the disk is
-    full; the previous checkpoints stay.
+    The steps `protect` (the best one, milestones) stay too. Later ones go: they were damaged, so the training went on
+    from an earlier one. Raises UserError when the disk is full; the previous checkpoints stay.
     """
     final = folder / f"step_{step:08d}"
     temporary = folder / f".step_{step:08d}.partial"
@@ -56,6 +61,8 @@ def save(
             {name: t.detach().cpu().contiguous() for name, t in parameters.items()},
             temporary / "parameters.safetensors",
         )
+        if average:
+            save_file({name: t.detach().cpu().contiguous() for name, t in average.items()}, temporary / AVERAGE)
         torch.save(dict(optimizer), temporary / "optimizer.pt")
         write_json(temporary / "facts.json", {"step": step, **facts})
         files = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
@@ -72,7 +79,7 @@ def save(
         ) from error
     found = steps(folder)
     kept = [other for other in found if other <= step][-keep:]
-    for other in set(found) - set(kept):
+    for other in set(found) - set(kept) - {other for other in protect if other <= step}:
         shutil.rmtree(folder / f"step_{other:08d}")
     return final
 
@@ -88,17 +95,24 @@ def newest(folder: Path) -> Optional[Checkpoint]:
     for step in reversed(steps(folder)):
         path = folder / f"step_{step:08d}"
         try:
-            _check(path)
-            return Checkpoint(
-                step,
-                load_file(path / "parameters.safetensors"),
-                torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
-                json.loads((path / "facts.json").read_text(encoding="utf-8")),
-            )
+            return read(path)
         except Exception as error:  # whatever is wrong with it, the one before may be whole
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             log.warning("checkpoint %s is damaged (%s); trying the one before it", path, reason)
     return None
+
+
+def read(path: Path) -> Checkpoint:
+    """One checkpoint; raises an error unless every byte is as its manifest says."""
+    _check(path)
+    facts = json.loads((path / "facts.json").read_text(encoding="utf-8"))
+    return Checkpoint(
+        facts["step"],
+        load_file(path / "parameters.safetensors"),
+        torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
+        facts,
+        load_file(path / AVERAGE) if (path / AVERAGE).exists() else {},
+    )
 
 
 def _check(path: Path) -> None:
@@ -107,5 +121,6 @@ def _check(path: Path) -> None:
     for name in FILES:
         if name not in files:
             raise ValueError(f"{name} is not in its manifest")
+    for name in files:
         if sha256_file(path / name) != files[name]:
             raise ValueError(f"{name} has changed")

@@ -14,6 +14,9 @@ class Optimizer(Enum):
 
     adamw = "adamw"
     sgd = "sgd"
+    adafactor = "adafactor"
+    adamw_8bit = "adamw_8bit"
+    prodigy = "prodigy"
 
 
 class LearningRate(Enum):
@@ -22,6 +25,20 @@ class LearningRate(Enum):
     constant = "constant"
     linear = "linear"
     cosine = "cosine"
+
+
+class Timesteps(Enum):
+    """How often each noise level is trained."""
+
+    uniform = "uniform"
+    logit_normal = "logit_normal"
+
+
+class NonFinite(Enum):
+    """What a step does whose gradient is not finite; it never changes a parameter."""
+
+    stop = "stop"
+    skip = "skip"
 
 
 class Resume(Enum):
@@ -44,7 +61,8 @@ class Training:
     micro_batch: Optional[int] = None
     """Pictures per forward pass of one process; null: batch_size / processes."""
     optimizer: Optimizer = Optimizer.adamw
-    """adamw (Loshchilov and Hutter 2017) or sgd (momentum 0.9)."""
+    """adamw (Loshchilov and Hutter 2017), sgd (momentum 0.9), adafactor (Shazeer and Stern 2018), adamw_8bit (needs
+    bitsandbytes and a GPU), prodigy (needs prodigyopt; strategy.learning_rate=1)."""
     weight_decay: float = 0.01
     """Decoupled weight decay (adamw) or L2 penalty (sgd)."""
     schedule: LearningRate = LearningRate.cosine
@@ -65,6 +83,26 @@ class Training:
     """The same for captions, while the text encoder is frozen."""
     min_snr_gamma: Optional[float] = None
     """Loss weight min(SNR, gamma) / SNR (Hang et al. 2023); null: plain mean squared error."""
+    noise_offset: float = 0.0
+    """Standard deviation of a constant that is added to each channel of the noise, for very dark and bright pictures."""
+    zero_terminal_snr: bool = False
+    """Rescale the noise schedule so that the last timestep is pure noise (Lin et al. 2023); velocity prediction only."""
+    timesteps: Timesteps = Timesteps.uniform
+    """uniform, or logit_normal (middle levels more often; Esser et al. 2024)."""
+    timestep_range: list[int] = field(default_factory=lambda: [0, 1000])
+    """First timestep that is trained, and the one after the last."""
+    ema: Optional[float] = None
+    """Decay of an exponential moving average of the weights, e.g. 0.999; it is evaluated and exported. Null: none."""
+    nonfinite: NonFinite = NonFinite.stop
+    """stop, or skip (at most 10 steps of a training)."""
+    export_best: bool = False
+    """Export the checkpoint with the lowest held-out loss instead of the last step."""
+    milestones: list[int] = field(default_factory=list)
+    """Steps whose checkpoints are kept for good."""
+    attention_slicing: bool = False
+    """Attention one head at a time: less memory, slower."""
+    compile: bool = False
+    """torch.compile the U-Net's repeated blocks: a minute at the start, faster steps on a GPU."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, 25 to 35 % slower."""
     seed: int = 0
@@ -104,7 +142,7 @@ class Training:
             raise ConfigError("training.warmup, training.held_out_images and training.weight_decay cannot be negative")
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
-        self.captions.validate("training.captions")
+        self._validate_objective()
         if self.keep < 2:
             raise ConfigError(
                 f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2"
@@ -113,6 +151,21 @@ class Training:
             raise ConfigError(
                 "training.save_every and training.log_every must be positive; use e.g. training.save_every=100"
             )
+
+    def _validate_objective(self) -> None:
+        self.captions.validate("training.captions")
+        if not 0 <= self.noise_offset < 1:
+            raise ConfigError(f"training.noise_offset={self.noise_offset} is not in [0, 1); use e.g. 0.05")
+        if len(self.timestep_range) != 2 or not 0 <= self.timestep_range[0] < self.timestep_range[1] <= 1000:
+            raise ConfigError(
+                f"training.timestep_range={self.timestep_range} is not two growing numbers from 0 to 1000; use [0,1000]"
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"training.ema={self.ema} is not between 0 and 1; use e.g. 0.999, or null")
+        if any(step < 1 for step in self.milestones):
+            raise ConfigError(f"training.milestones={self.milestones} holds a step below 1; use e.g. [100,200]")
+        if self.export_best and self.held_out_images < 1:
+            raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")
 
     def total_steps(self, images: int) -> int:
         """Optimizer steps for `images` training pictures."""
@@ -123,9 +176,11 @@ class Training:
     def result_slice(self) -> dict[str, object]:
         """The fields that change the trained weights: a training is addressed by them."""
         operational = {
-            *("save_every", "keep", "log_every", "resume", "held_out_images", "export_pipeline", "micro_batch"),
-            *("cache_latents", "cache_text"),
+            *("keep", "log_every", "resume", "export_pipeline", "micro_batch", "attention_slicing", "compile"),
+            *("cache_latents", "cache_text", "milestones"),
         }
+        if not self.export_best:  # otherwise they decide which step is exported
+            operational |= {"save_every", "held_out_images"}
         values = {key: value for key, value in vars(self).items() if key not in operational}
         return {key: _plain(value) for key, value in values.items()}
 

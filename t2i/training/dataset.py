@@ -10,7 +10,6 @@ import torch
 from t2i.data.captions import caption_choice
 from t2i.data.prepared import Split
 from t2i.data.rows import Rows, key_of, keyed_rows
-from t2i.data.wording import CaptionRule
 from t2i.models.latents import draw_latents, encode_moments
 from t2i.models.load import Models
 from t2i.models.text import text_states, tokenize
@@ -70,7 +69,7 @@ class LatentSet:
     rows: dict[str, int]
     """Caption to row of `states`."""
     text_trains: bool
-    rule: CaptionRule
+    config: Training
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,12 +91,11 @@ class LatentSet:
         dtype: torch.dtype,
         timesteps: Sequence[int] | None = None,
     ) -> Batch:
-        """The batch of (epoch, position) pairs; `timesteps` overrides the drawn ones (held-out loss)."""
+        """The batch of (epoch, position) pairs; with given `timesteps` (the held-out loss) the noise is plain."""
         channels, height, width = self.moments.shape[1] // 2, *self.moments.shape[2:]
         count = self.models.scheduler_config["num_train_timesteps"]
-        draws = [
-            draw(seed, epoch, self.ids[i], (channels, height, width), count, caption_dropout) for epoch, i in samples
-        ]
+        shape, settings = (channels, height, width), self.config if timesteps is None else None
+        draws = [draw(seed, epoch, self.ids[i], shape, count, caption_dropout, settings) for epoch, i in samples]
         captions = [
             "" if choice.drop_caption else self._caption(seed, epoch, i)
             for choice, (epoch, i) in zip(draws, samples, strict=True)
@@ -115,7 +113,7 @@ class LatentSet:
     def _caption(self, seed: int, epoch: int, position: int) -> str:
         sample_id = self.ids[position]
         caption = caption_choice(seed, epoch, sample_id, self.captions[position])
-        return self.rule.wording(caption, seed, epoch, sample_id)
+        return self.config.captions.wording(caption, seed, epoch, sample_id)
 
 
 def latent_set(
@@ -165,7 +163,7 @@ def latent_set(
             TEXT_BATCH,
             f"text states of {split.name}",
         )[1]
-    return LatentSet(models, split.ids, split.captions, *views, states, rows, text_trains, rule)
+    return LatentSet(models, split.ids, split.captions, *views, states, rows, text_trains, config)
 
 
 def _encode(models: Models, split: Split, indices: Sequence[int], flipped: bool) -> np.ndarray:

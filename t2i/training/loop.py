@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,18 +19,23 @@ from tqdm import tqdm
 
 from t2i.context import Interrupted, Run
 from t2i.data.captions import order
-from t2i.errors import UserError
+from t2i.errors import ConfigError, UserError
 from t2i.models.load import Models
 from t2i.randomness import integer
 from t2i.store import digest_of
-from t2i.training import checkpoints
-from t2i.training.config import Optimizer, Training
+from t2i.training import checkpoints, optimizers
+from t2i.training.config import NonFinite, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.objective import Denoiser, losses
+from t2i.training.optimizers import MovingAverage
 from t2i.training.strategies import Strategy
 
+MOST_SKIPPED = 10
+"""Steps with a gradient that is not finite which `training.nonfinite=skip` lets pass in one training."""
 LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
 HELD_OUT_TIMESTEPS = 4
+ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+"""Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep."""
 
 
 def sample_order(seed: int, count: int, batch_size: int, first_step: int) -> Iterator[list[tuple[int, int]]]:
@@ -64,15 +70,22 @@ class Trainer:
         self.device = self.accelerator.device
         self.dtype = next(self.models.vae.parameters()).dtype
         self.parameters = self.strategy.trainable(self.models)
-        self.noise_schedule = DDPMScheduler.from_config(self.models.scheduler_config)
+        self.noise_schedule = self._noise_schedule()
         self.total = self.config.total_steps(len(self.train_set))
         text_trains = "text_encoder" in self.strategy.modules()
         # nn.Module keeps a frozen text encoder out of the wrapper: its states come from the cache.
         self.module = Denoiser(self.models.unet, self.models.text_encoder if text_trains else None).train()
         if self.config.gradient_checkpointing:
             self.models.unet.enable_gradient_checkpointing()
+        if self.config.attention_slicing:
+            self.models.unet.set_attention_slice("auto")
+        if self.config.compile:
+            self.models.unet.compile_repeated_blocks()
+        self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
         self.denoiser = self.accelerator.prepare(self.module)
-        self.optimizer = self.accelerator.prepare(self._optimizer())
+        self.optimizer = self.accelerator.prepare(
+            optimizers.build(self.config, self.strategy, self.parameters, self.device)
+        )
         self.schedule = get_scheduler(
             self.config.schedule.value if self.config.schedule.value != "constant" else "constant_with_warmup",
             self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer,
@@ -80,21 +93,25 @@ class Trainer:
             num_training_steps=self.total,
         )
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        chosen = list(self.parameters.values())
-        rate, decay = self.strategy.learning_rate, self.config.weight_decay
-        if self.config.optimizer is Optimizer.sgd:
-            return torch.optim.SGD(chosen, lr=rate, momentum=0.9, weight_decay=decay)
-        return torch.optim.AdamW(chosen, lr=rate, weight_decay=decay, fused=self.device.type == "cuda")
+    def _noise_schedule(self) -> DDPMScheduler:
+        settings = dict(self.models.scheduler_config)
+        if self.config.zero_terminal_snr:
+            if settings.get("prediction_type") != "v_prediction":
+                raise ConfigError(
+                    f"training.zero_terminal_snr=true with model={self.models.name}, which predicts noise: pure noise tells "
+                    "nothing about itself; use a model that predicts velocity, or training.zero_terminal_snr=false"
+                )
+            settings |= ZERO_TERMINAL
+            self.models.scheduler_config = settings  # what is exported is sampled as it was trained
+        return DDPMScheduler.from_config(settings)
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def fit(self) -> dict[str, float]:
         """Train to the last step and return the numbers of the run; raises Interrupted with a checkpoint saved."""
         start, history = self._resume()
-        before = history.get("held_out_loss_before", None)
-        if before is None:
-            before = history["held_out_loss_before"] = self.held_out_loss()
+        if not history["held_out"]:
+            history["held_out"].append([0, *self.held_out_losses()])
         batches = sample_order(self.config.seed, len(self.train_set), self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         clock, since = time.perf_counter(), 0
@@ -102,7 +119,7 @@ class Trainer:
             log = csv.writer(file)
             for step in range(start, self.total):
                 batch = next(batches)
-                loss, norm = self._step(step, batch)
+                loss, norm = self._step(step, batch, history)
                 since += len(batch)
                 last = step + 1 == self.total
                 if (step + 1) % self.config.log_every == 0 or last:
@@ -114,7 +131,11 @@ class Trainer:
                     bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}")
                 bar.update()
                 stop = self._stop_requested()
-                if stop or ((step + 1) % self.config.save_every == 0 and not last):
+                due = (step + 1) % self.config.save_every == 0 or step + 1 in self.config.milestones
+                due = self.config.export_best or step + 1 in self.config.milestones if last else due
+                if due:
+                    self._measure(step + 1, history)
+                if stop or due:
                     self._save(step + 1, history)
                     clock, since = time.perf_counter(), 0
                 if stop:
@@ -122,10 +143,14 @@ class Trainer:
                     raise Interrupted(stop)
         bar.close()
         self._require_finite()
-        return self._summary(before)
+        if history["held_out"][-1][0] != self.total:
+            self._measure(self.total, history)
+        return self._summary(history)
 
-    def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, float]:
-        """One optimizer step over the global batch; the loss stays on the device."""
+    def _step(
+        self, step: int, batch: list[tuple[int, int]], history: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = batch[rank::world]
         size = self.config.micro_batch or len(mine)
@@ -144,40 +169,75 @@ class Trainer:
                 loss = each.sum() / len(mine)
                 self.accelerator.backward(loss)
             total += loss.detach()
-        norm = 0.0
-        if self.config.clip_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(list(self.parameters.values()), self.config.clip_norm)
-        self.optimizer.step()
-        if not self.accelerator.optimizer_step_was_skipped:
+        limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
+        norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
+        # In fp16 the scaler expects overflows: it skips such a step itself and lowers its scale.
+        if self.accelerator.scaler is None and not bool(norm.isfinite()):
+            self._refuse(step, history)
             self.schedule.step()
+        else:
+            self.optimizer.step()
+            if not self.accelerator.optimizer_step_was_skipped:
+                self.schedule.step()
+            if self.average is not None:
+                self.average.update(step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         return total, norm
 
+    def _refuse(self, step: int, history: dict[str, Any]) -> None:
+        """A gradient that is not finite changes nothing: the training stops, or goes on without this step."""
+        if self.config.nonfinite is NonFinite.stop:
+            raise UserError(f"the gradient of step {step + 1} is not finite; {self._remedy()}")
+        history["skipped"].append(step + 1)
+        if len(history["skipped"]) > MOST_SKIPPED:
+            raise UserError(
+                f"the gradients of {len(history['skipped'])} steps were not finite, more than the {MOST_SKIPPED} that "
+                f"training.nonfinite=skip lets pass; {self._remedy()}"
+            )
+        self.run.say(f"step {step + 1} skipped: its gradient is not finite")
+
+    def _measure(self, step: int, history: dict[str, Any]) -> None:
+        """Add the held-out loss of this step to the history and the tracker."""
+        history["held_out"].append([step, *self.held_out_losses()])
+        if self.run.main and math.isfinite(history["held_out"][-1][1]):
+            self.run.tracker.metrics({"train/held_out_loss": history["held_out"][-1][1]}, step)
+
     @torch.no_grad()
-    def held_out_loss(self) -> float:
-        """Mean loss over held-out pictures at fixed timesteps and noise: comparable between steps and between runs."""
+    def held_out_losses(self) -> list[float]:
+        """Mean loss over held-out pictures at fixed timesteps and noise, comparable between steps and between runs; then
+        the same for each of the `HELD_OUT_TIMESTEPS` equal ranges of timesteps. Of the moving average where there is one.
+        """
         count = min(self.config.held_out_images, len(self.held_out))
         if count == 0:
-            return float("nan")
+            return [math.nan] * (1 + HELD_OUT_TIMESTEPS)
         top = self.noise_schedule.config["num_train_timesteps"]
         levels = [round((k + 0.5) * top / HELD_OUT_TIMESTEPS) for k in range(HELD_OUT_TIMESTEPS)]
-        pairs = [(i, level) for i in range(count) for level in levels]
+        pairs = [(i, k) for i in range(count) for k in range(HELD_OUT_TIMESTEPS)]
         mine = pairs[self.accelerator.process_index :: self.accelerator.num_processes]
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        totals = torch.zeros(HELD_OUT_TIMESTEPS, dtype=torch.float64, device=self.device)
         module = self.module.eval()
-        for start in range(0, len(mine), 32):
-            part = mine[start : start + 32]
-            data = self.held_out.batch(
-                [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[level for _, level in part]
-            )
-            with self.accelerator.autocast():
-                each = losses(
-                    module, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text, None, self.dtype
+        with self.average.in_place() if self.average is not None else contextlib.nullcontext():
+            for start in range(0, len(mine), 32):
+                part = mine[start : start + 32]
+                data = self.held_out.batch(
+                    [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[levels[k] for _, k in part]
                 )
-            total += each.double().sum()
+                with self.accelerator.autocast():
+                    each = losses(
+                        module,
+                        self.noise_schedule,
+                        data.latents,
+                        data.noise,
+                        data.timesteps,
+                        data.text,
+                        None,
+                        self.dtype,
+                    )
+                buckets = torch.tensor([k for _, k in part], device=self.device)
+                totals.index_add_(0, buckets, each.double())
         module.train()
-        summed: torch.Tensor = self.accelerator.reduce(total, "sum")
-        return float(summed) / len(pairs)
+        summed: torch.Tensor = self.accelerator.reduce(totals, "sum") / count
+        return [float(summed.mean()), *summed.tolist()]
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -191,7 +251,11 @@ class Trainer:
         rate = self.strategy.learning_rate
         return f"use a smaller strategy.learning_rate (now {rate}) or launch.mixed_precision=no"
 
-    def _save(self, step: int, history: dict[str, float]) -> None:
+    def best_step(self, history: dict[str, Any]) -> int:
+        """The measured step with the lowest held-out loss."""
+        return int(min(history["held_out"][1:] or [[0, 0.0]], key=lambda row: row[1])[0])
+
+    def _save(self, step: int, history: dict[str, Any]) -> None:
         self._require_finite()
         if self.run.main:
             optimizer = {
@@ -199,11 +263,14 @@ class Trainer:
                 "schedule": self.schedule.state_dict(),
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
             }
-            checkpoints.save(self.folder / "checkpoints", step, self.parameters, optimizer, history, self.config.keep)
+            average = self.average.values if self.average is not None else None
+            protect = {*self.config.milestones, self.best_step(history)}
+            folder, keep = self.folder / "checkpoints", self.config.keep
+            checkpoints.save(folder, step, self.parameters, optimizer, history, keep, average, protect)
             self.run.say(f"checkpoint at step {step} of {self.total}")
         self.run.barrier()
 
-    def _resume(self) -> tuple[int, dict[str, float]]:
+    def _resume(self) -> tuple[int, dict[str, Any]]:
         """The step to start from and the facts kept in the checkpoint; train_log.csv is cut back to that step."""
         path = self.folder / "train_log.csv"
         found = checkpoints.newest(self.folder / "checkpoints")
@@ -212,6 +279,8 @@ class Trainer:
             with torch.no_grad():
                 for name, parameter in self.parameters.items():
                     parameter.copy_(found.parameters[name])
+                    if self.average is not None:
+                        self.average.values[name].copy_(found.average[name])
             self.optimizer.load_state_dict(found.optimizer["optimizer"])
             self.schedule.load_state_dict(found.optimizer["schedule"])
             if self.accelerator.scaler is not None and found.optimizer["scaler"]:
@@ -225,8 +294,10 @@ class Trainer:
             with open(path, "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([LOG_COLUMNS, *kept])
         self.run.barrier()
-        facts = {k: v for k, v in found.facts.items() if k != "step"} if found is not None else {}
-        return (found.step if found is not None else 0), facts
+        history: dict[str, Any] = {"held_out": [], "skipped": []}
+        if found is None:
+            return 0, history
+        return found.step, {key: found.facts[key] for key in history}
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
@@ -236,7 +307,7 @@ class Trainer:
             raise UserError(f"the loss became {value}; {self._remedy()}")
         return value
 
-    def _log(self, log, step: int, batch: list[tuple[int, int]], loss: float, norm: float, rate: float) -> None:  # type: ignore[no-untyped-def]
+    def _log(self, log, step: int, batch: list[tuple[int, int]], loss: float, norm: torch.Tensor, rate: float) -> None:  # type: ignore[no-untyped-def]
         if not self.run.main:
             return
         # The digest of the sample ids lets two logs be compared for the order of the data.
@@ -265,15 +336,33 @@ class Trainer:
         flag = torch.tensor(self.run.pending_signal, device=self.device)
         return int(self.accelerator.gather(flag.reshape(1)).max())
 
-    def _summary(self, before: float) -> dict[str, float]:
+    def _choose(self, history: dict[str, Any]) -> int:
+        """Leave in the parameters what is exported: the best step's, or the last one's; their average where there is one."""
+        step = self.best_step(history) if self.config.export_best else self.total
+        found = checkpoints.read(self.folder / "checkpoints" / f"step_{step:08d}") if step != self.total else None
+        last = self.average.values if self.average is not None else {}
+        chosen = (found.average or found.parameters) if found is not None else last
+        with torch.no_grad():
+            for name, tensor in chosen.items():
+                self.parameters[name].copy_(tensor)
+        return step
+
+    def _summary(self, history: dict[str, Any]) -> dict[str, float]:
         with open(self.folder / "train_log.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         tail = [float(row["loss"]) for row in rows[-max(1, len(rows) // 5) :]]
         rates = sorted(float(row["images_per_second"]) for row in rows)
+        step = self._choose(history)
+        before, after = history["held_out"][0], next(row for row in history["held_out"] if row[0] == step)
+        top = self.noise_schedule.config["num_train_timesteps"] // HELD_OUT_TIMESTEPS
+        ranges = [f"{k * top}-{(k + 1) * top - 1}" for k in range(HELD_OUT_TIMESTEPS)]
         return {
             "final_loss": sum(tail) / len(tail),
-            "held_out_loss_before": before,
-            "held_out_loss": self.held_out_loss(),
+            "held_out_loss_before": before[1],
+            "held_out_loss": after[1],
+            **{f"held_out_loss/{name}": value for name, value in zip(ranges, after[2:], strict=True)},
+            "exported_step": float(step),
+            "skipped_steps": float(len(history["skipped"])),
             "images_per_second": rates[len(rates) // 2],
             "peak_memory_mb": memory_mb(self.device),
             "steps": float(self.total),

@@ -1,5 +1,6 @@
 """What is minimised: the denoising loss of latent diffusion, with all randomness a function of the sample."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -11,6 +12,7 @@ from diffusers.training_utils import compute_snr
 from torch import nn
 
 from t2i.randomness import generator
+from t2i.training.config import Timesteps, Training
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,32 @@ class Draw:
     """Whether the mirrored picture is seen, where training mirrors at all."""
 
 
-def draw(seed: int, epoch: int, sample_id: str, shape: Sequence[int], timesteps: int, caption_dropout: float) -> Draw:
-    """A function of (seed, epoch, sample id): the same for every number of processes, batch split and resume."""
+def draw(
+    seed: int,
+    epoch: int,
+    sample_id: str,
+    shape: Sequence[int],
+    timesteps: int,
+    caption_dropout: float,
+    config: Optional[Training] = None,
+) -> Draw:
+    """A function of (seed, epoch, sample id): the same for every number of processes, batch split and resume.
+
+    `config`: range and weighting of the timesteps, and the noise offset; without it, all of them alike and none.
+    """
     g = generator(seed, "objective", epoch, sample_id)
-    timestep = int(g.integers(0, timesteps))
+    low, high = config.timestep_range if config else (0, timesteps)
+    timestep = int(g.integers(low, min(high, timesteps)))
     drop = bool(g.random() < caption_dropout)
     noise = g.standard_normal(tuple(shape), dtype=np.float32)
     latent_noise = g.standard_normal(tuple(shape), dtype=np.float32)
-    return Draw(timestep, noise, latent_noise, drop, flip=bool(g.random() < 0.5))
+    flip = bool(g.random() < 0.5)
+    if config and config.timesteps is Timesteps.logit_normal:
+        share = 1 / (1 + math.exp(-g.standard_normal()))  # Esser et al. 2024, eq. 19 with m = 0, s = 1
+        timestep = low + min(int(share * (min(high, timesteps) - low)), min(high, timesteps) - low - 1)
+    if config and config.noise_offset:
+        noise += config.noise_offset * g.standard_normal((shape[0], 1, 1), dtype=np.float32)
+    return Draw(timestep, noise, latent_noise, drop, flip)
 
 
 class Denoiser(nn.Module):

@@ -101,7 +101,8 @@ class Strategy:
 
         from t2i.store import write_json
 
-        write_json(folder / DESCRIPTION, {"strategy": asdict(self), "model": models.name, "base_digest": models.digest})
+        facts = {"model": models.name, "base_digest": models.digest, "scheduler": models.scheduler_config}
+        write_json(folder / DESCRIPTION, {"strategy": asdict(self), **facts})
 
 
 def validate_rate(key: str, rate: Optional[float]) -> None:

@@ -38,6 +38,8 @@ def test_address_holds_what_changes_the_weights_and_nothing_else() -> None:
     assert operational.result_slice() == base
     for change in ({"seed": 1}, {"schedule": LearningRate.linear}, {"min_snr_gamma": 5.0}, {"caption_dropout": 0.0}):
         assert Training(**change).result_slice() != base  # type: ignore[arg-type]
+    best = Training(export_best=True).result_slice()
+    assert Training(export_best=True, save_every=3).result_slice() != best
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])

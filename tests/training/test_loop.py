@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from t2i.context import Interrupted, Run
-from t2i.errors import UserError
+from t2i.errors import ConfigError, UserError
 from t2i.training import checkpoints
-from t2i.training.config import LearningRate, Optimizer, Training
+from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer, sample_order
 from t2i.training.lora import Lora
 
@@ -20,7 +20,8 @@ from .conftest import RATE, STRATEGIES, Start, log_of, training
 
 STEPS = 12
 LONG = training(
-    steps=STEPS, batch_size=3, warmup=2, schedule=LearningRate.cosine, save_every=4, min_snr_gamma=5.0, caption_dropout=0.3
+    steps=STEPS, batch_size=3, warmup=2, schedule=LearningRate.cosine, save_every=4, min_snr_gamma=5.0, caption_dropout=0.3,
+    ema=0.9,
 )  # fmt: skip
 DETERMINISTIC = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "samples")
 """The columns of train_log.csv that do not measure time or memory."""
@@ -204,17 +205,17 @@ def test_learning_rate_warms_up_and_falls(start: Start) -> None:
     )
 
 
-@pytest.mark.parametrize("optimizer", Optimizer)
+@pytest.mark.parametrize("optimizer", [Optimizer.adamw, Optimizer.sgd, Optimizer.adafactor])
 def test_training_lowers_the_loss_of_what_it_saw(start: Start, optimizer: Optimizer) -> None:
-    strategy = replace(STRATEGIES["unet"], learning_rate=3e-3 if optimizer is Optimizer.adamw else 3e-2)
+    strategy = replace(STRATEGIES["unet"], learning_rate=3e-2 if optimizer is Optimizer.sgd else 3e-3)
     numbers = start(strategy, training(steps=30, optimizer=optimizer, log_every=5)).fit()
     assert numbers["held_out_loss"] < 0.97 * numbers["held_out_loss_before"]
 
 
 def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: Start) -> None:
     trainer = start(Lora(dropout=0.5), training())
-    first = trainer.held_out_loss()
-    assert trainer.held_out_loss() == first
+    first = trainer.held_out_losses()
+    assert trainer.held_out_losses() == first
     assert trainer.module.training, "dropout is on again"
     # two pictures at four timesteps from the middle of each quarter
     data = trainer.held_out.batch(
@@ -223,13 +224,14 @@ def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: St
     noisy = trainer.noise_schedule.add_noise(data.latents, data.noise, data.timesteps)
     with torch.no_grad():
         error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
-    assert first == pytest.approx(float(error), rel=1e-5)
+    assert first[0] == pytest.approx(float(error), rel=1e-5)
+    assert sum(first[1:]) / 4 == pytest.approx(first[0], rel=1e-9) and len(set(first)) == 5
 
 
-def test_a_loss_that_is_not_finite_names_the_learning_rate(start: Start) -> None:
+def test_a_gradient_that_is_not_finite_names_the_learning_rate(start: Start) -> None:
     strategy = replace(STRATEGIES["unet"], learning_rate=9.9)
     with pytest.raises(
-        UserError, match=r"the loss became (nan|inf); use a smaller strategy\.learning_rate \(now 9\.9\)"
+        UserError, match=r"the gradient of step \d+ is not finite; use a smaller strategy\.learning_rate \(now 9\.9\)"
     ):
         start(strategy, training(steps=20, clip_norm=None, optimizer=Optimizer.sgd)).fit()
 
@@ -237,7 +239,8 @@ def test_a_loss_that_is_not_finite_names_the_learning_rate(start: Start) -> None
 def test_weights_that_are_not_finite_are_neither_kept_nor_returned(start: Start) -> None:
     strategy = replace(STRATEGIES["unet"], learning_rate=9.9)
     config = training(steps=20, clip_norm=None, optimizer=Optimizer.sgd, log_every=1000)
-    sentence = r"unet\..* is no longer finite; use a smaller strategy\.learning_rate"
+    # the step before the first bad gradient may already have left weights that are not finite
+    sentence = r"(is not|is no longer) finite; use a smaller strategy\.learning_rate"
     saving = start(strategy, replace(config, save_every=1), "saving")
     with pytest.raises(UserError, match=sentence):
         saving.fit()
@@ -258,8 +261,10 @@ def test_metrics_are_tracked_per_step(start: Start) -> None:
     trainer = start(STRATEGIES["attn2_to_v"], training(steps=5, log_every=2))
     trainer.run.tracker = Tracker()  # type: ignore[assignment]
     trainer.fit()
-    assert [step for step, _ in seen] == [2, 4, 5]
-    assert [values["train/loss"] for _, values in seen] == [float(row["loss"]) for row in log_of(trainer)]
+    losses = [(step, values["train/loss"]) for step, values in seen if "train/loss" in values]
+    assert [step for step, _ in losses] == [2, 4, 5]
+    assert [(step, list(values)) for step, values in seen[3:]] == [(5, ["train/held_out_loss"])]
+    assert [loss for _, loss in losses] == [float(row["loss"]) for row in log_of(trainer)]
 
 
 def test_summary_counts_what_was_done(start: Start, run: Run) -> None:
@@ -267,3 +272,119 @@ def test_summary_counts_what_was_done(start: Start, run: Run) -> None:
     assert numbers["steps"] == 2  # 10 pictures in batches of 4, rounded
     assert numbers["trainable_parameters"] == 24 * (8 + 16 + 8 + 8)
     assert numbers["images_per_second"] > 0 and numbers["peak_memory_mb"] > 100
+
+
+# -- choosing what is exported ---------------------------------------------------------------------------------------
+
+
+def test_the_average_follows_the_weights_and_is_what_is_exported(start: Start) -> None:
+    config = training(steps=3, ema=0.5)
+    live = start(STRATEGIES["attn2_to_v"], replace(config, ema=None), "live")
+    states = [weights(live)]
+    original = live.optimizer.step
+
+    def step() -> None:
+        original()
+        states.append(weights(live))
+
+    live.optimizer.step = step
+    live.fit()
+    averaged = start(STRATEGIES["attn2_to_v"], config, "averaged")
+    averaged.fit()
+    name = next(iter(states[0]))
+    expected = states[0][name]
+    for number, state in enumerate(states[1:], 1):
+        decay = min(0.5, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * state[name]
+    assert len(states) == 4
+    assert torch.allclose(averaged.parameters[name], expected, atol=1e-7)
+    assert not torch.equal(averaged.parameters[name], states[-1][name])
+
+
+def test_the_best_checkpoint_is_exported_and_milestones_stay(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = training(steps=12, save_every=2, milestones=[4], export_best=True)
+    trainer = start(STRATEGIES["attn2_to_v"], config)
+    values = iter([1.0, 0.9, 0.7, 0.5, 0.6, 0.8, 0.55])
+    monkeypatch.setattr(trainer, "held_out_losses", lambda: [next(values)] * 5)
+    numbers = trainer.fit()
+    folder = trainer.folder / "checkpoints"
+    assert (numbers["exported_step"], numbers["held_out_loss"], numbers["held_out_loss_before"]) == (6, 0.5, 1.0)
+    assert checkpoints.steps(folder) == [4, 6, 10, 12]
+    assert equal(weights(trainer), checkpoints.read(folder / "step_00000006").parameters)
+    measured = checkpoints.read(folder / "step_00000012").facts["held_out"]
+    assert [row[:2] for row in measured] == [[0, 1.0], [2, 0.9], [4, 0.7], [6, 0.5], [8, 0.6], [10, 0.8], [12, 0.55]]
+
+
+# -- gradients that are not finite -----------------------------------------------------------------------------------
+
+
+def poison(trainer: Trainer, bad: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradients of these steps (from 1) are not finite."""
+    original: Callable[..., Any] = trainer.train_set.batch
+    calls = itertools.count(1)
+
+    def batch(*arguments: Any, **options: Any) -> Any:
+        data = original(*arguments, **options)
+        if next(calls) in bad:
+            data.latents[0, 0, 0, 0] = float("nan")
+        return data
+
+    monkeypatch.setattr(trainer.train_set, "batch", batch)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_changes_anything(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = start(STRATEGIES["lora"], training(steps=4, log_every=100))
+    poison(trainer, {1}, monkeypatch)
+    before = weights(trainer)
+    with pytest.raises(UserError, match="the gradient of step 1 is not finite; use a smaller strategy.learning_rate"):
+        trainer.fit()
+    assert equal(weights(trainer), before)
+
+
+def test_skipped_steps_leave_no_trace(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = training(steps=6, log_every=100, nonfinite=NonFinite.skip, weight_decay=0.0)
+    trainer = start(STRATEGIES["attn2_to_v"], config, "poisoned")
+    poison(trainer, {2, 5, 6}, monkeypatch)
+    monkeypatch.setattr(trainer, "_mean", lambda loss: 0.0)  # the loss of the last step is not finite
+    states = []
+    original = trainer._step
+
+    def step(*arguments: Any) -> Any:
+        states.append(weights(trainer))
+        return original(*arguments)
+
+    monkeypatch.setattr(trainer, "_step", step)
+    numbers = trainer.fit()
+    assert numbers["skipped_steps"] == 3
+    assert equal(states[1], states[2]) and equal(states[4], states[5]) and equal(states[5], weights(trainer))
+    assert not equal(states[0], states[1]) and not equal(states[2], states[3])
+
+
+def test_skipping_has_a_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=20, log_every=100, nonfinite=NonFinite.skip))
+    poison(trainer, set(range(2, 21)), monkeypatch)
+    with pytest.raises(UserError, match="the gradients of 11 steps were not finite"):
+        trainer.fit()
+
+
+# -- the noise schedule ----------------------------------------------------------------------------------------------
+
+
+def test_zero_terminal_snr_needs_velocity_and_ends_in_pure_noise(start: Start) -> None:
+    with pytest.raises(ConfigError, match="which predicts noise"):
+        start(STRATEGIES["lora"], training(zero_terminal_snr=True))
+    # the toy predicts noise; the same toy told to predict velocity
+    original = Trainer._noise_schedule
+
+    def velocity(trainer: Trainer) -> Any:
+        trainer.models.scheduler_config |= {"prediction_type": "v_prediction"}
+        return original(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_noise_schedule", velocity)
+        trainer = start(STRATEGIES["lora"], training(zero_terminal_snr=True))
+    assert float(trainer.noise_schedule.alphas_cumprod[-1]) == 0.0
+    assert trainer.models.scheduler_config["timestep_spacing"] == "trailing"
+    trainer.fit()

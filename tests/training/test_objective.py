@@ -8,6 +8,7 @@ from torch import nn
 
 from t2i.models.load import Models
 from t2i.models.text import text_states, tokenize
+from t2i.training.config import Timesteps, Training
 from t2i.training.objective import Denoiser, draw, losses
 
 from ..models.toy import SCHEDULE
@@ -128,3 +129,33 @@ def test_draws_have_their_distributions() -> None:
 
 def test_every_timestep_can_be_drawn() -> None:
     assert {draw(0, epoch, "cat", (1, 1, 1), 10, 0.0).timestep for epoch in range(200)} == set(range(10))
+
+
+def test_timesteps_stay_in_their_range_and_middle_ones_come_more_often() -> None:
+    def steps(**settings: object) -> np.ndarray:
+        config = Training(**settings)  # type: ignore[arg-type]
+        return np.array([draw(0, epoch, "17", (4, 2, 2), 1000, 0.0, config).timestep for epoch in range(2000)])
+
+    assert (steps() == [draw(0, epoch, "17", (4, 2, 2), 1000, 0.0).timestep for epoch in range(2000)]).all()
+    part = steps(timestep_range=[200, 300])
+    assert part.min() >= 200 and part.max() <= 299 and len(set(part.tolist())) == 100
+    # the logistic of a standard normal lies between 1/4 and 3/4 when |x| < ln 3: 72.8 % of the time
+    middle = steps(timesteps=Timesteps.logit_normal)
+    share = ((middle >= 250) & (middle < 750)).mean()
+    assert abs(share - 0.728) < 4 * (0.728 * 0.272 / 2000) ** 0.5
+    both = steps(timesteps=Timesteps.logit_normal, timestep_range=[200, 300])
+    assert both.min() >= 200 and both.max() <= 299
+
+
+def test_noise_offset_moves_each_channel_by_one_number() -> None:
+    plain = draw(0, 1, "17", (4, 8, 8), 1000, 0.0)
+    moved = draw(0, 1, "17", (4, 8, 8), 1000, 0.0, Training(noise_offset=0.5))
+    difference = moved.noise - plain.noise
+    assert np.allclose(difference, difference[:, :1, :1], atol=1e-6)
+    assert (moved.timestep, moved.flip) == (plain.timestep, plain.flip)
+    offsets = [
+        draw(0, epoch, "17", (4, 1, 1), 1000, 0.0, Training(noise_offset=0.5)).noise
+        - draw(0, epoch, "17", (4, 1, 1), 1000, 0.0).noise
+        for epoch in range(500)
+    ]
+    assert abs(float(np.std(offsets)) - 0.5) < 4 * 0.5 / (2 * 2000) ** 0.5

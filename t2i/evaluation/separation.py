@@ -72,6 +72,7 @@ def separation(cosines: Cosines, seed: int, replicates: int, level: float = LEVE
         return (weights * (less[:, below] + less[:, upto])).sum(axis=1) / (2 * len(matched) ** 2)
 
     tail = (1 - level) / 2
-    values = area(resample_counts(len(matched), seed, replicates))
+    counts = resample_counts(len(matched), seed, replicates)
+    values = np.concatenate([area(counts[start : start + 128]) for start in range(0, replicates, 128)])
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(area(np.ones((1, len(matched)), np.int64))[0]), float(low), float(high))

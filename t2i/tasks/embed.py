@@ -110,7 +110,8 @@ def _tell(
         value, low, high = (100 * metrics[f"separation{end}"] for end in ("", ".low", ".high"))
         text += (
             f" Captions of one picture have cosine {metrics['cosine_matched']:.3f} on average, of two pictures "
-            f"{metrics['cosine_random']:.3f}; a pair of one picture is the closer one in {number(value, low, high)} % of comparisons "
+            f"{metrics['cosine_random']:.3f}; a pair of one picture is the closer one "
+            f"in {number(value, low, high)} % of comparisons "
             f"(area under the ROC curve, 95 % bootstrap over {len(found.matched):,} pictures)."
         )
     else:

@@ -10,12 +10,16 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Protocol
 
 from filelock import FileLock
+
+log = logging.getLogger("t2i")
 
 
 @dataclass
@@ -75,20 +79,55 @@ def metric_name(name: str) -> str:
     return re.sub(r"[^\w.\-/ ]", "", name.replace("[", ".").replace("]", ""))
 
 
+RETRY_SECONDS = 30.0
+"""Between two attempts to reach a tracking server that did not answer."""
+TEMPORARY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+"""MLflow's codes for what may work later; a server that cannot be reached is INTERNAL_ERROR."""
+
+
 class MLflowTracker:
-    """One MLflow run, written through the client so that no global state is shared between runs."""
+    """One MLflow run, written through the client so that no global state is shared between runs.
+
+    While the server cannot be reached, records wait in order and the run goes on. Sending one twice is harmless: a
+    metric keeps its time, and MLflow stores equal rows once.
+    """
 
     def __init__(self, client: Any, run: Any) -> None:
         self._client = client
         self._experiment = run.info.experiment_id
         self.run_id: Optional[str] = run.info.run_id
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._next_attempt = 0.0
+
+    def _do(self, record: Callable[[], object]) -> None:
+        self._waiting.append(record)
+        if time.monotonic() >= self._next_attempt:
+            self._send()
+
+    def _send(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        while self._waiting:
+            try:
+                self._waiting[0]()
+            except (MlflowException, OSError) as error:
+                temporary = not isinstance(error, MlflowException) or error.error_code in TEMPORARY
+                if not temporary or isinstance(error, FileNotFoundError):
+                    raise
+                if self._next_attempt == 0.0:
+                    reason = str(error).splitlines()[0][:200]
+                    log.warning("the tracker cannot be reached (%s); the run goes on, records are sent later", reason)
+                self._next_attempt = time.monotonic() + RETRY_SECONDS
+                return
+            self._waiting.popleft()
+        self._next_attempt = 0.0
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:6000]) for key, value in values.items()]
         for start in range(0, len(params), 100):
-            self._client.log_batch(self.run_id, params=params[start : start + 100])
+            self._do(partial(self._client.log_batch, self.run_id, params=params[start : start + 100]))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
@@ -99,14 +138,14 @@ class MLflowTracker:
         }  # inf would be stored as 1.8e308
         batch = [Metric(metric_name(key), value, now, step) for key, value in finite.items()]
         for start in range(0, len(batch), 1000):
-            self._client.log_batch(self.run_id, metrics=batch[start : start + 1000])
+            self._do(partial(self._client.log_batch, self.run_id, metrics=batch[start : start + 1000]))
 
     def tags(self, values: Mapping[str, str]) -> None:
         for key, value in values.items():
-            self._client.set_tag(self.run_id, key, value)
+            self._do(partial(self._client.set_tag, self.run_id, key, value))
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        self._client.log_artifact(self.run_id, str(path), folder or None)
+        self._do(partial(self._client.log_artifact, self.run_id, str(path), folder or None))
 
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator["Tracker"]:
@@ -119,7 +158,12 @@ class MLflowTracker:
         child.close("FINISHED")
 
     def close(self, status: str) -> None:
-        self._client.set_terminated(self.run_id, status)
+        self._waiting.append(partial(self._client.set_terminated, self.run_id, status))
+        self._send()
+        if self._waiting:
+            log.warning(
+                "the tracker did not come back: %d records were not sent, the run folder holds them", len(self._waiting)
+            )
 
 
 def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> Any:
@@ -132,6 +176,8 @@ def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> A
 def _client(config: Tracking) -> tuple[Any, str]:
     """A client and the id of the experiment, with the database created and migrated if need be."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # records wait here, not the training there
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
 
     for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets its own levels when it is imported

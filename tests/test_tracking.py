@@ -1,5 +1,6 @@
 """Runs in MLflow: what is recorded, that several processes may start at once, and that nothing is recorded when asked."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from t2i import tracking
-from t2i.tracking import NullTracker, Tracking, metric_name
+from t2i.tracking import MLflowTracker, NullTracker, Tracking, metric_name
 
 from .conftest import PROJECT
 
@@ -135,6 +136,68 @@ def test_six_processes_start_on_a_fresh_database(tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("t2i")
     assert sorted(run.data.metrics["number"] for run in client.search_runs([experiment.experiment_id])) == [*range(6)]
+
+
+class Unreachable:
+    """A client between whose calls and the database the connection is cut while `cut` is true."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.cut = client, False
+
+    def __getattr__(self, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self.cut:
+                raise MlflowException("API request failed: Connection refused")
+            return getattr(self.client, name)(*arguments, **options)
+
+        return call
+
+
+def test_a_run_goes_on_while_the_tracker_is_unreachable_and_nothing_is_lost(
+    config: Tracking, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("t2i"), "propagate", True)
+    tracker = tracking.start(config, "cut off")
+    assert isinstance(tracker, MLflowTracker) and tracker.run_id
+    tracker._client = unreachable = Unreachable(tracker._client)
+    now = 100.0
+    monkeypatch.setattr(tracking.time, "monotonic", lambda: now)
+    for step in range(6):
+        unreachable.cut = 2 <= step < 5
+        now += 60 if step == 5 else 1
+        tracker.metrics({"loss": float(step)}, step)
+    assert [m.value for m in client.get_metric_history(tracker.run_id, "loss")] == [0, 1, 2, 3, 4, 5]
+    assert len([record for record in caplog.records if "cannot be reached" in record.message]) == 1
+    unreachable.cut = True
+    tracker.tags({"late": "yes"})
+    unreachable.cut = False
+    tracker.close("FINISHED")
+    run = client.get_run(tracker.run_id)
+    assert run.info.status == "FINISHED" and run.data.tags["late"] == "yes"
+
+
+def test_what_is_never_sent_is_said(
+    config: Tracking, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("t2i"), "propagate", True)
+    tracker = tracking.start(config, "gone")
+    assert isinstance(tracker, MLflowTracker)
+    tracker._client = unreachable = Unreachable(tracker._client)
+    unreachable.cut = True
+    tracker.metrics({"loss": 1.0}, 1)
+    tracker.close("FINISHED")
+    assert "2 records were not sent, the run folder holds them" in caplog.text
+
+
+def test_a_record_that_mlflow_refuses_is_an_error(config: Tracking) -> None:
+    from mlflow.exceptions import MlflowException
+
+    tracker = tracking.start(config, "refused")
+    tracker.params({"rate": 1})
+    with pytest.raises(MlflowException, match="already logged"):
+        tracker.params({"rate": 2})
 
 
 def test_nothing_is_recorded_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

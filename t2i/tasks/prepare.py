@@ -81,9 +81,8 @@ def _tell(config: Config, run: Run, stage: Stage, found: "Survey", metrics: dict
     )
     if found.tokens:
         cut, lost = found.cut
-        text += (
-            f" Captions beyond the {found.token_limit} tokens that model={config.model.name} reads: {cut:,}"
-            + (f", with {lost:,} tokens that are lost at their ends." if cut else ".")
+        text += f" Captions beyond the {found.token_limit} tokens that model={config.model.name} reads: {cut:,}" + (
+            f", with {lost:,} tokens that are lost at their ends." if cut else "."
         )
     tables = [
         *_groups(found),

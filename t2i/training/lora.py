@@ -123,7 +123,7 @@ class Lora(Strategy):
 
         parts: dict[str, Any] = {}
         for module in self.modules():
-            network = models.modules[module]
+            network: Any = models.modules[module]
             parts[f"{module}_lora_layers"] = {
                 name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(network).items()
             }

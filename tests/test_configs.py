@@ -136,6 +136,7 @@ training.noise_offset
 training.nonfinite
 training.optimizer
 training.resume
+training.resume_force
 training.save_every
 training.schedule
 training.seed
@@ -264,6 +265,7 @@ INVALID: dict[str, list[object]] = {
     "training.noise_offset": [1, float("nan")],
     "training.timestep_range": [[0], [500, 400], [0, 1001]],
     "training.ema": [0, 1],
+    "training.resume": ["sometimes"],
     "training.milestones": [[0]],
     "training.keep": [1],
     "training.save_every": [0],

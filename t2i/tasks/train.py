@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from t2i.config import Config, as_dict
-from t2i.context import Run, device_type
+from t2i.context import Run, device_type, flat
+from t2i.store import MANIFEST, sha256_file
 from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
-from t2i.training.config import Resume
 
 VERSION = 2
 
@@ -24,6 +24,8 @@ def train(config: Config, run: Run) -> dict[str, float]:
         pipeline = tuned.folder.parent / "pipeline"
         if pipeline.exists():
             shutil.copytree(pipeline, run.folder / "pipeline", copy_function=_link)
+        if (kept := tuned.folder.parent / "checkpoints").exists():
+            shutil.copytree(kept, run.folder / "checkpoints", copy_function=_link)
         run.say(f"tuned weights: {run.folder / 'weights'}")
     return metrics
 
@@ -39,12 +41,16 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
         "device": device_type(),
     }
 
+    identity = flat({"model": inputs["model"], "data": inputs["data"], **address})
+    if config.training.resume not in ("auto", "never"):
+        inputs["start"] = _start(config)
+
     def build(folder: Path) -> None:
         from t2i.models.load import load
         from t2i.training.dataset import latent_set
         from t2i.training.loop import Trainer
 
-        if run.main and config.training.resume is Resume.never:
+        if run.main and config.training.resume == "never":
             for left in folder.iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         run.barrier()
@@ -58,7 +64,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             latent_set(run.store, data_stage, data.split(name), models, config.training, text_trains, flip, device)
             for name, flip in flips.items()
         ]
-        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder)
+        trainer = Trainer(config.training, config.strategy, models, run, *sets, folder, identity)
         metrics = trainer.fit()
         if run.main:
             weights = folder / "weights"
@@ -115,6 +121,13 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
         output_type="np",
     ).images[0]
     return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+
+
+def _start(config: Config) -> str:
+    """What identifies the checkpoint that the training starts from: its files' digests."""
+    from t2i.training.checkpoints import named
+
+    return sha256_file(named(Path(config.training.resume).expanduser()) / MANIFEST)
 
 
 def _tidy(checkpoints: Path, milestones: list[int]) -> None:

@@ -102,6 +102,43 @@ def newest(folder: Path) -> Optional[Checkpoint]:
     return None
 
 
+def named(path: Path) -> Path:
+    """The checkpoint's folder that a path means: itself, or the newest below it or below its `checkpoints`.
+
+    Raises UserError when there is none.
+    """
+    for folder in (path, path / "checkpoints"):
+        if (folder / MANIFEST).exists() and folder.name.startswith("step_"):
+            return folder
+        if found := steps(folder):
+            return folder / f"step_{found[-1]:08d}"
+    raise UserError(
+        f"{path} holds no checkpoint; give a run folder whose training kept milestones (training.milestones=[...]), "
+        "or a folder step_<n>"
+    )
+
+
+def start_from(path: Path, identity: Mapping[str, Any], force: bool) -> Checkpoint:
+    """The checkpoint at `path`; UserError when it is damaged, or - unless forced - of another configuration."""
+    try:
+        found = read(path)
+    except Exception as error:  # a damaged file fails in any of the ways of its format
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"the checkpoint {path} is damaged ({reason}); give another one") from error
+    theirs = found.facts["identity"]
+    differing = [
+        f"{key} ({theirs.get(key)} there, {identity.get(key)} here)"
+        for key in sorted({*theirs, *identity})
+        if theirs.get(key) != identity.get(key)
+    ]
+    if differing and not force:
+        raise UserError(
+            f"the checkpoint {path} was written under another configuration: {', '.join(differing)}; repeat its "
+            "configuration, or start from it all the same with training.resume_force=true"
+        )
+    return found
+
+
 def read(path: Path) -> Checkpoint:
     """One checkpoint; raises an error unless every byte is as its manifest says."""
     _check(path)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Optional
 
 from t2i.data.wording import CaptionRule
@@ -39,13 +40,6 @@ class NonFinite(Enum):
 
     stop = "stop"
     skip = "skip"
-
-
-class Resume(Enum):
-    """What to do with checkpoints that an interrupted run of the same training left."""
-
-    auto = "auto"
-    never = "never"
 
 
 @dataclass
@@ -115,8 +109,11 @@ class Training:
     """Steps between lines of train_log.csv (the loss is read from the device only then)."""
     held_out_images: int = 64
     """Pictures behind the held-out loss, measured before and after (fixed noise and timesteps)."""
-    resume: Resume = Resume.auto
-    """auto: continue from the newest intact checkpoint of the same training. never: start afresh."""
+    resume: str = "auto"
+    """auto: continue from the newest intact checkpoint of the same training. never: start afresh. A run folder, or a
+    folder step_<n> below its checkpoints: start from there."""
+    resume_force: bool = False
+    """Start from the checkpoint that `resume` names although it was written under another configuration."""
     export_pipeline: bool = True
     """Also write the whole tuned pipeline in diffusers' layout (as large as the model)."""
 
@@ -164,6 +161,10 @@ class Training:
             raise ConfigError(f"training.ema={self.ema} is not between 0 and 1; use e.g. 0.999, or null")
         if any(step < 1 for step in self.milestones):
             raise ConfigError(f"training.milestones={self.milestones} holds a step below 1; use e.g. [100,200]")
+        if self.resume not in ("auto", "never") and not Path(self.resume).expanduser().is_dir():
+            raise ConfigError(
+                f"training.resume={self.resume} is neither auto, never, nor a folder; use a run folder with checkpoints"
+            )
         if self.export_best and self.held_out_images < 1:
             raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")
 
@@ -176,7 +177,16 @@ class Training:
     def result_slice(self) -> dict[str, object]:
         """The fields that change the trained weights: a training is addressed by them."""
         operational = {
-            *("keep", "log_every", "resume", "export_pipeline", "micro_batch", "attention_slicing", "compile"),
+            *(
+                "keep",
+                "log_every",
+                "resume",
+                "resume_force",
+                "export_pipeline",
+                "micro_batch",
+                "attention_slicing",
+                "compile",
+            ),
             *("cache_latents", "cache_text", "milestones"),
         }
         if not self.export_best:  # otherwise they decide which step is exported

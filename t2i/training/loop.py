@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,15 @@ class Trainer:
     train_set: LatentSet
     held_out: LatentSet
     folder: Path
+    identity: dict[str, Any] = field(default_factory=dict)
+    """What the weights are a function of, as flat JSON values: a checkpoint of another identity is refused."""
 
     def __post_init__(self) -> None:
         self.accelerator: Accelerator = self.run.accelerator
         self.device = self.accelerator.device
         self.dtype = next(self.models.vae.parameters()).dtype
+        self.micro_batch = self.config.micro_batch
+        self._communicating = False
         self.parameters = self.strategy.trainable(self.models)
         self.noise_schedule = self._noise_schedule()
         self.total = self.config.total_steps(len(self.train_set))
@@ -151,24 +155,13 @@ class Trainer:
         self, step: int, batch: list[tuple[int, int]], history: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        mine = batch[rank::world]
-        size = self.config.micro_batch or len(mine)
-        micros = [mine[i : i + size] for i in range(0, len(mine), size)]
-        # Dropout inside adapters is the one consumer of torch's global generator.
-        torch.manual_seed(integer(self.config.seed, "dropout", step, rank) % 2**31)
-        total = torch.zeros((), device=self.device)
-        for number, micro in enumerate(micros):
-            data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
-            last = number + 1 == len(micros)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.denoiser):
-                each = losses(
-                    self.denoiser, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text,
-                    self.config.min_snr_gamma, self.dtype,
-                )  # fmt: skip
-                loss = each.sum() / len(mine)
-                self.accelerator.backward(loss)
-            total += loss.detach()
+        mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+        while True:
+            try:
+                total = self._accumulate(step, mine, self.micro_batch or len(mine))
+                break
+            except torch.OutOfMemoryError as error:
+                self._halve(len(mine), error)
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         # In fp16 the scaler expects overflows: it skips such a step itself and lowers its scale.
@@ -183,6 +176,41 @@ class Trainer:
                 self.average.update(step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         return total, norm
+
+    def _accumulate(self, step: int, mine: list[tuple[int, int]], size: int) -> torch.Tensor:
+        """Gradients of this process's part of the batch, `size` pictures at a time; returns the mean loss."""
+        # Dropout inside adapters is the one consumer of torch's global generator.
+        torch.manual_seed(integer(self.config.seed, "dropout", step, self.accelerator.process_index) % 2**31)
+        micros = [mine[i : i + size] for i in range(0, len(mine), size)]
+        total = torch.zeros((), device=self.device)
+        for number, micro in enumerate(micros):
+            data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
+            last = number + 1 == len(micros)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.denoiser):
+                each = losses(
+                    self.denoiser, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text,
+                    self.config.min_snr_gamma, self.dtype,
+                )  # fmt: skip
+                loss = each.sum() / len(mine)
+                self._communicating = last and self.accelerator.num_processes > 1
+                self.accelerator.backward(loss)
+                self._communicating = False
+            total += loss.detach()
+        return total
+
+    def _halve(self, count: int, error: torch.OutOfMemoryError) -> None:
+        """Half as many pictures at a time from now on; the batch and its gradient stay what they are."""
+        size = self.micro_batch or count
+        if size == 1 or self._communicating:  # the others already wait for this process's gradients
+            raise UserError(
+                f"out of memory with {size} pictures at a time; use training.micro_batch={max(1, size // 2)}, "
+                "training.gradient_checkpointing=true or launch.mixed_precision=fp16"
+            ) from error
+        self.micro_batch = size // 2
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.run.say(f"out of memory: {self.micro_batch} pictures at a time from now on, in batches as large as before")
 
     def _refuse(self, step: int, history: dict[str, Any]) -> None:
         """A gradient that is not finite changes nothing: the training stops, or goes on without this step."""
@@ -266,7 +294,8 @@ class Trainer:
             average = self.average.values if self.average is not None else None
             protect = {*self.config.milestones, self.best_step(history)}
             folder, keep = self.folder / "checkpoints", self.config.keep
-            checkpoints.save(folder, step, self.parameters, optimizer, history, keep, average, protect)
+            facts = {**history, "identity": self.identity}
+            checkpoints.save(folder, step, self.parameters, optimizer, facts, keep, average, protect)
             self.run.say(f"checkpoint at step {step} of {self.total}")
         self.run.barrier()
 
@@ -274,6 +303,9 @@ class Trainer:
         """The step to start from and the facts kept in the checkpoint; train_log.csv is cut back to that step."""
         path = self.folder / "train_log.csv"
         found = checkpoints.newest(self.folder / "checkpoints")
+        if found is None and self.config.resume not in ("auto", "never"):
+            place = checkpoints.named(Path(self.config.resume).expanduser())
+            found = checkpoints.start_from(place, self.identity, self.config.resume_force)
         kept: list[list[str]] = []
         if found is not None:
             with torch.no_grad():

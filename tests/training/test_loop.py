@@ -369,6 +369,80 @@ def test_skipping_has_a_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
         trainer.fit()
 
 
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_out_of_memory_halves_the_micro_batch_and_nothing_else(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = training(steps=3, batch_size=4)
+    roomy = start(STRATEGIES["attn2_to_v"], replace(config, micro_batch=1), "roomy")
+    roomy.fit()
+    tight = start(STRATEGIES["attn2_to_v"], config, "tight")
+    original: Callable[..., Any] = tight.train_set.batch
+    sizes = []
+
+    def batch(samples: Any, *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(samples))
+        if len(samples) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(samples, *arguments, **options)
+
+    monkeypatch.setattr(tight.train_set, "batch", batch)
+    tight.fit()
+    assert sizes == [4, 2, *[1] * 12]
+    assert records(tight) == records(roomy) and equal(weights(tight), weights(roomy))
+
+
+def test_out_of_memory_with_one_picture_says_what_helps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training(micro_batch=1))
+
+    def batch(*arguments: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.train_set, "batch", batch)
+    with pytest.raises(UserError, match=r"out of memory with 1 pictures at a time; use .*gradient_checkpointing=true"):
+        trainer.fit()
+
+
+# -- starting from a named checkpoint --------------------------------------------------------------------------------
+
+
+def test_a_training_starts_from_a_named_checkpoint_of_its_configuration_only(start: Start) -> None:
+    strategy, config = STRATEGIES["attn2_to_v"], training(steps=6, milestones=[3], ema=0.9)
+    whole = start(strategy, config, "whole")
+    whole.identity = {"training.steps": 6, "training.seed": 0}
+    whole.fit()
+    checkpoint = whole.folder / "checkpoints" / "step_00000003"
+    for named in (checkpoint, checkpoint.parent, whole.folder):
+        again = start(strategy, replace(config, resume=str(named)), f"from {named.name}")
+        again.identity = dict(whole.identity)
+        again.fit()
+        assert [row[0] for row in records(again)] == ["4", "5", "6"]
+        assert equal(weights(again), weights(whole))
+    other = start(strategy, replace(config, resume=str(checkpoint)), "other")
+    other.identity = {"training.steps": 6, "training.seed": 1, "data": "x"}
+    sentence = (
+        r"another configuration: data \(None there, x here\), training.seed \(0 there, 1 here\); .*resume_force=true"
+    )
+    with pytest.raises(UserError, match=sentence):
+        other.fit()
+    other.config.resume_force = True
+    assert other.fit()["steps"] == 6
+
+
+def test_a_damaged_or_missing_named_checkpoint_is_refused(start: Start) -> None:
+    strategy, config = STRATEGIES["attn2_to_v"], training(steps=4, milestones=[2])
+    whole = start(strategy, config, "whole")
+    whole.fit()
+    path = whole.folder / "checkpoints" / "step_00000002"
+    content = bytearray((path / "optimizer.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "optimizer.pt").write_bytes(content)
+    with pytest.raises(UserError, match="step_00000002 is damaged .*optimizer.pt has changed"):
+        start(strategy, replace(config, resume=str(path)), "damaged").fit()
+    with pytest.raises(UserError, match="holds no checkpoint; give a run folder whose training kept milestones"):
+        start(strategy, replace(config, resume=str(whole.folder.parent / "damaged")), "missing").fit()
+
+
 # -- the noise schedule ----------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             latent_set(run.store, data_stage, data.split(name), models, config.training, text_trains, flip, device)
             for name, flip in flips.items()
         ]
-        trainer = Trainer(config.training, config.strategy, models, run, *sets, folder, identity)
+        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity)
         metrics = trainer.fit()
         if run.main:
             weights = folder / "weights"

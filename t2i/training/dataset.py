@@ -80,7 +80,10 @@ class LatentSet:
             return tokenize(self.models, captions).to(device)
         if self.states is None:
             return text_states(self.models, captions).to(device, dtype)
-        return torch.from_numpy(self.states[[self.rows[caption] for caption in captions]]).to(device, dtype)
+        states = torch.from_numpy(self.states[[self.rows[caption] for caption in captions]])
+        # Copied into torch's own memory: a matrix product's last bits depend on where in a cache line its input begins,
+        # and NumPy's memory begins anywhere.
+        return states.to(device, dtype, copy=True)
 
     def batch(
         self,

@@ -31,8 +31,10 @@ def test_a_picture_does_not_depend_on_the_batch_or_its_place(empty_lab: Lab, lab
     together = pictures(lab.here(*arguments, PROMPTS))
     alone = pictures(lab.here(*arguments, 'prompts=["two buses (blue)"]', "seed=1"))
     apart = pictures(empty_lab.here(*arguments, PROMPTS, "batch_size=1"))
-    assert np.array_equal(together[1], alone[0])
+    # A matrix product of another size sums in another order: at most one grey level.
+    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1
     assert np.abs(together.astype(int) - apart).max() <= 1
+    assert np.abs(together[0].astype(int) - together[1]).max() > 20
 
 
 def test_weights_are_found_by_run_folder_weights_folder_or_file(lab: Lab, main_job: Ended) -> None:

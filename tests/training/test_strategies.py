@@ -282,5 +282,5 @@ def test_description_says_what_the_weights_were_made_from(
     assert description["strategy"] == json.loads(json.dumps(vars(Lora(rank=2, alpha=6.0))))
     with pytest.raises(UserError, match="holds no tuned weights"):
         describe(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([LORA_WEIGHTS, "strategy.json"])
+    assert sorted(path.name for path in folder.iterdir()) == ["kohya", LORA_WEIGHTS, "strategy.json"]
     assert WEIGHTS != LORA_WEIGHTS

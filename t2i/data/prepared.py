@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps
 
 from t2i.data.base import SPLITS
 from t2i.data.shards import row_groups, shard_paths
@@ -67,6 +67,16 @@ class Split:
             with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
                 pictures[position] = np.asarray(image)
         return np.stack([pictures[position] for position in range(len(wanted))])
+
+    def squares(self, indices: Sequence[int] | np.ndarray, side: int) -> np.ndarray:
+        """The same as side x side pixels, whatever the crop: of a picture in another shape the middle is taken."""
+        if bool((self.sizes[np.asarray(indices, dtype=np.int64)] == side).all()):
+            return self.pixels(indices)
+        pictures = []
+        for index in np.asarray(indices, dtype=np.int64).tolist():
+            picture = Image.fromarray(self.pixels([index])[0])
+            pictures.append(np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)))
+        return np.stack(pictures)
 
     def encoded(self, index: int) -> bytes:
         """The file, PNG, of the picture at `index`: what its content is told by."""

@@ -87,7 +87,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
             read_pictures(pictures.path, count),
             captions,
             categories if labelled else None,
-            held_out.pixels(range(len(held_out))),
+            held_out.squares(range(len(held_out)), config.dataset.resolution),
             classes if labelled else None,
             extractor_of(config, run),
         )

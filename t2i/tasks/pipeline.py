@@ -58,7 +58,8 @@ def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) 
     shown = min(12, len(captions))
     pictures = {"base": base_set.pictures(shown), "tuned": tuned_set.pictures(shown)}
     held_out = data.split("held_out")
-    real = held_out.pixels(range(min(shown, len(held_out)))) if len(held_out) >= shown else None
+    side = config.dataset.resolution
+    real = held_out.squares(range(shown), side) if len(held_out) >= shown else None
     title = f"{config.model.name}: base and tuned ({config.strategy.kind}), same captions and seeds"
     folder = run.figures()
     figures = [

@@ -17,7 +17,7 @@ from t2i.store import Stage, Store, digest_of
 from t2i.training.config import Training
 from t2i.training.objective import draw
 
-LATENTS_VERSION = 2
+LATENTS_VERSION = 3
 STATES_VERSION = 2
 TEXT_BATCH = 64
 PIXELS = 512 * 512 * 8
@@ -35,11 +35,28 @@ class Batch:
 
 
 class Moments(Protocol):
-    """Means and log-variances of pictures by position: `Rows` of the store, or `LiveMoments`."""
+    """Means and log-variances of pictures by position."""
 
-    shape: tuple[int, ...]
+    def row_shape(self, position: int) -> tuple[int, ...]: ...
 
-    def __getitem__(self, indices: Sequence[int]) -> np.ndarray: ...
+    def __getitem__(self, positions: Sequence[int]) -> np.ndarray: ...
+
+
+class CachedMoments:
+    """Of the store: one set of rows for each size of picture."""
+
+    def __init__(self, sets: Sequence[tuple[Sequence[int], Rows]]) -> None:
+        self._sets = [rows for _, rows in sets]
+        self._place = {position: (k, i) for k, (own, _) in enumerate(sets) for i, position in enumerate(own)}
+
+    def row_shape(self, position: int) -> tuple[int, ...]:
+        """(2 * channels, h, w)."""
+        return self._sets[self._place[position][0]].shape[1:]
+
+    def __getitem__(self, positions: Sequence[int]) -> np.ndarray:
+        """(n, 2 * channels, h, w), for pictures of one size."""
+        places = [self._place[position] for position in positions]
+        return self._sets[places[0][0]][[i for _, i in places]]
 
 
 class LiveMoments:
@@ -47,11 +64,18 @@ class LiveMoments:
 
     def __init__(self, models: Models, split: Split, flipped: bool) -> None:
         self._models, self._split, self._flipped = models, split, flipped
-        self.shape = (len(split), *self[[0]].shape[1:])
+        self._shapes: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def __getitem__(self, indices: Sequence[int]) -> np.ndarray:
-        """float (n, 2 * channels, h, w)."""
-        return _encode(self._models, self._split, indices, self._flipped)
+    def row_shape(self, position: int) -> tuple[int, ...]:
+        """(2 * channels, h, w)."""
+        size = _size(self._split, position)
+        if size not in self._shapes:
+            self._shapes[size] = self[[position]].shape[1:]
+        return self._shapes[size]
+
+    def __getitem__(self, positions: Sequence[int]) -> np.ndarray:
+        """(n, 2 * channels, h, w), for pictures of one size."""
+        return _encode(self._models, self._split, positions, self._flipped)
 
 
 @dataclass
@@ -60,6 +84,8 @@ class LatentSet:
 
     models: Models
     ids: list[str]
+    sizes: list[tuple[int, int]]
+    """Width and height in pixels; a batch holds pictures of one size."""
     captions: list[list[str]]
     moments: Moments
     flipped: Optional[Moments]
@@ -95,9 +121,9 @@ class LatentSet:
         timesteps: Sequence[int] | None = None,
     ) -> Batch:
         """The batch of (epoch, position) pairs; with given `timesteps` (the held-out loss) the noise is plain."""
-        channels, height, width = self.moments.shape[1] // 2, *self.moments.shape[2:]
+        double, height, width = self.moments.row_shape(samples[0][1])
         count = self.models.scheduler_config["num_train_timesteps"]
-        shape, settings = (channels, height, width), self.config if timesteps is None else None
+        shape, settings = (double // 2, height, width), self.config if timesteps is None else None
         draws = [draw(seed, epoch, self.ids[i], shape, count, caption_dropout, settings) for epoch, i in samples]
         captions = [
             "" if choice.drop_caption else self._caption(seed, epoch, i)
@@ -131,30 +157,38 @@ def latent_set(
 ) -> LatentSet:
     """The split as training reads it; caches are encoded by the main process when they are not in the store yet."""
     rule = config.captions
+    sizes = [_size(split, i) for i in range(len(split))]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, size in enumerate(sizes):
+        groups.setdefault(size, []).append(i)
     setting = {"dtype": str(next(models.vae.parameters()).dtype), "device": device.type}
 
     def moments(flipped: bool) -> Moments:
         if not config.cache_latents:
             return LiveMoments(models, split, flipped)
+        return CachedMoments([(own, rows(own, size, flipped)) for size, own in groups.items()])
+
+    def rows(own: list[int], size: tuple[int, int], flipped: bool) -> Rows:
+        shape = f" of {size[0]} x {size[1]}" if len(groups) > 1 else ""
         return keyed_rows(
             store,
             "latents",
-            {"data": digest_of([prepared.digest, split.name]), "model": models.digest},
+            {"data": digest_of([prepared.digest, split.name, *size]), "model": models.digest},
             {**setting, "view": "mirrored" if flipped else "plain"},
             LATENTS_VERSION,
-            lambda: [key_of(split.encoded(i)) for i in range(len(split))],
-            lambda indices: _encode(models, split, indices, flipped),
-            min(64, max(1, PIXELS // split.pixels([0])[0, ..., 0].size)),
-            f"latents of {split.name}{', mirrored' if flipped else ''}",
+            lambda: [key_of(split.encoded(i)) for i in own],
+            lambda indices: _encode(models, split, [own[k] for k in indices], flipped),
+            min(64, max(1, PIXELS // (size[0] * size[1]))),
+            f"latents of {split.name}{shape}{', mirrored' if flipped else ''}",
         )[1]
 
     views = moments(False), moments(True) if flip else None
-    states, rows = None, {}
+    states, places = None, {}
     # Tags in any order are too many texts to keep.
     if config.cache_text and not text_trains and not rule.shuffle_tags:
         captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
         distinct = ["", *dict.fromkeys(captions)]
-        rows = {caption: i for i, caption in enumerate(distinct)}
+        places = {caption: i for i, caption in enumerate(distinct)}
         states = keyed_rows(
             store,
             "text_states",
@@ -166,7 +200,12 @@ def latent_set(
             TEXT_BATCH,
             f"text states of {split.name}",
         )[1]
-    return LatentSet(models, split.ids, split.captions, *views, states, rows, text_trains, config)
+    return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+
+
+def _size(split: Split, position: int) -> tuple[int, int]:
+    width, height = split.sizes[position]
+    return int(width), int(height)
 
 
 def _encode(models: Models, split: Split, indices: Sequence[int], flipped: bool) -> np.ndarray:

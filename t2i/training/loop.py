@@ -18,7 +18,7 @@ from diffusers.optimization import get_scheduler
 from tqdm import tqdm
 
 from t2i.context import Interrupted, Run
-from t2i.data.captions import order
+from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
 from t2i.models.load import Models
 from t2i.randomness import integer
@@ -36,21 +36,6 @@ LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "image
 HELD_OUT_TIMESTEPS = 4
 ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 """Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep."""
-
-
-def sample_order(seed: int, count: int, batch_size: int, first_step: int) -> Iterator[list[tuple[int, int]]]:
-    """From `first_step` on, the (epoch, position) pairs of each global batch: epochs of permutations, joined end to end."""
-    epoch, permutation = -1, None
-    position = first_step * batch_size
-    while True:
-        batch = []
-        for _ in range(batch_size):
-            if permutation is None or position // count != epoch:
-                epoch = position // count
-                permutation = order(seed, epoch, count)
-            batch.append((epoch, int(permutation[position % count])))
-            position += 1
-        yield batch
 
 
 @dataclass
@@ -116,7 +101,7 @@ class Trainer:
         start, history = self._resume()
         if not history["held_out"]:
             history["held_out"].append([0, *self.held_out_losses()])
-        batches = sample_order(self.config.seed, len(self.train_set), self.config.batch_size, start)
+        batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         clock, since = time.perf_counter(), 0
         with self.run.deferring(), open(self.folder / "train_log.csv", "a", newline="", encoding="utf-8") as file:
@@ -245,8 +230,7 @@ class Trainer:
         totals = torch.zeros(HELD_OUT_TIMESTEPS, dtype=torch.float64, device=self.device)
         module = self.module.eval()
         with self.average.in_place() if self.average is not None else contextlib.nullcontext():
-            for start in range(0, len(mine), 32):
-                part = mine[start : start + 32]
+            for part in self._of_one_size(mine, 32):
                 data = self.held_out.batch(
                     [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[levels[k] for _, k in part]
                 )
@@ -266,6 +250,12 @@ class Trainer:
         module.train()
         summed: torch.Tensor = self.accelerator.reduce(totals, "sum") / count
         return [float(summed.mean()), *summed.tolist()]
+
+    def _of_one_size(self, pairs: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
+        """Pairs whose first number is a held-out position, up to `most` of equal size together."""
+        for size in sorted(set(self.held_out.sizes)):
+            own = [pair for pair in pairs if self.held_out.sizes[pair[0]] == size]
+            yield from (own[start : start + most] for start in range(0, len(own), most))
 
     # -- state -------------------------------------------------------------------------------------------------------
 

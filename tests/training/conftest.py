@@ -49,6 +49,11 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """Width and height of every picture."""
+        return np.full((len(self), 2), RESOLUTION, np.int32)
+
     def encoded(self, index: int) -> bytes:
         """Stands for the picture's file."""
         return self.pixels([index]).tobytes()

@@ -1,5 +1,7 @@
 """Cached latents and text states stand for the live networks, and a batch is a function of its samples alone."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from t2i.data.captions import caption_choice
 from t2i.data.wording import CaptionRule
 from t2i.models.load import Models
 from t2i.models.text import tokenize
+from t2i.randomness import generator
 from t2i.store import Store
 from t2i.training.dataset import LatentSet
 from t2i.training.objective import Denoiser, draw, losses
 
-from .conftest import latents, pictures
+from .conftest import Pictures, latents, pictures
 
 CPU = torch.device("cpu")
 SAMPLES = [(0, 3), (0, 7), (1, 3), (2, 0)]
@@ -187,3 +190,31 @@ def test_shuffled_tags_are_encoded_live(models: Models, store: Store) -> None:
     expected = latents(models, store, pictures("train", 3))  # captions of these pictures have one tag only
     one, two = (each.batch([(0, 0)], 0, 0.0, CPU, torch.float32).text for each in (found, expected))
     assert torch.allclose(one, two, atol=1e-5)
+
+
+class Shapes(Pictures):
+    """Every third picture is wide."""
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.array([(24, 16) if i % 3 == 0 else (16, 16) for i in range(len(self))], np.int32)
+
+    def pixels(self, indices: Sequence[int]) -> np.ndarray:
+        (size,) = {tuple(self.sizes[i].tolist()) for i in indices}
+        shape = (size[1], size[0], 3)
+        return np.stack([generator(self.ids[i]).integers(0, 256, shape, dtype=np.uint8) for i in indices])
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_pictures_of_several_shapes_are_encoded_as_they_are(models: Models, store: Store, cached: bool) -> None:
+    plain = pictures("train", 7)
+    split = Shapes(plain.name, plain.ids, plain.captions)
+    found = latents(models, store, split, cache_latents=cached)
+    wide, square = ([i for i in range(7) if (i % 3 == 0) == kind] for kind in (True, False))
+    for own, shape in ((wide, (8, 12)), (square, (8, 8))):
+        batch = found.batch([(0, i) for i in own], 0, 0.0, CPU, torch.float32)
+        assert batch.latents.shape == (len(own), 4, *shape) == batch.noise.shape
+        pixels = torch.from_numpy(split.pixels(own)).permute(0, 3, 1, 2) / 127.5 - 1
+        with torch.no_grad():
+            expected = models.vae.encode(pixels).latent_dist.parameters
+        assert torch.allclose(torch.from_numpy(found.moments[own]), expected, atol=1e-5)

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from t2i.context import Interrupted, Run
+from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
 from t2i.training import checkpoints
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
-from t2i.training.loop import Trainer, sample_order
+from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 
 from .conftest import RATE, STRATEGIES, Start, log_of, training
@@ -52,19 +53,20 @@ def interrupt_after(trainer: Trainer, step: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trainer.train_set, "batch", batch)
 
 
+SQUARE = [(64, 64)]
 # -- order -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (10, 10), (3, 8), (7, 1)])
 def test_sample_order_is_the_same_from_any_start(count: int, batch_size: int) -> None:
-    whole = list(itertools.islice(sample_order(5, count, batch_size, 0), 30))
+    whole = list(itertools.islice(batch_order(5, SQUARE * count, batch_size, 0), 30))
     for start in (1, 2, 7, 29):
-        assert list(itertools.islice(sample_order(5, count, batch_size, start), 30 - start)) == whole[start:]
+        assert list(itertools.islice(batch_order(5, SQUARE * count, batch_size, start), 30 - start)) == whole[start:]
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (10, 10), (3, 8), (7, 1)])
 def test_every_sample_comes_once_in_every_epoch(count: int, batch_size: int) -> None:
-    batches = itertools.islice(sample_order(0, count, batch_size, 0), 3 * count)
+    batches = itertools.islice(batch_order(0, SQUARE * count, batch_size, 0), 3 * count)
     pairs = list(itertools.chain.from_iterable(batches))[: 3 * count]
     assert [epoch for epoch, _ in pairs] == [0] * count + [1] * count + [2] * count
     for epoch in range(3):
@@ -73,9 +75,26 @@ def test_every_sample_comes_once_in_every_epoch(count: int, batch_size: int) -> 
 
 def test_epochs_and_seeds_have_their_own_orders() -> None:
     def epoch(seed: int, number: int) -> list[int]:
-        return [i for _, i in next(itertools.islice(sample_order(seed, 50, 50, 0), number, None))]
+        return [i for _, i in next(itertools.islice(batch_order(seed, SQUARE * 50, 50, 0), number, None))]
 
     assert len({tuple(epoch(seed, number)) for seed in (0, 1) for number in (0, 1)}) == 4
+
+
+SHAPES = [(64, 64)] * 7 + [(80, 48)] * 4 + [(48, 80)]
+
+
+def test_batches_of_several_shapes_hold_one_each_and_show_every_picture() -> None:
+    whole = list(itertools.islice(batch_order(3, SHAPES, 3, 0), 12))  # 3 + 2 + 1 batches an epoch
+    for start in (1, 5, 6, 7):
+        assert list(itertools.islice(batch_order(3, SHAPES, 3, start), 12 - start)) == whole[start:]
+    for epoch in range(2):
+        batches = whole[6 * epoch : 6 * epoch + 6]
+        assert {e for batch in batches for e, _ in batch} == {epoch}
+        assert all(len({SHAPES[i] for _, i in batch}) == 1 and len(batch) == 3 for batch in batches)
+        assert {i for batch in batches for _, i in batch} == set(range(12))
+    assert [[SHAPES[batch[0][1]] for batch in whole[k : k + 6]] for k in (0, 6)] != [
+        sorted(SHAPES[batch[0][1]] for batch in whole[:6])
+    ] * 2, "shapes alternate"
 
 
 # -- resuming --------------------------------------------------------------------------------------------------------

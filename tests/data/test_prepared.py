@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from t2i.data import prepared, shards
 from t2i.data.base import Sample
@@ -61,3 +62,20 @@ def test_an_empty_split_is_empty_and_a_wrong_name_or_index_is_refused(folder):
     (folder / "held_out-00000.parquet").unlink()
     with pytest.raises(FileNotFoundError, match="no shard of the split held_out"):
         Prepared(folder).split("held_out")
+
+
+def test_squares_are_the_middles_of_what_is_not_square(tmp_path):
+    with shards.ShardWriter(tmp_path, "train") as writer:
+        for number, (width, height) in enumerate([(80, 48), (64, 64)]):
+            pixels = np.zeros((height, width, 3), np.uint8)
+            pixels[:, width // 2 - 20 : width // 2 + 20] = 200  # a band in the middle, 40 wide
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            made = Picture(file.getvalue(), (width, height), width, height, "", "")
+            writer.add(Sample(str(number), tmp_path, ("a band",), (), ()), made, f"{number}.png", "0" * 64)
+    train = Prepared(tmp_path).split("train")
+    found = train.squares([0, 1], 64)
+    assert found.shape == (2, 64, 64, 3)
+    # the middle 48 x 48 of the wide one, a band of 40 in it, enlarged to 53 of 64 pixels
+    assert abs(int((found[0, 32, :, 0] > 100).sum()) - 53) <= 1
+    assert (found[1] == train.pixels([1])[0]).all()

@@ -71,6 +71,7 @@ launch.processes
 model.architecture
 model.cross_attention_layers
 model.init
+model.license
 model.name
 model.parameters
 model.resolution

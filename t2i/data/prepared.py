@@ -1,7 +1,7 @@
 """Prepared images as training and evaluation read them: texts in memory, pixels decoded on demand."""
 
 import io
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,3 +112,10 @@ class Prepared:
         if name not in self._splits:
             self._splits[name] = Split(self.path, name)
         return self._splits[name]
+
+    def licenses(self, name: str) -> dict[str, int]:
+        """Pictures of a split by licence, as the source names it; those without are not counted."""
+        columns = [
+            pq.read_table(path, columns=["license"])["license"].to_pylist() for path in shard_paths(self.path, name)
+        ]
+        return dict(sorted(Counter(licence for column in columns for licence in column if licence).items()))

@@ -24,6 +24,8 @@ class Model:
     """A folder in diffusers' pipeline layout, or a hub id such as CompVis/stable-diffusion-v1-4."""
     revision: Optional[str] = None
     """Commit, tag or branch on the hub; pinned, so that a run can be repeated."""
+    license: str = "other"
+    """Licence of the weights by the hub's name for it; tuned weights are under the same terms."""
     init: Init = Init.pretrained
     """pretrained: load the weights. random: build the network from `architecture` with fresh weights (benchmarks, counts)."""
     architecture: Optional[str] = None

@@ -5,13 +5,18 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
-from t2i.store import MANIFEST, sha256_file
+from t2i.store import MANIFEST, Stage, sha256_file
 from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
 
-VERSION = 2
+if TYPE_CHECKING:
+    from t2i.data.prepared import Prepared
+    from t2i.training.card import Provenance
+
+VERSION = 3
 
 
 def train(config: Config, run: Run) -> dict[str, float]:
@@ -47,6 +52,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
 
     def build(folder: Path) -> None:
         from t2i.models.load import load
+        from t2i.training.card import model_card
         from t2i.training.dataset import latent_set
         from t2i.training.loop import Trainer
 
@@ -72,6 +78,8 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             weights.mkdir()
             config.strategy.save(models, weights)
             metrics["reload_max_difference"] = _export(config, run, models, folder)
+            card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics)
+            (weights / "README.md").write_text(card, encoding="utf-8")
             (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
             _tidy(folder / "checkpoints", config.training.milestones)
         run.barrier()
@@ -121,6 +129,21 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
         output_type="np",
     ).images[0]
     return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+
+
+def _provenance(config: Config, model_digest: str, stage: Stage, data: "Prepared") -> "Provenance":
+    from t2i.training.card import Provenance
+
+    return Provenance(
+        model=config.model.name,
+        source=Path(config.model.source).name if config.model.source.startswith("/") else config.model.source,
+        license=config.model.license,
+        model_digest=model_digest,
+        dataset=config.dataset.name,
+        data_digest=stage.digest,
+        pictures=len(data.split("train")),
+        licenses=data.licenses("train"),
+    )
 
 
 def _start(config: Config) -> str:

@@ -169,7 +169,8 @@ def test_a_run_goes_on_while_the_tracker_is_unreachable_and_nothing_is_lost(
         now += 60 if step == 5 else 1
         tracker.metrics({"loss": float(step)}, step)
     assert [m.value for m in client.get_metric_history(tracker.run_id, "loss")] == [0, 1, 2, 3, 4, 5]
-    assert len([record for record in caplog.records if "cannot be reached" in record.message]) == 1
+    said = {id(record) for record in caplog.records if "cannot be reached" in record.message}
+    assert len(said) == 1  # the same record may have come to the handler twice
     unreachable.cut = True
     tracker.tags({"late": "yes"})
     unreachable.cut = False

@@ -63,7 +63,7 @@ def _contents(files: dict[str, Path]) -> Iterator[tuple[str, Path, bytes]]:
 
 def _pickled(path: Path, data: bytes) -> tuple["np.ndarray", list[int]]:
     try:
-        batch = plain_pickle.loads(data)
+        batch = plain_pickle.parse(data)
         fields = {key.decode("latin-1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
         pixels, labels = fields["data"], fields["labels"]
         if pixels.shape != (len(labels), ROW - 1):

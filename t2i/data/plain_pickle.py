@@ -55,7 +55,7 @@ class _Array:
         self.value = np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
 
 
-def loads(data: bytes) -> Any:
+def parse(data: bytes) -> Any:
     """The value of a pickle of plain values; raises Refused for any other one, ValueError for a damaged one."""
     try:
         return _run(data)

@@ -128,7 +128,8 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
             f"and model={models.name} has {models.digest}; use the model that it was trained from"
         )
     strategy_from(description["strategy"]).load(models, tuned.folder)
-    models.scheduler_config = description["scheduler"]  # training may have changed the noise schedule
+    # Training may have changed the noise schedule; weights of version 0.1.0 do not say.
+    models.scheduler_config = description.get("scheduler", models.scheduler_config)
     models.tuned = tuned.digest
 
 

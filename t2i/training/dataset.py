@@ -107,9 +107,7 @@ class LatentSet:
         if self.states is None:
             return text_states(self.models, captions).to(device, dtype)
         states = torch.from_numpy(self.states[[self.rows[caption] for caption in captions]])
-        # Copied into torch's own memory: a matrix product's last bits depend on where in a cache line its input begins,
-        # and NumPy's memory begins anywhere.
-        return states.to(device, dtype, copy=True)
+        return states.to(device, dtype)
 
     def batch(
         self,
@@ -132,7 +130,8 @@ class LatentSet:
         moments = self.moments[[i for _, i in samples]]
         if self.flipped is not None:
             mirrored = [k for k, choice in enumerate(draws) if choice.flip]
-            moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]] if mirrored else moments[mirrored]
+            if mirrored:
+                moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]]
         latent_noise = torch.from_numpy(np.stack([d.latent_noise for d in draws])).to(device)
         noise = torch.from_numpy(np.stack([d.noise for d in draws])).to(device)
         steps = torch.tensor([d.timestep for d in draws] if timesteps is None else list(timesteps), device=device)

@@ -296,6 +296,11 @@ class Trainer:
         if found is None and self.config.resume not in ("auto", "never"):
             place = checkpoints.named(Path(self.config.resume).expanduser())
             found = checkpoints.start_from(place, self.identity, self.config.resume_force)
+            if found.step >= self.total:
+                raise ConfigError(
+                    f"training.resume={place} is at step {found.step} and the training has {self.total}: use more "
+                    "training.steps, or an earlier checkpoint"
+                )
         kept: list[list[str]] = []
         if found is not None:
             with torch.no_grad():

@@ -1,5 +1,6 @@
 """Low-rank adapters through peft, in the file layout that plain diffusers loads."""
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,9 +130,12 @@ class Lora(Strategy):
             }
             # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do. The
             # dropout stays behind: diffusers would apply it while sampling.
-            metadata = {**network.peft_config["default"].to_dict(), "lora_dropout": 0.0}
+            # Its targets are a set, whose order differs between processes.
+            metadata = network.peft_config["default"].to_dict()
+            metadata |= {"lora_dropout": 0.0, "target_modules": sorted(metadata["target_modules"])}
             parts[f"{module}_lora_adapter_metadata"] = metadata
         StableDiffusionPipeline.save_lora_weights(folder, weight_name=LORA_WEIGHTS, **parts)
+        _order_header(folder / LORA_WEIGHTS)
         if not self.use_dora:  # the layout has no common place for magnitudes
             self._save_kohya({module: parts[f"{module}_lora_layers"] for module in self.modules()}, folder / KOHYA)
         self.write_description(models, folder)
@@ -154,6 +158,7 @@ class Lora(Strategy):
                 tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
         path.parent.mkdir(exist_ok=True)
         save_file(tensors, path, metadata={"format": "pt", "ss_network_module": "networks.lora"})
+        _order_header(path)
 
     def load(self, models: "Models", folder: Path) -> None:
         from diffusers import StableDiffusionPipeline
@@ -171,6 +176,17 @@ class Lora(Strategy):
                 state, alphas, models.text_encoder, adapter_name="default", metadata=metadata
             )
         models.freeze()
+
+
+def _order_header(path: Path) -> None:
+    """Rewrite a safetensors file with its header sorted: the library writes metadata in an order that differs between
+    two saves, and weights are known by their file's digest.
+    """
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
 
 
 def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:

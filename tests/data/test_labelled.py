@@ -218,7 +218,7 @@ def test_planted_code_is_refused_and_does_not_run(tmp_path, store, protocol):
 )
 def test_whatever_is_not_plain_is_refused(data):
     with pytest.raises(plain_pickle.Refused):
-        plain_pickle.loads(data)
+        plain_pickle.parse(data)
 
 
 @pytest.mark.parametrize(
@@ -226,15 +226,15 @@ def test_whatever_is_not_plain_is_refused(data):
 )
 def test_plain_values_come_back(value):
     for protocol in range(5):
-        assert plain_pickle.loads(pickle.dumps(value, protocol)) == pickle.loads(pickle.dumps(value, protocol))
+        assert plain_pickle.parse(pickle.dumps(value, protocol)) == pickle.loads(pickle.dumps(value, protocol))
 
 
 def test_a_cut_pickle_is_a_value_error_at_every_length():
     whole = python2_pickle(PIXELS[0, :2], LABELS[0][:2], "b")
-    assert set(plain_pickle.loads(whole)) == {"batch_label", "labels", "data", "filenames"}
+    assert set(plain_pickle.parse(whole)) == {"batch_label", "labels", "data", "filenames"}
     for length in [*range(200), *range(200, len(whole), 97), len(whole) - 1]:
         with pytest.raises(ValueError, match=r"."):
-            plain_pickle.loads(whole[:length])
+            plain_pickle.parse(whole[:length])
 
 
 def test_damage_is_one_sentence(tmp_path, store, idx_root):

@@ -5,7 +5,6 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ..conftest import SCENES, TOY, Ended, Lab
@@ -47,19 +46,10 @@ def test_a_terminated_training_leaves_a_checkpoint_and_resumes(lab: Lab, main_jo
     assert f"resumed from the checkpoint of step {int(checkpoint.name[-8:])}" in resumed.out
     uninterrupted = lab.here(*LONG)
     assert "resumed" not in uninterrupted.out
-    # Part of it ran in another process, on other memory: equal to rounding. tests/training/test_kill.py has the bits.
-    one, two = train_log(resumed), train_log(uninterrupted)
-    assert [(row["step"], row["samples"]) for row in one] == [(row["step"], row["samples"]) for row in two]
-    assert [float(row["loss"]) for row in one] == pytest.approx([float(row["loss"]) for row in two], rel=1e-5)
-    left, right = tensors(resumed), tensors(uninterrupted)
-    assert left.keys() == right.keys()
-    assert all(np.allclose(left[name], right[name], rtol=1e-3, atol=1e-6) for name in left)
-
-
-def tensors(ended: Ended) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-
-    return load_file(ended.folder / "weights" / "pytorch_lora_weights.safetensors")
+    assert [(row["step"], row["loss"], row["samples"]) for row in train_log(resumed)] == [
+        (row["step"], row["loss"], row["samples"]) for row in train_log(uninterrupted)
+    ]
+    assert weights(resumed) == weights(uninterrupted)
 
 
 def test_training_again_reuses_the_weights_whatever_does_not_change_them(lab: Lab, main_job: Ended) -> None:

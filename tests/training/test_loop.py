@@ -446,6 +446,9 @@ def test_a_training_starts_from_a_named_checkpoint_of_its_configuration_only(sta
         other.fit()
     other.config.resume_force = True
     assert other.fit()["steps"] == 6
+    short = start(strategy, replace(config, steps=3, resume=str(checkpoint), resume_force=True), "short")
+    with pytest.raises(ConfigError, match="is at step 3 and the training has 3: use more training.steps"):
+        short.fit()
 
 
 def test_a_damaged_or_missing_named_checkpoint_is_refused(start: Start) -> None:

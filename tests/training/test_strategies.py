@@ -284,3 +284,14 @@ def test_description_says_what_the_weights_were_made_from(
         describe(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["kohya", LORA_WEIGHTS, "strategy.json"]
     assert WEIGHTS != LORA_WEIGHTS
+
+
+def test_equal_adapters_are_equal_files(loaded: Loader, toy: Model, tmp_path: Path) -> None:
+    models = tuned(loaded, toy, Lora(rank=2))
+    files = set()
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        Lora(rank=2).save(models, folder)
+        files.add(tuple(path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))))
+    assert len(files) == 1

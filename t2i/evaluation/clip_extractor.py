@@ -1,23 +1,15 @@
 """Features of any CLIP through transformers: images and texts in one space."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from safetensors import SafetensorError
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from t2i.errors import UserError
 from t2i.evaluation import checks
-from t2i.evaluation.preprocess import PILLOW_BICUBIC, normalise, pillow_bicubic
-from t2i.evaluation.weights import locate, weights_digest
-
-# Missing tensors are reported below, by name; the rest of what is said while loading cannot be acted upon.
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
+from t2i.models.clip import load_clip, mean_and_std
+from t2i.models.clip_files import locate, weights_digest
+from t2i.models.preprocess import PILLOW_BICUBIC, normalise, pillow_bicubic
 
 
 class ClipExtractor:
@@ -36,12 +28,12 @@ class ClipExtractor:
         self.digest = weights_digest(folder)
         self.device = torch.device(device)
         self.dtype = torch.float64 if self.device.type == "cpu" else torch.float32
-        self._model = _load(folder)
+        self._model: Any = load_clip(folder)
         torch.nn.Module.to(self._model, self.device, self.dtype)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)
         self._size = int(self._model.vision_model.config.image_size)
         self._tokens = min(self._tokenizer.model_max_length, self._model.text_model.config.max_position_embeddings)
-        self._mean, self._std = _mean_and_std(folder)
+        self._mean, self._std = mean_and_std(folder)
 
     @property
     def logit_scale(self) -> float:
@@ -77,30 +69,3 @@ class ClipExtractor:
         )
         states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         return states, tokens.attention_mask
-
-
-def _load(folder: Path) -> CLIPModel:
-    """The model in eval mode; UserError when a tensor is missing, which would leave it random, or does not fit."""
-    try:
-        loaded: Any = CLIPModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"the CLIP model in {folder} cannot be loaded ({str(error).splitlines()[0]}): "
-            "expected weights that fit its config.json; copy it again from its source"
-        ) from error
-    model, report = loaded
-    absent = sorted(report["missing_keys"])
-    if absent:
-        raise UserError(
-            f"{folder} lacks {len(absent)} of the tensors of a CLIP model, {absent[0]} among them: "
-            "expected weights saved from CLIPModel with both towers"
-        )
-    return model.eval().requires_grad_(False)
-
-
-def _mean_and_std(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; expected image_mean and image_std in it: copy it from the model's source")
-    settings = json.loads(path.read_text())
-    return np.array(settings["image_mean"]), np.array(settings["image_std"])

@@ -1,17 +1,14 @@
 """The extractors by name. A new one is a file with a class of this shape, an entry here, and a test."""
 
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Protocol
 
 import numpy as np
 
-import t2i
 from t2i.evaluation import checks
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.weights import locate, weights_digest
-
-TINY_CLIP = Path(t2i.__file__).parent / "assets" / "tiny_clip"
+from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 
 
 class Extractor(Protocol):

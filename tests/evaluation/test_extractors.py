@@ -17,7 +17,7 @@ from t2i.evaluation import extractors
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import image_features, text_features
-from t2i.evaluation.preprocess import normalise, pillow_bicubic
+from t2i.models.preprocess import normalise, pillow_bicubic
 
 
 @pytest.fixture

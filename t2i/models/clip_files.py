@@ -1,9 +1,13 @@
-"""Where an extractor's weights are and what identifies them; light, so that a run that reuses its numbers loads no network."""
+"""Where a CLIP's files are and what identifies them; light, so that a run that reuses its numbers loads no network."""
 
 import hashlib
 from pathlib import Path
 
+import t2i
 from t2i.errors import UserError
+
+TINY_CLIP = Path(t2i.__file__).parent / "assets" / "tiny_clip"
+"""The bundled CLIP of the scenes world."""
 
 
 def weights_digest(folder: Path) -> str:
@@ -18,20 +22,20 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
-def locate(source: str) -> Path:
-    """The local folder of `source`, fetched from the hub when it is not one."""
+def locate(source: str, key: str = "eval.clip") -> Path:
+    """The local folder of `source`, the value of the option `key`; fetched from the hub when it is not one."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
-        folder = _fetch(source)
+        folder = _fetch(source, key)
     if not (folder / "config.json").is_file() or not [
         *folder.glob("model*.safetensors"),
         *folder.glob("pytorch_model*.bin"),
     ]:
-        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set eval.clip")
+        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set {key}")
     return folder
 
 
-def _fetch(source: str) -> Path:
+def _fetch(source: str, key: str) -> Path:
     from huggingface_hub import snapshot_download
 
     name, _, revision = source.partition("@")
@@ -43,7 +47,7 @@ def _fetch(source: str) -> Path:
                 break
     except (OSError, ValueError) as error:
         raise UserError(
-            f"eval.clip={source} is neither a folder nor a hub model that could be fetched "
+            f"{key}={source} is neither a folder nor a hub model that could be fetched "
             f"({type(error).__name__}): give a folder with config.json and model.safetensors"
         ) from error
     return folder

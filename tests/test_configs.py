@@ -41,6 +41,7 @@ dataset.karpathy
 dataset.keywords
 dataset.kind
 dataset.labels
+dataset.light
 dataset.limit
 dataset.name
 dataset.near_duplicates
@@ -144,6 +145,8 @@ training.seed
 training.steps
 training.timestep_range
 training.timesteps
+training.validation_images
+training.validation_prompts
 training.warmup
 training.weight_decay
 training.zero_terminal_snr
@@ -275,6 +278,7 @@ INVALID: dict[str, list[object]] = {
     "training.min_snr_gamma": [-1],
     "training.weight_decay": [-1],
     "training.held_out_images": [-1],
+    "training.validation_images": [-1],
     "strategy.rank": [0],
     "strategy.dropout": [1],
     "strategy.learning_rate": [float("nan"), -1],

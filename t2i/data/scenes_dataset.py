@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Of the drawings and their captions: raise it when the same seed gives another world."""
+
+
+class Light(Enum):
+    """In which light the world is drawn."""
+
+    day = "day"
+    dusk = "dusk"
 
 
 @dataclass
@@ -28,6 +36,8 @@ class Scenes(Coco):
     """Training images to draw."""
     val: int = 300
     """Held-out images to draw."""
+    light: Light = Light.day
+    """day; dusk: the same scenes darker and bluer, which the bundled model has not seen - something to tune it to."""
     size: Optional[int] = None
     """Side of a drawn image in pixels, 64 to 512. Null: the resolution."""
 
@@ -52,11 +62,13 @@ class Scenes(Coco):
         """Draws the world as a stage of the store, unless `root` names one, and reads it from there."""
         if self.root:
             return
-        config = {
+        config: dict[str, Any] = {
             "seed": self.seed,
             "counts": {self.train_split: self.train, self.held_out_split: self.val},
             "size": self._size(),
         }
+        if self.light is Light.dusk:  # added only here: the world by day keeps its address
+            config["dusk"] = True
         self._place = store.stage("scenes", {}, config, VERSION, lambda folder: _draw(folder, config)).path
 
     def _size(self) -> int:
@@ -66,4 +78,4 @@ class Scenes(Coco):
 def _draw(folder: Path, config: dict[str, Any]) -> None:
     from t2i.data import scenes
 
-    scenes.write(folder, config["seed"], config["counts"], config["size"], progress=sys.stderr.isatty())
+    scenes.write(folder, config["seed"], config["counts"], config["size"], sys.stderr.isatty(), "dusk" in config)

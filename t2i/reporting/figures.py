@@ -11,6 +11,7 @@ from t2i.reporting.exploration import (
 )
 from t2i.reporting.grids import base_versus_tuned, cell_grid, sample_grid
 from t2i.reporting.heat_map import heat_map
+from t2i.reporting.progress import samples_over_training
 from t2i.reporting.projection import projection
 from t2i.reporting.sheets import contact_sheet, picture_pairs
 
@@ -27,6 +28,7 @@ __all__ = [
     "pictures_by_group",
     "projection",
     "sample_grid",
+    "samples_over_training",
     "similarity_histogram",
     "source_sizes",
     "training_resources",

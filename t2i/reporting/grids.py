@@ -21,7 +21,7 @@ def sample_grid(images: np.ndarray, captions: Sequence[str], path: Path, title: 
 
     Raises ValueError when the array is of another kind or the captions are not N.
     """
-    tiles = enlarge(_checked(images, len(captions)))
+    tiles = enlarge(checked(images, len(captions)))
     height, width = tiles.shape[1:3]
     columns = min(columns, len(tiles))
     texts = [style.wrap(caption, width, style.TEXT_SIZE) for caption in captions]
@@ -51,7 +51,7 @@ def base_versus_tuned(
     when the arrays are of another kind or not as many as the captions.
     """
     given = {"real": real, "base": base, "tuned": tuned}
-    rows = {name: enlarge(_checked(array, len(captions))) for name, array in given.items() if array is not None}
+    rows = {name: enlarge(checked(array, len(captions))) for name, array in given.items() if array is not None}
     width = max(tiles.shape[2] for tiles in rows.values())
     side = int(max(style.text_width(name, style.TEXT_SIZE + 1, bold=True) for name in rows)) + GAP
     texts = [style.wrap(caption, width, style.TEXT_SIZE) for caption in captions]
@@ -94,7 +94,7 @@ def cell_grid(
     """
     if images.ndim != 5 or images.shape[:2] != (len(rows), len(columns)):
         raise ValueError(f"found images of shape {images.shape}; expected ({len(rows)}, {len(columns)}, H, W, 3)")
-    tiles = enlarge(_checked(images.reshape(-1, *images.shape[2:]), len(rows) * len(columns)))
+    tiles = enlarge(checked(images.reshape(-1, *images.shape[2:]), len(rows) * len(columns)))
     height, width = tiles.shape[1:3]
     side = int(max(style.text_width(name, style.TEXT_SIZE, bold=True) for name in rows)) + GAP
     heads = [style.wrap(name, width, style.TEXT_SIZE, bold=True, most=2) for name in columns]
@@ -134,7 +134,8 @@ def enlarge(images: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)) for image in images])
 
 
-def _checked(images: np.ndarray, count: int) -> np.ndarray:
+def checked(images: np.ndarray, count: int) -> np.ndarray:
+    """The pictures themselves; ValueError unless they are uint8 (count, H, W, 3)."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images) or len(images) != count:
         raise ValueError(
             f"found {images.dtype} images of shape {images.shape} for {count} labels; expected uint8 ({count}, H, W, 3)"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
 from t2i.store import MANIFEST, Stage, sha256_file
+from t2i.tasks import validation
 from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def train(config: Config, run: Run) -> dict[str, float]:
     if run.main:
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
         _tell(config, run, metrics)
+        if (pictures := tuned.folder.parent / validation.FOLDER).exists():
+            shutil.copytree(pictures, run.folder / validation.FOLDER)
+            validation.tell(run, pictures)
         shutil.copytree(tuned.folder, run.folder / "weights")
         pipeline = tuned.folder.parent / "pipeline"
         if pipeline.exists():
@@ -70,7 +74,8 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             latent_set(run.store, data_stage, data.split(name), models, config.training, text_trains, flip, device)
             for name, flip in flips.items()
         ]
-        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity)
+        watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
+        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
         metrics = trainer.fit()
         if run.main:
             weights = folder / "weights"

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -64,7 +65,7 @@ def save(
         if average:
             save_file({name: t.detach().cpu().contiguous() for name, t in average.items()}, temporary / AVERAGE)
         torch.save(dict(optimizer), temporary / "optimizer.pt")
-        write_json(temporary / "facts.json", {"step": step, **facts})
+        write_json(temporary / "facts.json", {"step": step, "average": bool(average), **facts})
         files = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / MANIFEST, files)
         sync_tree(temporary)
@@ -82,6 +83,50 @@ def save(
     for other in set(found) - set(kept) - {other for other in protect if other <= step}:
         shutil.rmtree(folder / f"step_{other:08d}")
     return final
+
+
+class Writer:
+    """Saves checkpoints; in the background, the training goes on while the last one's copy is on its way to the disk.
+
+    An error of a background save is raised by the next call. A run that is killed meanwhile loses what it did since the
+    checkpoint before.
+    """
+
+    def __init__(self, background: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint") if background else None
+        self._pending: Future[Path] | None = None
+
+    def save(
+        self,
+        folder: Path,
+        step: int,
+        parameters: Mapping[str, torch.Tensor],
+        optimizer: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        *rest: Any,
+    ) -> None:
+        """As the function `save`, whose arguments it takes."""
+        self.wait()
+        if self._pool is None:
+            save(folder, step, parameters, optimizer, facts, *rest)
+            return
+        copies = [_copied(value) for value in (parameters, optimizer, facts, *rest)]
+        self._pending = self._pool.submit(save, folder, step, *copies)
+
+    def wait(self) -> None:
+        """Until everything is on the disk."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+
+def _copied(value: Any) -> Any:
+    """A copy that the training cannot change any more, its tensors on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def steps(folder: Path) -> list[int]:
@@ -143,6 +188,8 @@ def read(path: Path) -> Checkpoint:
     """One checkpoint; raises an error unless every byte is as its manifest says."""
     _check(path)
     facts = json.loads((path / "facts.json").read_text(encoding="utf-8"))
+    if facts.get("average") and not (path / AVERAGE).exists():
+        raise ValueError(f"{AVERAGE} is missing")
     return Checkpoint(
         facts["step"],
         load_file(path / "parameters.safetensors"),

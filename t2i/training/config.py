@@ -109,6 +109,11 @@ class Training:
     """Steps between lines of train_log.csv (the loss is read from the device only then)."""
     held_out_images: int = 64
     """Pictures behind the held-out loss, measured before and after (fixed noise and timesteps)."""
+    validation_images: int = 4
+    """Pictures drawn before, at every checkpoint and after, always from the same prompts and seeds, and scored by CLIP
+    (eval.extractor); 0: none."""
+    validation_prompts: list[str] = field(default_factory=list)
+    """Prompts of these pictures, taken in turn; []: held-out captions."""
     resume: str = "auto"
     """auto: continue from the newest intact checkpoint of the same training. never: start afresh. A run folder, or a
     folder step_<n> below its checkpoints: start from there."""
@@ -135,8 +140,12 @@ class Training:
             raise ConfigError(f"training.clip_norm={self.clip_norm} would stop all learning; use e.g. 1.0, or null")
         if self.min_snr_gamma is not None and not self.min_snr_gamma > 0:
             raise ConfigError(f"training.min_snr_gamma={self.min_snr_gamma} would leave no loss; use e.g. 5, or null")
-        if self.warmup < 0 or self.held_out_images < 0 or not 0 <= self.weight_decay < math.inf:
-            raise ConfigError("training.warmup, training.held_out_images and training.weight_decay cannot be negative")
+        counts = (self.warmup, self.held_out_images, self.validation_images)
+        if min(counts) < 0 or not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(
+                "training.warmup, training.held_out_images, training.validation_images and training.weight_decay cannot "
+                "be negative"
+            )
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
         self._validate_objective()
@@ -187,7 +196,7 @@ class Training:
                 "attention_slicing",
                 "compile",
             ),
-            *("cache_latents", "cache_text", "milestones"),
+            *("cache_latents", "cache_text", "milestones", "validation_images", "validation_prompts"),
         }
         if not self.export_best:  # otherwise they decide which step is exported
             operational |= {"save_every", "held_out_images"}

@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class Trainer:
     folder: Path
     identity: dict[str, Any] = field(default_factory=dict)
     """What the weights are a function of, as flat JSON values: a checkpoint of another identity is refused."""
+    observe: Callable[[int], dict[str, float]] | None = None
+    """Called by every process at step 0, at every checkpoint and at the end, with the weights that would be exported in
+    place; the numbers it returns in the main process are recorded."""
 
     def __post_init__(self) -> None:
         self.accelerator: Accelerator = self.run.accelerator
@@ -58,6 +61,7 @@ class Trainer:
         self.dtype = next(self.models.vae.parameters()).dtype
         self.micro_batch = self.config.micro_batch
         self._communicating = False
+        self._writer = checkpoints.Writer(background=self.device.type != "cpu")
         self.parameters = self.strategy.trainable(self.models)
         self.noise_schedule = self._noise_schedule()
         self.total = self.config.total_steps(len(self.train_set))
@@ -100,7 +104,7 @@ class Trainer:
         """Train to the last step and return the numbers of the run; raises Interrupted with a checkpoint saved."""
         start, history = self._resume()
         if not history["held_out"]:
-            history["held_out"].append([0, *self.held_out_losses()])
+            self._measure(0, history)
         batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         clock, since = time.perf_counter(), 0
@@ -117,7 +121,8 @@ class Trainer:
                     rate, clock, since = since / (now - clock), now, 0
                     self._log(log, step + 1, batch, value, norm, rate)
                     file.flush()
-                    bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}")
+                    memory = f"{memory_mb(self.device) / 1024:.1f} GiB"
+                    bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}", memory=memory)
                 bar.update()
                 stop = self._stop_requested()
                 due = (step + 1) % self.config.save_every == 0 or step + 1 in self.config.milestones
@@ -129,8 +134,10 @@ class Trainer:
                     clock, since = time.perf_counter(), 0
                 if stop:
                     bar.close()
+                    self._writer.wait()
                     raise Interrupted(stop)
         bar.close()
+        self._writer.wait()
         self._require_finite()
         if history["held_out"][-1][0] != self.total:
             self._measure(self.total, history)
@@ -211,14 +218,21 @@ class Trainer:
 
     def _measure(self, step: int, history: dict[str, Any]) -> None:
         """Add the held-out loss of this step to the history and the tracker."""
-        history["held_out"].append([step, *self.held_out_losses()])
-        if self.run.main and math.isfinite(history["held_out"][-1][1]):
-            self.run.tracker.metrics({"train/held_out_loss": history["held_out"][-1][1]}, step)
+        values = {}
+        with self.average.in_place() if self.average is not None else contextlib.nullcontext():
+            history["held_out"].append([step, *self.held_out_losses()])
+            if self.observe is not None:
+                self.module.eval()
+                values = self.observe(step)
+                self.module.train()
+        values = {f"validation/{name}": value for name, value in values.items()}
+        if self.run.main:
+            self.run.tracker.metrics({"train/held_out_loss": history["held_out"][-1][1], **values}, step)
 
     @torch.no_grad()
     def held_out_losses(self) -> list[float]:
         """Mean loss over held-out pictures at fixed timesteps and noise, comparable between steps and between runs; then
-        the same for each of the `HELD_OUT_TIMESTEPS` equal ranges of timesteps. Of the moving average where there is one.
+        the same for each of the `HELD_OUT_TIMESTEPS` equal ranges of timesteps.
         """
         count = min(self.config.held_out_images, len(self.held_out))
         if count == 0:
@@ -229,24 +243,16 @@ class Trainer:
         mine = pairs[self.accelerator.process_index :: self.accelerator.num_processes]
         totals = torch.zeros(HELD_OUT_TIMESTEPS, dtype=torch.float64, device=self.device)
         module = self.module.eval()
-        with self.average.in_place() if self.average is not None else contextlib.nullcontext():
-            for part in self._of_one_size(mine, 32):
-                data = self.held_out.batch(
-                    [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[levels[k] for _, k in part]
-                )
-                with self.accelerator.autocast():
-                    each = losses(
-                        module,
-                        self.noise_schedule,
-                        data.latents,
-                        data.noise,
-                        data.timesteps,
-                        data.text,
-                        None,
-                        self.dtype,
-                    )
-                buckets = torch.tensor([k for _, k in part], device=self.device)
-                totals.index_add_(0, buckets, each.double())
+        for part in self._of_one_size(mine, 32):
+            data = self.held_out.batch(
+                [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[levels[k] for _, k in part]
+            )
+            with self.accelerator.autocast():
+                each = losses(
+                    module, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text, None, self.dtype
+                )  # fmt: skip
+            buckets = torch.tensor([k for _, k in part], device=self.device)
+            totals.index_add_(0, buckets, each.double())
         module.train()
         summed: torch.Tensor = self.accelerator.reduce(totals, "sum") / count
         return [float(summed.mean()), *summed.tolist()]
@@ -285,7 +291,7 @@ class Trainer:
             protect = {*self.config.milestones, self.best_step(history)}
             folder, keep = self.folder / "checkpoints", self.config.keep
             facts = {**history, "identity": self.identity}
-            checkpoints.save(folder, step, self.parameters, optimizer, facts, keep, average, protect)
+            self._writer.save(folder, step, self.parameters, optimizer, facts, keep, average, protect)
             self.run.say(f"checkpoint at step {step} of {self.total}")
         self.run.barrier()
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from t2i.data.prepare import prepare
 from t2i.data.prepared import Prepared
-from t2i.data.scenes_dataset import Scenes
+from t2i.data.scenes_dataset import Light, Scenes
 
 SMALL = {"train": 12, "val": 4}
 
@@ -52,3 +53,10 @@ def test_a_world_that_lies_somewhere_is_read_from_there(store, tmp_path):
 def test_domains_filter_scenes(store, domains):
     train = Prepared(prepare(Scenes(**SMALL, domains=domains), store).path).split("train")
     assert 0 < len(train) <= 12 and all(set(domains) & set(names) for names in train.domains)
+
+
+def test_dusk_is_the_same_world_in_less_light(store):
+    day, dusk = (Prepared(prepare(Scenes(**SMALL, light=light), store).path).split("train") for light in Light)
+    assert day.captions == dusk.captions and day.ids == dusk.ids
+    darkened = 0.45 * day.pixels(range(12)) + 0.55 * np.array([10, 10, 60])
+    assert np.abs(dusk.pixels(range(12)) - darkened).max() <= 1

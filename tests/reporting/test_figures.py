@@ -168,3 +168,12 @@ def test_similarity_histogram_takes_few_pairs(tmp_path, matched, random):
 @pytest.mark.parametrize("memory", [900.0, 24_000.0, float("nan")])
 def test_training_resources_takes_one_point_and_no_memory_reading(tmp_path, memory):
     opened(figures.training_resources([1], [3.5], [memory], tmp_path / "r.png", "Cost"))
+
+
+def test_samples_over_training_shows_the_first_and_the_last_of_many(tmp_path):
+    images = np.stack([pictures(2) for _ in range(30)])
+    scores = [(20.0 + i, 19.0 + i, 21.0 + i) for i in range(30)]
+    path = figures.samples_over_training(range(0, 3000, 100), images, ["a cat", LONG], scores, tmp_path / "a.png", "T")
+    assert opened(path).height > 8 * 192 and opened(path).height < 9 * (192 + 14) + 300
+    with pytest.raises(ValueError, match=r"expected \(3, 2, H, W, 3\)"):
+        figures.samples_over_training([0, 1, 2], images, ["a cat", "b"], scores, tmp_path / "b.png", "T")

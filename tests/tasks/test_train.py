@@ -1,11 +1,14 @@
 """A training that is killed goes on where it was, and ends as if nothing had happened."""
 
+import csv
 import hashlib
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ..conftest import SCENES, TOY, Ended, Lab
 from ..test_launch import train_log
@@ -56,3 +59,34 @@ def test_training_again_reuses_the_weights_whatever_does_not_change_them(lab: La
     again = lab.here(*SCENES, *TOY, "task=train", "training.save_every=7", "training.micro_batch=2")
     assert weights(again) == weights(main_job)
     assert {name.partition("/")[0] for name, stage in again.json("stages.json").items() if not stage["reused"]} == set()
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
+
+
+def test_pictures_are_drawn_at_every_checkpoint_and_are_those_of_the_exported_weights(
+    lab: Lab, main_job: Ended, tmp_path: Path
+) -> None:
+    other = lab.sharing(tmp_path / "lab", without="training")
+    prompts = "['a red cat', 'two dogs', 'a bus']"
+    settings = [*SCENES, *TOY, "task=train", "training.save_every=2", "strategy.learning_rate=0.05"]
+    watched = other.here(*settings, "training.validation_images=3", f"training.validation_prompts={prompts}")
+    assert weights(watched) == weights(lab.here(*settings, "training.validation_images=0"))
+    folder = watched.folder / "validation"
+    assert [path.name for path in sorted(folder.glob("step_*"))] == [f"step_0000000{n}" for n in (0, 2, 4)]
+    base = lab.here("task=generate", f"prompts={prompts}", *SCENES, *TOY)
+    tuned = lab.here("task=generate", f"prompts={prompts}", f"weights={watched.folder}", *SCENES, *TOY)
+    for generated, step in ((base, 0), (tuned, 4)):
+        for i in range(3):
+            theirs = pixels(folder / f"step_0000000{step}" / f"{i:06d}.png")
+            ours = pixels(generated.folder / "images" / f"{i:06d}.png")
+            assert np.abs(theirs - ours).max() <= 1, (step, i)
+    last = [pixels(folder / f"step_0000000{step}" / "000000.png") for step in (0, 4)]
+    assert np.abs(last[0] - last[1]).max() > 10, "the training has changed what is drawn"
+    with open(folder / "scores.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["step"]) for row in rows] == [0, 2, 4]
+    assert all(0 < float(row["low"]) <= float(row["clip_score"]) <= float(row["high"]) < 100 for row in rows)
+    assert (watched.folder / "figures" / "validation_samples.png").exists()

@@ -6,8 +6,10 @@ import os
 import resource
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,12 @@ from t2i.training import checkpoints
 FILES = ["parameters.safetensors", "optimizer.pt", "facts.json"]
 
 
-def save(folder: Path, step: int, keep: int = 2, size: int = 10) -> Path:
+def save(folder: Path, step: int, keep: int = 2, size: int = 10, average: bool = False) -> Path:
     """A checkpoint whose tensors say which step it is."""
     parameters = {"unet.weight": torch.full((size,), float(step)), "unet.bias": torch.zeros(2)}
     optimizer = {"optimizer": {"state": {0: {"step": torch.tensor(float(step))}}}, "schedule": {"last_epoch": step}}
-    return checkpoints.save(folder, step, parameters, optimizer, {"held_out_loss_before": 0.5}, keep)
+    means = {"unet.weight": torch.full((size,), step / 2)} if average else None
+    return checkpoints.save(folder, step, parameters, optimizer, {"held_out_loss_before": 0.5}, keep, means)
 
 
 def newest_step(folder: Path) -> int:
@@ -39,7 +42,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     path = save(tmp_path, 7)
     found = checkpoints.newest(tmp_path)
     assert found is not None and path == tmp_path / "step_00000007"
-    assert found.step == 7 and found.facts == {"step": 7, "held_out_loss_before": 0.5}
+    assert found.step == 7 and found.facts == {"step": 7, "average": False, "held_out_loss_before": 0.5}
     assert torch.equal(found.parameters["unet.weight"], torch.full((10,), 7.0))
     assert found.optimizer["schedule"] == {"last_epoch": 7}
     assert found.optimizer["optimizer"]["state"][0]["step"] == 7
@@ -64,41 +67,57 @@ def test_a_checkpoint_saved_twice_is_replaced(tmp_path: Path) -> None:
     assert checkpoints.steps(tmp_path) == [5] and newest_step(tmp_path) == 5
 
 
-def flip(path: Path) -> None:
+def flip(path: Path, place: float = 1.0) -> None:
+    """One bit of the byte at this share of the file."""
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[round(place * (len(content) - 1))] ^= 1
     path.write_bytes(content)
+
+
+def cut(path: Path, length: Callable[[int], int]) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: length(len(content))])
 
 
 def unlist(path: Path) -> None:
     """The file is gone and a planted manifest does not miss it."""
+    manifest = path.parent / MANIFEST
+    files = json.loads(manifest.read_text())
     path.unlink()
-    files = json.loads((path.parent / MANIFEST).read_text())
-    del files[path.name]
-    (path.parent / MANIFEST).write_text(json.dumps(files))
+    files.pop(path.name, None)
+    manifest.write_text(json.dumps(files if path != manifest else {}))
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
-    "one flipped bit": flip,
-    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-3]),
-    "emptied": lambda path: path.write_bytes(b""),
+    **{f"bit flipped at {place:.0%}": partial(flip, place=place) for place in (0.0, 0.3, 0.6, 1.0)},
+    "emptied": partial(cut, length=lambda size: 0),
+    "cut to one byte": partial(cut, length=lambda size: 1),
+    "cut in half": partial(cut, length=lambda size: size // 2),
+    "cut by one byte": partial(cut, length=lambda size: size - 2),  # the last byte of a manifest is a line break
+    "one byte too many": lambda path: path.write_bytes(path.read_bytes() + b"x"),
     "deleted": Path.unlink,
     "deleted, and from the manifest too": unlist,
+    "that of another step": lambda path: shutil.copy(path.parent.with_name("step_00000005") / path.name, path),
 }
+DAMAGED = [*FILES, "average.safetensors", MANIFEST]
 
 
-@pytest.mark.parametrize("name", FILES)
+def test_there_are_sixty_planted_damages() -> None:
+    assert len(DAMAGES) * len(DAMAGED) == 60
+
+
+@pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
 def test_damage_is_noticed_and_the_one_before_is_used(
     tmp_path: Path, damage: Callable[[Path], Any], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save(tmp_path, 5)
-    path = save(tmp_path, 10)
+    save(tmp_path, 5, average=True)
+    path = save(tmp_path, 10, average=True)
     assert newest_step(tmp_path) == 10
     damage(path / name)
     with caplog.at_level("WARNING", "t2i"):
         assert newest_step(tmp_path) == 5
-    assert str(path) in caplog.text and "is damaged" in caplog.text and name in caplog.text
+    assert str(path) in caplog.text and "is damaged" in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "3", '{"parameters.safetensors": 3}'])
@@ -201,3 +220,38 @@ def test_a_planted_pickle_is_not_executed(tmp_path: Path) -> None:
     (path / MANIFEST).write_text(json.dumps(files | {"optimizer.pt": sha256_file(path / "optimizer.pt")}))
     assert checkpoints.newest(tmp_path) is None
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_background_save_keeps_what_was_when_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    original = checkpoints.os.rename
+    monkeypatch.setattr(checkpoints.os, "rename", lambda *paths: (gate.wait(30), original(*paths)))
+    weight, moment = torch.zeros(10), torch.zeros(3)
+    facts: dict[str, Any] = {"skipped": []}
+    writer = checkpoints.Writer(background=True)
+    writer.save(tmp_path, 5, {"w": weight}, {"state": {0: {"moment": moment}}}, facts, 2, {"w": weight})
+    assert checkpoints.steps(tmp_path) == []  # the training goes on meanwhile
+    weight += 1
+    moment += 1
+    facts["skipped"].append(6)
+    gate.set()
+    writer.wait()
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 5 and found.facts["skipped"] == []
+    for tensor in (found.parameters["w"], found.average["w"], found.optimizer["state"][0]["moment"]):
+        assert torch.equal(tensor, torch.zeros_like(tensor))
+
+
+def test_an_error_of_a_background_save_is_told_at_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*paths: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = checkpoints.Writer(background=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.os, "rename", full)
+        writer.save(tmp_path, 5, {"w": torch.zeros(1)}, {}, {}, 2)
+        with pytest.raises(UserError, match="the checkpoint of step 5 could not be written"):
+            writer.wait()
+    writer.save(tmp_path, 10, {"w": torch.zeros(1)}, {}, {}, 2)
+    writer.wait()
+    assert checkpoints.steps(tmp_path) == [10]

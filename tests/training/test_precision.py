@@ -1,12 +1,15 @@
 """Mixed precision: frozen networks compute in half the bits, what trains stays float32 and comes back from disk."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
 from t2i.context import Interrupted
+from t2i.models.config import Model
+from t2i.models.load import Models
 from t2i.training.lora import Lora
 
 from .conftest import STRATEGIES, Start, log_of, training
@@ -52,3 +55,37 @@ def test_bfloat16_resumes_exactly(start: Start, monkeypatch: pytest.MonkeyPatch)
     resumed.fit()
     assert [row["loss"] for row in log_of(resumed)] == [row["loss"] for row in log_of(straight)]
     assert all(torch.equal(straight.parameters[key], value) for key, value in resumed.parameters.items())
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_fifty_steps_in_bfloat16_lower_the_loss(start: Start, name: str) -> None:
+    trainer = start(STRATEGIES[name], training(steps=50, caption_dropout=0.0), precision="bf16")
+    # The same noise in every epoch: the loss of what is seen again and again, not that of a draw.
+    trainer.held_out = trainer.train_set
+    numbers = trainer.fit()
+    assert numbers["held_out_loss"] < numbers["held_out_loss_before"]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_in_float16_only_frozen_parameters_are_half_so_that_gradients_can_be_unscaled(
+    name: str, toy: Model, loaded: Callable[[Model], Models]
+) -> None:
+    models = loaded(toy)
+    strategy = STRATEGIES[name]
+    strategy.attach(models)
+    models.to("cpu", torch.float16)
+
+    def unscale(parameters: list[torch.nn.Parameter]) -> None:
+        scaler = torch.amp.GradScaler("cpu")
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        scaler.scale(torch.ones(1))  # a scaler must have seen a loss
+        scaler.unscale_(torch.optim.SGD(parameters, lr=0.1))
+
+    chosen = strategy.trainable(models)
+    unscale(list(chosen.values()))
+    known = {id(parameter) for parameter in chosen.values()}
+    frozen = [p for module in models.modules.values() for p in module.parameters() if id(p) not in known]
+    assert {parameter.dtype for parameter in frozen} == {torch.float16}
+    with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
+        unscale(frozen[:1])

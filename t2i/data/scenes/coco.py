@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from t2i.data.scenes.captions import captions
 from t2i.data.scenes.world import SUPERCATEGORIES, Scene, describe, draw
 from t2i.errors import UserError
@@ -31,6 +33,10 @@ _INLINE_BELOW = 512
 Row = dict[str, Any]
 SceneRows = tuple[Row, list[Row], list[Row]]
 """Image row, instance rows and caption rows of one scene."""
+Job = tuple[str, str, int, int, int, int, bool]
+"""Folder, split, seed, first and last scene, side in pixels, dusk."""
+_NIGHT, _DARKNESS = (10, 10, 60), 0.55
+"""Dusk: this share of that colour over everything."""
 _LICENSE = {"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
@@ -49,9 +55,11 @@ def _attributes(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> SceneRows:
+def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int, dusk: bool) -> SceneRows:
     """Draw one scene into `path`; its image row, its instances and its captions, still without identifiers."""
     picture, extents = draw(scene, size)
+    if dusk:
+        picture = Image.blend(picture, Image.new("RGB", picture.size, _NIGHT), _DARKNESS)
     picture.save(path, format="PNG")
     image = {"id": number, "file_name": file_name, "width": size, "height": size, "license": 1}
     instances = []
@@ -75,17 +83,17 @@ def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int) -> S
     )
 
 
-def _chunk(job: tuple[str, str, int, int, int, int]) -> list[SceneRows]:
-    folder, split, seed, start, stop, size = job
+def _chunk(job: Job) -> list[SceneRows]:
+    folder, split, seed, start, stop, size, dusk = job
     rows = []
     for number in range(start + 1, stop + 1):
         name = f"{number:012d}.png"
         scene = describe(seed, first_index(split) + number - 1)
-        rows.append(_rows(scene, number, f"{split}/{name}", Path(folder) / name, size))
+        rows.append(_rows(scene, number, f"{split}/{name}", Path(folder) / name, size, dusk))
     return rows
 
 
-def _results(jobs: list[tuple[str, str, int, int, int, int]], count: int) -> Iterator[list[SceneRows]]:
+def _results(jobs: list[Job], count: int) -> Iterator[list[SceneRows]]:
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, len(jobs))
     if count < _INLINE_BELOW or workers < 2:
         yield from map(_chunk, jobs)
@@ -128,10 +136,11 @@ def _write_notes(path: Path, head: Row, lists: dict[str, _Rows], tail: Row) -> N
     part.replace(path)
 
 
-def _write_split(root: Path, split: str, seed: int, count: int, size: int, progress: bool) -> None:
+def _write_split(root: Path, split: str, seed: int, count: int, size: int, dusk: bool, progress: bool) -> None:
     folder = root / "images" / split
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size) for start in range(0, count, _CHUNK)]
+    starts = range(0, count, _CHUNK)
+    jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size, dusk) for start in starts]
     images, instances, texts = _Rows(), _Rows(), _Rows()
     for rows in _results(jobs, count):
         for image, things, sentences in rows:
@@ -158,17 +167,17 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, progr
     _write_notes(notes / f"instances_{split}.json", head, lists, {"categories": categories})
 
 
-def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bool = False) -> None:
+def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bool = False, dusk: bool = False) -> None:
     """Write `counts[split]` scenes per split under `root`: `images/<split>/*.png` and two JSON files in `annotations`.
 
     The same arguments give the same bytes, whatever the number of processes. Beyond COCO's fields an image has
     `scene` (background, count, relation, seed, index) and an instance has `attributes` (colour, size). `bbox` is
-    x, y, width, height in pixels, `area` that of the box. Raises `UserError` for a count below 0 or a size
-    outside 64..512.
+    x, y, width, height in pixels, `area` that of the box. dusk: the same scenes in failing light.
+    Raises `UserError` for a count below 0 or a size outside 64..512.
     """
     if len({first_index(split) for split in counts}) < len(counts):
         raise UserError(f"The splits {', '.join(counts)} would share scenes; give one of them another name.")
     for split, count in counts.items():
         if count < 0:
             raise UserError(f"The split {split} has {count} scenes; give it a count from 0.")
-        _write_split(Path(root), split, seed, count, size, progress)
+        _write_split(Path(root), split, seed, count, size, dusk, progress)

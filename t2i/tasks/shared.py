@@ -88,7 +88,7 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
         return None
     folder = Path(config.weights).expanduser()
     folder = folder.parent if folder.is_file() else folder
-    for candidate in (folder, folder / "weights"):
+    for candidate in (folder, folder / "weights", folder / "clip"):
         if (candidate / "strategy.json").exists():
             return Tuned(candidate.absolute(), tuned_digest(candidate, run))
     raise ConfigError(
@@ -119,9 +119,14 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
 def apply_tuned(models: "Models", tuned: Tuned) -> None:
     """Put tuned weights on a base model; UserError when they were trained from another one."""
     from t2i.config import strategy_from
+    from t2i.models import text_tower
     from t2i.training.strategies import describe
 
     description = describe(tuned.folder)
+    if description["strategy"]["kind"] == text_tower.KIND:
+        text_tower.place(models, tuned.folder)
+        models.tuned = tuned.digest
+        return
     if description["base_digest"] != models.digest:
         raise UserError(
             f"{tuned.folder} was trained from model={description['model']} with digest {description['base_digest']}, "

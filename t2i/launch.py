@@ -63,6 +63,7 @@ def guard(compose: Callable[[], None]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
         _multirun_first()
+        _refuse_sharding()
         if FROZEN in os.environ:
             work(Job.load(json.loads(Path(os.environ[FROZEN]).read_text(encoding="utf-8"))))
         elif world_size() > 1 and rank() > 0:
@@ -86,6 +87,17 @@ def _multirun_first() -> None:
             "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
         )
     sys.argv[1:] = flags[:1] + [argument for argument in sys.argv[1:] if argument not in flags]
+
+
+def _refuse_sharding() -> None:
+    """Checkpoints, moving average and exported weights are those of whole parameters, which each process must have."""
+    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(variable, "").lower() in ("1", "true"):
+            raise ConfigError(
+                f"{name} spreads a model over processes, and t2i keeps a whole one in each: use accelerate launch --multi_gpu "
+                "(conf/accelerate), and against too little memory strategy=lora, training.gradient_checkpointing=true or "
+                "training.optimizer=adamw_8bit"
+            )
 
 
 def _report(error: Exception) -> int:

@@ -1,11 +1,14 @@
 """Several processes: the same data in the same order as one, started by t2i or by `accelerate launch`; and multirun."""
 
 import csv
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import SCENES, TOY, Ended, Lab
+from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 
 TRAIN = [*SCENES, *TOY, "task=train", "training.export_pipeline=false"]
 ACCELERATE = (
@@ -87,3 +90,48 @@ def test_in_a_multirun_a_failed_run_is_told_and_the_others_go_on(empty_lab: Lab)
     assert [line for line in ended.err.splitlines() if "dataset.train=0" in line] == [ended.err.strip()]
     finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
     assert len(finished) == 1
+
+
+def test_two_processes_then_one_after_a_stop_train_as_one(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    long = [*TRAIN, "training.steps=12", "training.validation_images=0"]
+    other = lab.sharing(tmp_path / "lab", without="training")
+    process = other.start(*long, "launch.processes=2")
+    logs = other.root / "store" / "training"
+    end = time.monotonic() + 120
+    while not any(len(path.read_text().splitlines()) > 3 for path in logs.glob(".*.partial/train_log.csv")):
+        assert time.monotonic() < end and process.poll() is None, "the training did not start"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert other.end(process, set()).status == 143
+    (checkpoint,) = logs.glob(".*.partial/checkpoints/step_*")
+    assert 0 < int(checkpoint.name[-8:]) < 12
+    resumed, straight = other.here(*long), lab.here(*long)
+    assert f"resumed from the checkpoint of step {int(checkpoint.name[-8:])}" in resumed.out
+    one, two = train_log(straight), train_log(resumed)
+    assert [row["samples"] for row in two] == [row["samples"] for row in one] and len(two) == 12
+    assert [float(row["loss"]) for row in two] == pytest.approx([float(row["loss"]) for row in one], rel=1e-5)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "conf" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_reads_its_configurations_as_written(path: Path) -> None:
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    written = yaml.safe_load(path.read_text())
+    config = load_config_from_file(str(path))
+    assert {key: getattr(config, key) for key in written} == written | {"distributed_type": config.distributed_type}
+    assert config.distributed_type.value == "MULTI_GPU"
+    parsed = launch_command_parser().parse_args(["--config_file", str(path), "run.py", "task=train"])
+    arguments, _, _ = _validate_launch_command(parsed)
+    assert (arguments.num_processes, arguments.multi_gpu) == (written["num_processes"], True)
+    assert arguments.mixed_precision == "fp16"
+
+
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_a_model_spread_over_processes_is_refused(
+    empty_lab: Lab, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "true")
+    ended = empty_lab.here("task=train")
+    assert ended.status == 2 and "use accelerate launch --multi_gpu" in ended.err and ended.folders == []

@@ -484,3 +484,14 @@ def test_zero_terminal_snr_needs_velocity_and_ends_in_pure_noise(start: Start) -
     assert float(trainer.noise_schedule.alphas_cumprod[-1]) == 0.0
     assert trainer.models.scheduler_config["timestep_spacing"] == "trailing"
     trainer.fit()
+
+
+@pytest.mark.slow
+def test_compiled_blocks_train_as_the_plain_ones(start: Start) -> None:
+    plain, compiled = (
+        start(STRATEGIES["lora"], training(steps=3, compile=value), f"{value}") for value in (False, True)
+    )
+    plain.fit()
+    compiled.fit()
+    losses = [[float(row["loss"]) for row in log_of(trainer)] for trainer in (plain, compiled)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)

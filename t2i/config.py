@@ -173,7 +173,8 @@ def register() -> None:
 
 def _options() -> str:
     """Every option of every group with the first comment of its file, for --help."""
-    files = [*sorted(CONF.glob("*/*.yaml")), *sorted((PROJECT / "sweeps").glob("*.yaml"))]
+    groups = (path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "accelerate")  # no option of ours
+    files = [*groups, *sorted((PROJECT / "sweeps").glob("*.yaml"))]
     lines, group = [], ""
     for path in files:
         if path.parent.name != group:

@@ -31,6 +31,7 @@ from t2i.sampling.config import Guidance, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
+from t2i.training.contrastive.config import ClipTuning
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
 
@@ -45,6 +46,7 @@ class Task(Enum):
     embed = "embed"
     verify = "verify"
     train = "train"
+    clip = "clip"
     generate = "generate"
     evaluate = "evaluate"
     sweep = "sweep"
@@ -83,6 +85,7 @@ class Config:
     eval: Evaluation = MISSING
     sweeps: Sweep = MISSING
     training: Training = field(default_factory=Training)
+    clip: ClipTuning = field(default_factory=ClipTuning)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
     weights: Optional[str] = None
@@ -107,6 +110,7 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        self.clip.validate(processes if self.task is Task.clip else 1)
         if self.batch_size < 1 or self.images < 1:
             raise ConfigError(
                 f"batch_size={self.batch_size} and images={self.images} must be positive; use e.g. batch_size=8"

@@ -24,6 +24,27 @@ SURFACE = """
 batch_size
 cfg.negative_prompt
 cfg.scale
+clip.batch_size
+clip.chunk
+clip.epochs
+clip.forgetting
+clip.generate
+clip.head_learning_rate
+clip.images
+clip.keep
+clip.layer_decay
+clip.learning_rate
+clip.max_logit_scale
+clip.projection
+clip.rank
+clip.resume
+clip.seed
+clip.source
+clip.targets
+clip.text_from_model
+clip.towers
+clip.warmup
+clip.weight_decay
 dataset.columns.caption
 dataset.columns.id
 dataset.columns.image
@@ -239,7 +260,7 @@ def test_every_option_has_its_meaning_beside_it() -> None:
                 explained = after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant)
                 if not explained and name not in inherited and name not in SCHEMAS and not name.startswith("_"):
                     undocumented.append(f"{cls.__name__}.{name}")
-    assert sorted(set(undocumented) - {"Config.training", "Config.launch", "Config.track"}) == []
+    assert sorted(set(undocumented) - {"Config.training", "Config.clip", "Config.launch", "Config.track"}) == []
 
 
 def test_help_lists_everything_and_imports_nothing_heavy() -> None:
@@ -257,6 +278,20 @@ def test_help_lists_everything_and_imports_nothing_heavy() -> None:
 
 INVALID: dict[str, list[object]] = {
     "cfg.scale": [float("nan"), float("inf"), -1],
+    "clip.batch_size": [1],
+    "clip.chunk": [0],
+    "clip.epochs": [0],
+    "clip.generate": [-1, 1],
+    "clip.head_learning_rate": [0, 1e-3],
+    "clip.images": [0],
+    "clip.keep": [1],
+    "clip.layer_decay": [0, 1.1],
+    "clip.learning_rate": [0, float("nan"), 1],
+    "clip.max_logit_scale": [0.5, float("inf")],
+    "clip.rank": [0],
+    "clip.resume": ["sometimes"],
+    "clip.warmup": [-1],
+    "clip.weight_decay": [-1, float("nan")],
     "scheduler.steps": [0],
     "scheduler.eta": [2],
     "training.steps": [0],

@@ -1,5 +1,6 @@
 """Features of any CLIP through transformers: images and texts in one space."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,20 @@ class ClipExtractor:
     def logit_scale(self) -> float:
         """The learned factor of the cosine: exp of the stored parameter."""
         return float(self._model.logit_scale.exp())
+
+    def blended(self, other: "ClipExtractor", share: float) -> "ClipExtractor":
+        """A CLIP whose weights are (1 - share) of this one's and share of the other's (WiSE-FT: Wortsman et al. 2021,
+        arXiv:2109.01903, eq. 1). Both have one architecture.
+        """
+        made = copy.copy(self)
+        made._model = copy.deepcopy(self._model)
+        own, theirs = made._model.state_dict(), other._model.state_dict()
+        with torch.no_grad():
+            for name, tensor in own.items():
+                if tensor.is_floating_point():
+                    tensor.lerp_(theirs[name], share)
+        made.name, made.digest = f"{self.name} blended", f"{self.digest}/{other.digest}/{share}"
+        return made
 
     @torch.inference_mode()
     def images(self, batch: np.ndarray) -> np.ndarray:

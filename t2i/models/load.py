@@ -1,7 +1,8 @@
 """A latent diffusion model in memory: loading (strictly), building at random, freezing, digests."""
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Models:
     resolution: int
     digest: str
     tuned: str = ""
+    offloaded_from: torch.device | None = None
+    """The device that computes, when the networks stay on the CPU until they are needed."""
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -46,8 +49,25 @@ class Models:
 
     @property
     def device(self) -> torch.device:
-        """Where the U-Net lives."""
-        return next(self.unet.parameters()).device
+        """Where the networks compute."""
+        return self.offloaded_from or next(self.unet.parameters()).device
+
+    @contextlib.contextmanager
+    def on_device(self, module: str) -> Iterator[None]:
+        """Inside, a network is where it computes; only an offloaded one has to travel."""
+        if self.offloaded_from is None:
+            yield
+            return
+        self.modules[module].to(self.offloaded_from)
+        try:
+            yield
+        finally:
+            self.modules[module].to("cpu")
+
+    def latent_shape(self, count: int) -> tuple[int, int, int, int]:
+        """Of so many pictures: (count, channels, height, width)."""
+        side = self.resolution // 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        return count, self.unet.config["in_channels"], side, side
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Models":
         """Move everything; frozen parameters take `dtype`, parameters that require a gradient stay float32."""

@@ -23,7 +23,7 @@ def tokenize(models: Models, captions: Sequence[str]) -> torch.Tensor:
 @torch.no_grad()
 def text_states(models: Models, captions: Sequence[str], batch_size: int = 64) -> torch.Tensor:
     """Last hidden states of the text encoder: (N, tokens, width) on its device, in its dtype."""
-    device = models.text_encoder.device
+    device = next(models.text_encoder.parameters()).device
     rows = [
         models.text_encoder(tokenize(models, captions[start : start + batch_size]).to(device))[0]
         for start in range(0, len(captions), batch_size)

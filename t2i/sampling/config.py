@@ -1,7 +1,8 @@
-"""Which scheduler and how much guidance: the structured configuration of the `scheduler` and `cfg` groups."""
+"""Which scheduler, how much guidance, and how to compute: the `scheduler` and `cfg` groups and the `sampling` key."""
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
@@ -9,6 +10,16 @@ from t2i.errors import ConfigError
 if TYPE_CHECKING:
     import torch
     from diffusers import SchedulerMixin
+
+    from t2i.models.load import Models
+
+
+class Spacing(Enum):
+    """Which of the trained timesteps are visited (Lin et al. 2023, table 2)."""
+
+    leading = "leading"
+    linspace = "linspace"
+    trailing = "trailing"
 
 
 @dataclass
@@ -23,6 +34,8 @@ class Scheduler:
     """Number of denoising steps."""
     eta: float = 0.0
     """Share of DDPM noise in DDIM steps (Song et al. 2020, eq. 16); 0 is deterministic. Other schedulers ignore it."""
+    spacing: Optional[Spacing] = None
+    """Which timesteps: leading, linspace, or trailing (starts at pure noise); null: as the model's configuration says."""
     options: dict[str, Any] = field(default_factory=dict)
     """Overrides of the model's own noise-schedule configuration."""
 
@@ -48,16 +61,27 @@ class Scheduler:
                 raise ConfigError(
                     f"scheduler.options.{option} is no option of {self.type}; use one of: {', '.join(known)}"
                 )
-        scheduler: SchedulerMixin = kind.from_config(scheduler_config, **self.options)
+        options = dict(self.options)
+        if self.spacing is not None:
+            if "timestep_spacing" not in known:
+                raise ConfigError(f"scheduler.spacing={self.spacing.value} is unknown to {self.type}; use spacing=null")
+            options["timestep_spacing"] = self.spacing.value
+        scheduler: SchedulerMixin = kind.from_config(scheduler_config, **options)
         return scheduler
 
-    def start(self, scheduler_config: dict[str, Any], device: "torch.device | str" = "cpu") -> "SchedulerMixin":
-        """As `build`, with the timesteps set; ConfigError when the model was trained with too few for so many steps."""
+    def start(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
+        """As `build`, with the timesteps set, on the CPU; ConfigError when the scheduler cannot take so many steps."""
         scheduler = self.build(scheduler_config)
-        scheduler.set_timesteps(self.steps, device=device)
+        try:
+            scheduler.set_timesteps(self.steps)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"scheduler.steps={self.steps} is too many for {self.type}: {reason}") from error
         trained = scheduler.config["num_train_timesteps"]
-        # Spaced too closely, schedulers leave the trained range or come back to the same timestep.
-        if scheduler.timesteps.max() >= trained or len(scheduler.timesteps.unique()) < self.steps:
+        # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
+        # Karras et al. lie closely by intention.
+        again = len(scheduler.timesteps.unique()) < self.steps and not scheduler.config.get("use_karras_sigmas")
+        if scheduler.timesteps.max() >= trained or again:
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for {self.type} with {trained} training timesteps; "
                 f"use at most scheduler.steps={trained // 2}"
@@ -73,13 +97,74 @@ class Guidance:
     """Guidance scale w: prediction = uncond + w (cond - uncond). 1 means none, and halves the work."""
     negative_prompt: Optional[str] = None
     """What the unconditional half is given; null: the empty prompt."""
+    rescale: float = 0.0
+    """Share in which the guided prediction takes the standard deviation of the conditional one, against overexposure at
+    high scales (Lin et al. 2023, section 3.4; 0.7 there)."""
+    interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])
+    """Lowest and highest timestep with guidance (Kynkaanniemi et al. 2024, there in noise levels); outside of it the
+    unconditional half is not computed. Fewer evaluations, other pictures."""
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
         if not math.isfinite(self.scale) or not 0 <= self.scale <= 100:
             raise ConfigError(f"cfg.scale={self.scale} is not between 0 and 100; use e.g. cfg.scale=7.5")
+        if not 0 <= self.rescale <= 1:
+            raise ConfigError(f"cfg.rescale={self.rescale} is not in [0, 1]; use e.g. cfg.rescale=0.7")
+        if len(self.interval) != 2 or not 0 <= self.interval[0] <= self.interval[1] < math.inf:
+            raise ConfigError(
+                f"cfg.interval={self.interval} is not two growing timesteps; use e.g. cfg.interval=[200,800]"
+            )
 
     @property
     def active(self) -> bool:
-        """Whether the unconditional half is needed (diffusers' rule: only above 1)."""
+        """Whether the unconditional half is ever needed (diffusers' rule: only above 1)."""
         return self.scale > 1
+
+    def acts_at(self, timestep: float) -> bool:
+        """Whether the unconditional half is needed at this timestep."""
+        return self.active and self.interval[0] <= timestep <= self.interval[1]
+
+    def combine(self, unconditional: "torch.Tensor", conditional: "torch.Tensor") -> "torch.Tensor":
+        """The guided prediction, (n, channels, height, width), of both halves in the same shape."""
+        guided = unconditional + self.scale * (conditional - unconditional)
+        if self.rescale == 0:
+            return guided
+        axes = list(range(1, guided.ndim))
+        level = guided * (conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True))
+        return self.rescale * level + (1 - self.rescale) * guided
+
+
+@dataclass
+class Sampling:
+    """How pictures are computed; none of these changes a picture by more than rounding."""
+
+    keep_text: bool = True
+    """Compute keys and values of a batch's texts once and not in every step."""
+    channels_last: bool = False
+    """Lay out the networks for convolutions with channels last: faster in half precision on a GPU."""
+    compile: bool = False
+    """torch.compile the U-Net's repeated blocks: a minute at the start, faster steps on a GPU."""
+    attention_slicing: bool = False
+    """Attention one head at a time: less memory, slower."""
+    vae_slicing: bool = False
+    """Decode pictures one by one: less memory."""
+    vae_tiling: bool = False
+    """Decode large pictures in tiles: less memory, seams of a few grey levels."""
+    cpu_offload: bool = False
+    """Keep each network on the GPU only while it computes: fits small cards, slower."""
+
+    def apply(self, models: "Models") -> None:
+        """Set networks up that are on their device already."""
+        import torch
+
+        if self.channels_last:
+            models.unet.to(memory_format=torch.channels_last)
+            models.vae.to(memory_format=torch.channels_last)
+        if self.compile:
+            models.unet.compile_repeated_blocks()
+        if self.attention_slicing:
+            models.unet.set_attention_slice("auto")
+        if self.vae_slicing:
+            models.vae.enable_slicing()
+        if self.vae_tiling:
+            models.vae.enable_tiling()

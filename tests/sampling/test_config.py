@@ -1,13 +1,15 @@
 """Schedulers keep the model's noise schedule, and values that no run could use are refused."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
 
 from t2i.config import CONF, compose
 from t2i.errors import ConfigError
 from t2i.models.load import Models
-from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.config import Guidance, Scheduler, Spacing
 
 SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
 
@@ -39,9 +41,17 @@ def test_a_misspelt_option_is_refused_and_not_ignored(models: Models) -> None:
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_any_number_of_steps_stays_in_the_trained_range_or_is_refused(models: Models, name: str) -> None:
     config = compose([f"scheduler={name}"]).scheduler
+    most = 50 if name == "lcm" else 500  # a distilled model knows the 50 timesteps that it was distilled on
     for steps in (1, 2, 3, 10, 25, 50, 100, 333, 500):
+        if steps > most:
+            with pytest.raises(ConfigError, match=rf"scheduler\.steps={steps} is too many for LCMScheduler"):
+                replace(config, steps=steps).start(models.scheduler_config)
+            continue
         timesteps = replace(config, steps=steps).start(models.scheduler_config).timesteps
-        assert 0 <= timesteps.min() and timesteps.max() <= 999 and len(timesteps.unique()) == steps
+        assert 0 <= timesteps.min() and timesteps.max() <= 999
+        assert len(timesteps.unique()) == steps or config.options.get("use_karras_sigmas")
+    if name == "lcm" or config.options.get("use_karras_sigmas"):
+        return
     # every step of the training, shifted by one as SD 1.x shifts them, begins after the last
     with pytest.raises(ConfigError, match=r"scheduler\.steps=1000 is too many for .* use at most scheduler\.steps=500"):
         replace(config, steps=1000).start(models.scheduler_config)
@@ -66,3 +76,35 @@ def test_named_guidance(name: str, scale: float) -> None:
     guidance = compose([f"cfg={name}"]).cfg
     guidance.validate()
     assert guidance.scale == scale and guidance.active is (scale > 1)
+
+
+def test_spacing_chooses_the_timesteps(models: Models) -> None:
+    firsts = {
+        spacing: Scheduler(type="DDIMScheduler", steps=10, spacing=spacing).start(models.scheduler_config).timesteps[0]
+        for spacing in Spacing
+    }
+    assert {spacing.value: int(first) for spacing, first in firsts.items()} == {
+        "leading": 901,  # 9 * 100, and one more by SD 1.x's steps_offset
+        "linspace": 999,
+        "trailing": 999,
+    }
+    with pytest.raises(ConfigError, match=r"scheduler\.spacing=trailing is unknown to"):
+        Scheduler(type="RePaintScheduler", spacing=Spacing.trailing).build(models.scheduler_config)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rescale": 1.1}, {"rescale": -0.1}, {"interval": [5.0]}, {"interval": [800.0, 200.0]}]
+)
+def test_impossible_rescale_and_interval(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"cfg\.{next(iter(wrong))}="):
+        Guidance(**wrong).validate()
+
+
+def test_rescaled_guidance_has_the_spread_of_the_conditional_half() -> None:
+    g = torch.Generator().manual_seed(0)
+    unconditional, conditional = torch.randn(2, 3, 4, 8, 8, generator=g)
+    plain, whole, half = (Guidance(7.5, rescale=r).combine(unconditional, conditional) for r in (0.0, 1.0, 0.5))
+    assert torch.equal(plain, unconditional + 7.5 * (conditional - unconditional))
+    for k in range(3):
+        assert whole[k].std() == pytest.approx(float(conditional[k].std()), rel=1e-5)
+    assert torch.allclose(half, (plain + whole) / 2, atol=1e-5)

@@ -18,7 +18,7 @@ from t2i.errors import ConfigError, UserError
 from t2i.models.config import Model
 from t2i.models.latents import decode
 from t2i.models.load import Models
-from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.config import Guidance, Sampling, Scheduler
 from t2i.sampling.sampler import denoise, encode, sample
 
 SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
@@ -128,6 +128,142 @@ def test_eta_adds_the_noise_that_diffusers_adds(models: Models, eta: float) -> N
     pictures = ours(models, scheduler, Guidance())
     assert difference(pictures, theirs(models, scheduler, 7.5, eta=eta)[0]) <= TOLERANCE
     assert not np.array_equal(pictures, ours(models, DDIM, Guidance()))
+
+
+@pytest.mark.parametrize("rescale", [0.3, 1.0])
+def test_rescale_is_that_of_diffusers(models: Models, rescale: float) -> None:
+    guidance = Guidance(scale=12.0, rescale=rescale)
+    pictures = ours(models, DDIM, guidance)
+    assert difference(pictures, theirs(models, DDIM, 12.0, guidance_rescale=rescale)[0]) <= TOLERANCE
+    assert difference(pictures, ours(models, DDIM, Guidance(scale=12.0))) > TOLERANCE
+
+
+def test_outside_the_interval_the_unconditional_half_is_not_computed(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = models.unet.forward
+    monkeypatch.setattr(
+        models.unet, "forward", lambda x, *rest, **more: (sizes.append(len(x)), forward(x, *rest, **more))[1]
+    )
+    guidance = Guidance(scale=7.5, interval=[200.0, 600.0])
+    pictures = ours(models, DDIM, guidance)  # timesteps 751, 501, 251, 1
+    assert sizes == [2, 4, 4, 2]
+    assert difference(pictures, ours(models, DDIM, Guidance(scale=7.5))) > TOLERANCE
+    assert np.array_equal(
+        ours(models, DDIM, Guidance(scale=7.5, interval=[990.0, 1000.0])), ours(models, DDIM, Guidance(1.0))
+    )
+
+
+@pytest.mark.parametrize("scale", [7.5, 1.0])
+def test_texts_are_projected_once_and_pictures_stay_bitwise_the_same(models: Models, scale: float) -> None:
+    layers = [module for name, module in models.unet.named_modules() if name.endswith(("attn2.to_k", "attn2.to_v"))]
+    guidance = Guidance(scale=scale)
+    conditions = encode(models, PROMPTS, guidance)
+    inner = [layer.forward for layer in layers]
+    made = {keep: list(sample(models, conditions, SEEDS, DDIM, guidance, keep_text=keep)) for keep in (True, False)}
+    assert np.array_equal(made[True][0], made[False][0])
+    assert [layer.forward for layer in layers] == inner, "the network is as it was"
+    products = {keep: _projections(models, conditions, guidance, keep) for keep in (True, False)}
+    assert products == {True: len(layers), False: len(layers) * STEPS}
+
+
+def _projections(models: Models, conditions: Any, guidance: Guidance, keep: bool) -> int:
+    """How many keys and values of texts are computed for one batch."""
+    weights = {id(m.weight) for n, m in models.unet.named_modules() if n.endswith(("attn2.to_k", "attn2.to_v"))}
+    count = 0
+    original = torch.nn.functional.linear
+
+    def counting(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        nonlocal count
+        count += id(weight) in weights
+        return original(inputs, weight, bias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "linear", counting)
+        list(sample(models, conditions, SEEDS, DDIM, guidance, keep_text=keep))
+    return count
+
+
+def test_a_batch_that_does_not_fit_is_halved(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, seeds = ["a cat", "a bus", "a tree", "two cats", "a cake"], [1, 2, 3, 4, 5]
+    whole = ours(models, DDIM, Guidance(), prompts, seeds, batch_size=1)
+    sizes: list[int] = []
+    forward = models.unet.forward
+
+    def crowded(x: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        if len(x) > 4:
+            raise torch.OutOfMemoryError
+        sizes.append(len(x) // 2)
+        return forward(x, *rest, **more)
+
+    monkeypatch.setattr(models.unet, "forward", crowded)
+    assert difference(ours(models, DDIM, Guidance(), prompts, seeds, batch_size=5), whole) <= TOLERANCE
+    assert sizes[::STEPS] == [2, 2, 1]
+
+
+def test_one_picture_that_does_not_fit_says_what_helps(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(models.unet, "forward", full)
+    with pytest.raises(UserError, match=r"one picture at a time; use sampling\.attention_slicing=true"):
+        ours(models, DDIM, Guidance(), batch_size=2)
+
+
+def test_each_step_is_told_and_can_end_the_sampling(models: Models) -> None:
+    told: list[tuple[int, int, tuple[int, ...]]] = []
+
+    class Enough(Exception):
+        pass
+
+    def watch(step: int, total: int, latents: torch.Tensor) -> None:
+        told.append((step, total, tuple(latents.shape)))
+        if step == 3:
+            raise Enough
+
+    conditions = encode(models, PROMPTS, Guidance())
+    with pytest.raises(Enough):
+        list(sample(models, conditions, SEEDS, DDIM, Guidance(), on_step=watch))
+    assert told == [(step, STEPS, models.latent_shape(2)) for step in (1, 2, 3)]
+
+
+def test_given_latents_take_the_place_of_the_seeds(models: Models) -> None:
+    conditions = encode(models, PROMPTS, Guidance())
+    arguments = models, conditions.states, conditions.empty
+    start = torch.cat([torch.randn(models.latent_shape(1), generator=torch.Generator().manual_seed(s)) for s in SEEDS])
+    by_seed = denoise(*arguments, SEEDS, DDIM, Guidance())
+    assert torch.equal(by_seed, denoise(*arguments, [0, 0], DDIM, Guidance(), start=start))
+
+
+SWITCHES = [
+    Sampling(channels_last=True),
+    Sampling(attention_slicing=True),
+    Sampling(vae_slicing=True),
+    Sampling(vae_tiling=True),
+    pytest.param(Sampling(compile=True), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(
+    "switches", SWITCHES, ids=lambda s: next(k for k, v in vars(s).items() if v and k != "keep_text")
+)
+def test_switches_change_no_picture(loaded: Loader, toy: Model, models: Models, switches: Sampling) -> None:
+    changed = loaded(toy)
+    switches.apply(changed)
+    assert difference(ours(changed, DDIM, Guidance()), ours(models, DDIM, Guidance())) <= TOLERANCE
+
+
+def test_an_offloaded_network_computes_where_it_should_and_goes_back(
+    loaded: Loader, toy: Model, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = loaded(toy)
+    away.offloaded_from = torch.device("cpu")
+    moves: list[tuple[str, str]] = []
+    for name, module in away.modules.items():
+        monkeypatch.setattr(module, "to", lambda device, name=name: moves.append((name, str(device))))
+    assert difference(ours(away, DDIM, Guidance()), ours(models, DDIM, Guidance())) == 0
+    assert moves == [(name, "cpu") for name in ("text_encoder", "unet", "vae") for _ in range(2)]
 
 
 def test_schedulers_without_eta_ignore_it(models: Models) -> None:

@@ -53,7 +53,7 @@ def other_data(config: Config) -> Config:
     """The configuration with the dataset that `clip.forgetting` names; ConfigError when it names something else."""
     overrides = list(config.clip.forgetting)
     if wrong := [text for text in overrides if not text.startswith(("dataset=", "dataset."))]:
-        raise ConfigError(f"clip.forgetting holds {wrong[0]!r}: only a dataset, such as [dataset=fashion_mnist]")
+        raise ConfigError(f"clip.forgetting holds {wrong[0]!r}: only a dataset, such as ['dataset=fashion_mnist']")
     return replace(config, dataset=compose(overrides).dataset)
 
 

@@ -76,7 +76,7 @@ class ClipTuning:
     images: Optional[int] = None
     """Held-out pictures that are measured; null: all."""
     forgetting: list[str] = field(default_factory=list)
-    """Overrides that name a set it was not tuned on, e.g. [dataset=scenes]: zero-shot there, before and after."""
+    """Overrides that name a set it was not tuned on, e.g. ["dataset=scenes"]: zero-shot there, before and after."""
     generate: int = 0
     """Pictures for comparing generation with the base and the tuned text encoder; 0: none."""
 
@@ -119,6 +119,6 @@ class ClipTuning:
 
     def result_slice(self) -> dict[str, object]:
         """The fields that change the tuned weights: a tuning is addressed by them."""
-        operational = {"source", "keep", "resume", "images", "forgetting", "generate"}
+        operational = {"source", "chunk", "keep", "resume", "images", "forgetting", "generate"}
         values = {key: value for key, value in vars(self).items() if key not in operational}
         return {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}

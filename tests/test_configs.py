@@ -22,7 +22,9 @@ HEAVY = {"torch", "numpy", "scipy", "diffusers", "transformers", "datasets", "ml
 
 SURFACE = """
 batch_size
+cfg.interval
 cfg.negative_prompt
+cfg.rescale
 cfg.scale
 clip.batch_size
 clip.chunk
@@ -82,12 +84,16 @@ debug
 eval.batch_size
 eval.class_prompts
 eval.clip
+eval.dinov2
 eval.extractor
 eval.images
+eval.inception
 eval.metrics
 eval.replicates
+eval.resize
 eval.seed
 images
+images_per_prompt
 launch.mixed_precision
 launch.processes
 model.architecture
@@ -103,10 +109,20 @@ model.tokens
 model.width
 outputs
 prompts
+prompts_file
+recipe
 runs
+sampling.attention_slicing
+sampling.channels_last
+sampling.compile
+sampling.cpu_offload
+sampling.keep_text
+sampling.vae_slicing
+sampling.vae_tiling
 scheduler.eta
 scheduler.name
 scheduler.options
+scheduler.spacing
 scheduler.steps
 scheduler.type
 seed
@@ -172,6 +188,7 @@ training.warmup
 training.weight_decay
 training.zero_terminal_snr
 weights
+wildcards
 """
 
 
@@ -292,6 +309,8 @@ INVALID: dict[str, list[object]] = {
     "clip.resume": ["sometimes"],
     "clip.warmup": [-1],
     "clip.weight_decay": [-1, float("nan")],
+    "cfg.rescale": [1.5],
+    "cfg.interval": [[5], [800, 200]],
     "scheduler.steps": [0],
     "scheduler.eta": [2],
     "training.steps": [0],
@@ -319,9 +338,11 @@ INVALID: dict[str, list[object]] = {
     "strategy.learning_rate": [float("nan"), -1],
     "batch_size": [0],
     "images": [0],
+    "images_per_prompt": [0],
     "eval.images": [1],
     "eval.metrics": [["fdi"], []],
-    "eval.extractor": ["inception"],
+    "eval.extractor": ["inceptoin"],
+    "eval.resize": ["bilinear"],
     "model.resolution": [65],
     "launch.processes": [0],
     "sweeps.space": [{"cfg.scale": 5}],

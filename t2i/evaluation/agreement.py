@@ -12,6 +12,7 @@ from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.intervals import share
 from t2i.evaluation.measurement import Inputs, Measurement
+from t2i.evaluation.paired import PairedDifference, paired_difference
 from t2i.evaluation.zero_shot import cosines
 
 
@@ -42,3 +43,11 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     assert inputs.classes is not None and inputs.accepted is not None
     hits = agreement_hits(inputs.generated, inputs.classes, inputs.accepted)
     return {"agreement": Measurement(share(hits[~np.isnan(hits)]), hits)}
+
+
+def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
+    """Share of `tuned` minus that of `base`, image by image."""
+    assert base.classes is not None and base.accepted is not None
+    first, second = (agreement_hits(inputs.generated, base.classes, base.accepted) for inputs in (base, tuned))
+    counted = ~np.isnan(first)
+    return {"agreement": paired_difference(first[counted], second[counted], base.seed, base.replicates)}

@@ -11,8 +11,7 @@ def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
     """`array` as float64 (N, D); UserError unless it is a finite matrix of at least `least` rows and one column."""
     if array.ndim != 2 or array.shape[1] < 1:
         raise UserError(f"the {name} features have shape {array.shape}; expected one row per sample: (N, D)")
-    if len(array) < least:
-        raise UserError(f"the {name} set holds {len(array)} sample(s); this metric needs at least {least}: add images")
+    enough(name, len(array), least)
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.flatnonzero(~finite.all(axis=1))[0])
@@ -21,6 +20,12 @@ def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
             "expected finite numbers; check that image and the extractor's weights"
         )
     return np.asarray(array, dtype=np.float64)
+
+
+def enough(name: str, count: int, least: int = 2) -> None:
+    """UserError when a set holds fewer than `least` samples."""
+    if count < least:
+        raise UserError(f"the {name} set holds {count} sample(s); this metric needs at least {least}: add images")
 
 
 def feature_pair(generated: np.ndarray, reference: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -63,6 +68,13 @@ def probabilities(array: np.ndarray) -> np.ndarray:
     if (checked < 0).any() or not np.allclose(checked.sum(axis=1), 1.0, rtol=0, atol=1e-4):
         raise UserError("the class probabilities do not sum to 1 in each row: expected the output of a softmax")
     return checked
+
+
+def shares(name: str, array: np.ndarray) -> np.ndarray:
+    """`array` itself; UserError unless it is a vector of numbers in [0, 1]."""
+    if array.ndim != 1 or not ((array >= 0) & (array <= 1)).all():
+        raise UserError(f"the {name} are {array.tolist()}; expected a list of numbers from 0 to 1")
+    return array
 
 
 def class_indices(accepted: Sequence[Collection[str]], classes: Sequence[str]) -> list[frozenset[int]]:

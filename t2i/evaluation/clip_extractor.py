@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
-from t2i.evaluation import checks
+from t2i.evaluation import checks, resize
 from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.clip_files import locate, weights_digest
-from t2i.models.preprocess import PILLOW_BICUBIC, normalise, pillow_bicubic
+from t2i.models.preprocess import normalise
 
 
 class ClipExtractor:
@@ -20,10 +20,15 @@ class ClipExtractor:
     processes. On a GPU, where float64 is slow, in float32 without TF32: equal to about 1e-5 relative.
     """
 
-    preprocessing = PILLOW_BICUBIC
+    kind = "clip"
 
-    def __init__(self, source: str, name: str, device: str = "cpu") -> None:
-        """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it."""
+    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip") -> None:
+        """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it.
+
+        `policy`: how images are resized (`t2i/evaluation/resize.py`); CLIP's own is `clip`.
+        """
+        self.preprocessing = policy
+        self._resize = resize.policy(policy).apply
         folder = locate(source)
         self.name = name
         self.digest = weights_digest(folder)
@@ -58,11 +63,16 @@ class ClipExtractor:
     @torch.inference_mode()
     def images(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""
-        pixels = normalise(pillow_bicubic(checks.images("given", batch), self._size), self._mean, self._std)
+        resized = np.moveaxis(self._resize(checks.images("given", batch), self._size).numpy(), 1, -1)
+        pixels = normalise(resized.astype(np.float64), self._mean, self._std)
         with torch.backends.cudnn.flags(allow_tf32=False):
             states = self._model.vision_model(pixel_values=torch.from_numpy(pixels).to(self.device, self.dtype))
             # The projection is applied here: what `get_image_features` returns changed in transformers 5.
             return self._model.visual_projection(states.pooler_output).float().cpu().numpy()
+
+    def logits(self, features: np.ndarray) -> None:
+        """CLIP has no classes of its own."""
+        return
 
     def texts(self, batch: list[str]) -> np.ndarray:
         """N captions -> float32 (N, D); a caption beyond the tokenizer's length is cut and keeps its end token."""

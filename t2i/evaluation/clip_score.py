@@ -9,6 +9,7 @@ import numpy as np
 from t2i.evaluation import checks
 from t2i.evaluation.intervals import bootstrap_mean
 from t2i.evaluation.measurement import Inputs, Measurement
+from t2i.evaluation.paired import PairedDifference, paired_difference
 from t2i.evaluation.zero_shot import unit
 
 
@@ -28,3 +29,10 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     assert inputs.texts is not None
     scores = clip_scores(inputs.generated, inputs.texts)
     return {"clip_score": Measurement(bootstrap_mean(scores, inputs.seed, inputs.replicates), scores)}
+
+
+def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
+    """Mean score of `tuned` minus that of `base`, image by image."""
+    assert base.texts is not None
+    first, second = (clip_scores(inputs.generated, base.texts) for inputs in (base, tuned))
+    return {"clip_score": paired_difference(first, second, base.seed, base.replicates)}

@@ -1,13 +1,19 @@
 """Settings of the evaluation. Imports nothing heavy: the command line reads this module for `--help`."""
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 from t2i.errors import ConfigError
 
 BUNDLED = "bundled"
 """Value of `clip` that means the weights in `t2i/assets/tiny_clip`."""
 
-EXTRACTORS = ("tiny_clip", "clip")
+EXTRACTORS = ("tiny_clip", "clip", "inception", "dinov2")
+CLIPS = ("tiny_clip", "clip")
+"""Extractors that read texts too."""
+
+DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
+"""Resize policy of each extractor: that with which its published numbers were made."""
 
 
 @dataclass
@@ -15,10 +21,22 @@ class Evaluation:
     """What is measured, on how many images, and how sure the numbers are made."""
 
     extractor: str = "tiny_clip"
-    """Network that turns images into features: `tiny_clip` (bundled) or `clip` (any CLIP, see `clip`)."""
+    """Network that turns images into features: `tiny_clip` (bundled), `clip` (any CLIP, see `clip`), `inception` (FID of
+    papers) or `dinov2`. Metrics that need texts take those of `clip` in any case."""
 
     clip: str = BUNDLED
-    """Weights of the extractor: `bundled`, a folder, or a hub id (`owner/name`, `owner/name@revision`)."""
+    """Weights of the CLIP: `bundled`, a folder, or a hub id (`owner/name`, `owner/name@revision`)."""
+
+    inception: Optional[str] = None
+    """Path of `pt_inception-2015-12-05-6726825d.pth`; null: downloaded once, its sha256 checked either way."""
+
+    dinov2: str = "facebook/dinov2-large"
+    """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
+
+    resize: Optional[str] = None
+    """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
+    (`t2i/evaluation/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a CLIP
+    clip). Another policy is another number."""
 
     metrics: list[str] = field(default_factory=lambda: ["fid", "kid", "inception_score", "clip_score", "agreement"])
     """Metrics by name (`t2i/evaluation/registry.py`); one that the data cannot feed is reported as skipped."""
@@ -34,13 +52,19 @@ class Evaluation:
     """Images the extractor sees at once: changes memory and speed, not the numbers."""
 
     replicates: int = 2000
-    """Bootstrap replicates behind each interval (FID takes at most 200)."""
+    """Replicates behind intervals and tests; a costly metric takes fewer."""
 
     seed: int = 0
     """Seed of the resampling, and of the evaluated set: image i is generated with seed + i."""
 
+    @property
+    def resize_policy(self) -> str:
+        """The resize policy of the extractor."""
+        return self.resize or DEFAULT_RESIZE[self.extractor]
+
     def validate(self) -> None:
         """Raises ConfigError that names the key and its valid values."""
+        from t2i.evaluation import resize
         from t2i.evaluation.registry import METRICS
 
         for name in self.metrics:
@@ -50,7 +74,9 @@ class Evaluation:
             raise ConfigError(f"eval.metrics={self.metrics} is empty or repeats a name; valid: {', '.join(METRICS)}")
         if self.extractor not in EXTRACTORS:
             raise ConfigError(f"eval.extractor={self.extractor}; valid extractors: {', '.join(EXTRACTORS)}")
-        if (self.extractor == "tiny_clip") != (self.clip == BUNDLED):
+        if self.resize is not None:
+            resize.policy(self.resize)
+        if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):
             raise ConfigError(
                 f"eval.extractor={self.extractor} with eval.clip={self.clip}: the bundled weights go with "
                 "eval.extractor=tiny_clip; a folder or hub id with eval.extractor=clip"

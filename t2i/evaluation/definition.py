@@ -8,6 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from t2i.evaluation import resize
+from t2i.evaluation.config import Evaluation
+from t2i.evaluation.extractors import Extractor, ImageExtractor
+from t2i.evaluation.gather import Samples
+from t2i.evaluation.gaussian import DDOF
+from t2i.evaluation.intervals import LEVEL
+from t2i.evaluation.prdc import K
+
 LIBRARIES = ("numpy", "scipy", "pillow", "torch", "transformers")
 
 
@@ -17,9 +25,15 @@ class Definition:
 
     extractor: str
     weights_sha256: str
-    preprocessing: str
+    resize: str
+    """Policy that brings images to the extractor's size (`t2i/evaluation/resize.py`)."""
+    antialias: bool
+    crop: str
+    clip: str
+    """Network of the metrics that need texts."""
+    clip_sha256: str
     image_format: str
-    """Type and size of the generated images before preprocessing."""
+    """Type and size of the generated images before they are resized."""
     reference_format: str
     generated_count: int
     reference_count: int
@@ -28,15 +42,58 @@ class Definition:
     """Of the captions in their order: sample i of two runs has the same one."""
     classes_sha256: str
     """Of class names, templates and the accepted classes of each sample."""
+    train_sha256: str
+    """Of the features of the training images; `none` where no metric reads them."""
     covariance_ddof: int
     kid_kernel: str
     inception_score_splits: int
+    neighbours: int
+    """k of precision, recall, density and coverage."""
     interval: str
+    generation: dict[str, Any]
+    """How the images came to be: scheduler, steps, guidance, seed ..."""
     versions: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
+
+
+def define(
+    config: Evaluation,
+    samples: Samples,
+    extractor: ImageExtractor,
+    clip: Extractor,
+    train: np.ndarray | None = None,
+) -> Definition:
+    """The definition of what `evaluate` finds on `samples`; `train`: features of the training images."""
+    reference = samples.reference
+    right = [" | ".join(sorted(names)) for names in samples.accepted or []]
+    policy = resize.policy(extractor.preprocessing)
+    return Definition(
+        extractor=extractor.name,
+        weights_sha256=extractor.digest,
+        resize=extractor.preprocessing,
+        antialias=policy.antialias,
+        crop=policy.crop,
+        clip=clip.name,
+        clip_sha256=clip.digest,
+        image_format=image_format(samples.generated),
+        reference_format="none" if reference is None else image_format(reference),
+        generated_count=len(samples.generated),
+        reference_count=0 if reference is None else len(reference),
+        reference_sha256="none" if reference is None else array_digest(reference),
+        prompts_sha256=text_digest(samples.captions),
+        classes_sha256=text_digest([*(samples.classes or []), "", *config.class_prompts, "", *right]),
+        train_sha256="none" if train is None else array_digest(train),
+        covariance_ddof=DDOF,
+        kid_kernel="(x.y/D + 1)^3, unbiased, all pairs",
+        inception_score_splits=1,
+        neighbours=K,
+        interval=f"{LEVEL:.0%}, {config.replicates} replicates, seed {config.seed}",
+        generation=dict(samples.generation),
+        versions=versions(),
+    )
 
 
 def versions() -> dict[str, str]:

@@ -1,18 +1,19 @@
 """From generated images to numbers with intervals and a definition, and from two such results to a verdict."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from t2i.errors import UserError
-from t2i.evaluation import checks, extractors, fid, intervals, registry
+from t2i.evaluation import registry
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.definition import Definition, array_digest, differences, image_format, text_digest, versions
-from t2i.evaluation.extractors import Extractor
-from t2i.evaluation.measurement import Inputs
-from t2i.evaluation.zero_shot import class_features
+from t2i.evaluation.definition import define, differences
+from t2i.evaluation.extractors import Extractor, ImageExtractor
+from t2i.evaluation.gather import Samples, gather
+from t2i.evaluation.measurement import Features, Inputs
+from t2i.evaluation.paired import PairedDifference, paired_difference
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Result:
     per_sample: dict[str, np.ndarray]
     """float64 (N,) for the metrics that have a value per image."""
     definition: dict[str, Any]
-    """How the numbers came to be (`t2i.evaluation.definition`); a caller may add how the images came to be."""
+    """How the numbers came to be (`t2i.evaluation.definition`)."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Metrics that the data could not feed, and what they lacked."""
 
@@ -38,22 +39,32 @@ def evaluate(
     classes: list[str] | None,
     extractor: Extractor,
 ) -> Result:
-    """Every metric of `config` on `generated` uint8 (N, H, W, 3), image i made from captions[i].
+    """Every metric of `config` on `generated` uint8 (N, H, W, 3), image i made from captions[i], by one CLIP.
 
     `reference`: uint8 (M, H, W, 3) real images; `classes`: K names; `accepted`: for each image the names that are
     right. Without one of them the metrics that need it are skipped and named. Raises UserError for mismatched
     lengths, non-finite features, unknown class names, or when no metric is left.
     """
-    samples = _Samples(generated, captions, accepted, reference, classes)
-    inputs = _inputs(config, samples, extractor)
+    return evaluate_samples(config, Samples(generated, captions, accepted, reference, classes), extractor, extractor)
+
+
+def evaluate_samples(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> Result:
+    """As `evaluate`; metrics that need texts take the features of `clip`, the others those of `extractor`."""
+    return result_of(config, samples, extractor, clip, gather(config, samples, extractor, clip))
+
+
+def result_of(
+    config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor, inputs: Mapping[str, Inputs]
+) -> Result:
+    """The numbers that follow from gathered `inputs`."""
     metrics: dict[str, float] = {}
     per_sample: dict[str, np.ndarray] = {}
     skipped: dict[str, str] = {}
     for name in config.metrics:
-        if lacking := registry.missing(name, inputs):
-            skipped[name] = f"needs {' and '.join(lacking)}"
+        if reason := _lacks(name, inputs.get(name)):
+            skipped[name] = reason
             continue
-        for key, found in registry.measure(name, inputs, extractor.name).items():
+        for key, found in registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name)).items():
             metrics[key] = found.interval.value
             metrics[f"{key}.low"], metrics[f"{key}.high"] = found.interval.low, found.interval.high
             if found.per_sample is not None:
@@ -61,66 +72,35 @@ def evaluate(
     if not metrics:
         reasons = "; ".join(f"{name} {reason}" for name, reason in skipped.items())
         raise UserError(f"none of eval.metrics can be measured on this data ({reasons}): choose others")
-    return Result(metrics, per_sample, _definition(config, samples, extractor).as_dict(), skipped)
+    train = inputs["memorisation"].train if "memorisation" in inputs else None
+    return Result(metrics, per_sample, define(config, samples, extractor, clip, train).as_dict(), skipped)
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """The arguments of `evaluate`, together."""
-
-    generated: np.ndarray
-    captions: list[str]
-    accepted: Sequence[Collection[str]] | None
-    reference: np.ndarray | None
-    classes: list[str] | None
+def source_of(name: str, extractor: str, clip: str) -> str:
+    """The name of the network that metric `name` takes its features from."""
+    return clip if registry.METRICS[name].features is Features.CLIP else extractor
 
 
-def _inputs(config: Evaluation, samples: _Samples, extractor: Extractor) -> Inputs:
-    """What the metrics compute from: all of the extractor's work."""
-    checks.same_length("generated images", samples.generated, "captions", samples.captions)
-    accepted = None
-    if samples.classes is not None and samples.accepted is not None:
-        checks.same_length("generated images", samples.generated, "sets of accepted classes", samples.accepted)
-        accepted = checks.class_indices(samples.accepted, samples.classes)
-    size = config.batch_size
-    return Inputs(
-        generated=extractors.image_features(extractor, "generated", samples.generated, size),
-        seed=config.seed,
-        replicates=config.replicates,
-        reference=(
-            None
-            if samples.reference is None
-            else extractors.image_features(extractor, "reference", samples.reference, size)
-        ),
-        texts=extractors.text_features(extractor, samples.captions, size),
-        classes=(
-            None if samples.classes is None else class_features(extractor.texts, samples.classes, config.class_prompts)
-        ),
-        accepted=accepted,
-        logit_scale=extractor.logit_scale,
-    )
+def paired_differences(
+    base: Mapping[str, Inputs], tuned: Mapping[str, Inputs], extractor: str, clip: str
+) -> dict[str, PairedDifference]:
+    """How every metric that has a test changed from `base` to `tuned`, gathered from the same prompts and seeds."""
+    found: dict[str, PairedDifference] = {}
+    for name in base:
+        if name in tuned and not _lacks(name, base[name]) and not _lacks(name, tuned[name]):
+            found |= registry.difference(name, base[name], tuned[name], source_of(name, extractor, clip))
+    return found
 
 
-def _definition(config: Evaluation, samples: _Samples, extractor: Extractor) -> Definition:
-    reference = samples.reference
-    right = [" | ".join(sorted(names)) for names in samples.accepted or []]
-    return Definition(
-        extractor=extractor.name,
-        weights_sha256=extractor.digest,
-        preprocessing=extractor.preprocessing,
-        image_format=image_format(samples.generated),
-        reference_format="none" if reference is None else image_format(reference),
-        generated_count=len(samples.generated),
-        reference_count=0 if reference is None else len(reference),
-        reference_sha256="none" if reference is None else array_digest(reference),
-        prompts_sha256=text_digest(samples.captions),
-        classes_sha256=text_digest([*(samples.classes or []), "", *config.class_prompts, "", *right]),
-        covariance_ddof=fid.DDOF,
-        kid_kernel="(x.y/D + 1)^3, unbiased, all pairs",
-        inception_score_splits=1,
-        interval=f"{intervals.LEVEL:.0%} bootstrap, {config.replicates} replicates, seed {config.seed}",
-        versions=versions(),
-    )
+def _lacks(name: str, inputs: Inputs | None) -> str:
+    """Why metric `name` cannot be measured; empty when it can."""
+    if inputs is None:
+        return f"needs eval.extractor={registry.METRICS[name].features.value}"
+    if lacking := registry.missing(name, inputs):
+        return f"needs {' and '.join(lacking)}"
+    fewest = min(len(inputs.generated), len(inputs.generated if inputs.reference is None else inputs.reference))
+    least = registry.SMALLEST.get(name, 2)
+    return f"needs {least} samples, of {fewest}" if fewest < least else ""
 
 
 def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) -> dict[str, Any]:
@@ -132,10 +112,10 @@ def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) 
     """
     if fields := differences(base.definition, tuned.definition):
         raise UserError(f"the two results are not comparable, they differ in {', '.join(fields)}: evaluate both alike")
-    metric = f"clip_score[{base.definition['extractor']}]"
+    metric = f"clip_score[{base.definition['clip']}]"
     if metric not in base.per_sample or metric not in tuned.per_sample:
         raise UserError(f"{metric} per sample is missing: expected it in both results; add clip_score to eval.metrics")
-    paired = intervals.paired_difference(base.per_sample[metric], tuned.per_sample[metric], seed, replicates)
+    paired = paired_difference(base.per_sample[metric], tuned.per_sample[metric], seed, replicates)
     change, count = paired.difference, len(base.per_sample[metric])
     verdict = "better" if change.low > 0 else "worse" if change.high < 0 else "cannot tell"
     return {
@@ -146,11 +126,11 @@ def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) 
         "wins": paired.wins,
         "losses": paired.losses,
         "ties": paired.ties,
-        "sign_test_p": paired.sign_test_p,
+        "sign_test_p": paired.p,
         "samples": count,
         "verdict": verdict,
         "sentence": (
             f"{verdict} at N = {count}: {metric} changes by {change.value:+.2f} "
-            f"({change.low:+.2f} to {change.high:+.2f}), sign test p = {paired.sign_test_p:.2g}"
+            f"({change.low:+.2f} to {change.high:+.2f}), sign test p = {paired.p:.2g}"
         ),
     }

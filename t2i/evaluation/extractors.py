@@ -7,27 +7,41 @@ from typing import Protocol
 import numpy as np
 
 from t2i.evaluation import checks
-from t2i.evaluation.config import Evaluation
+from t2i.evaluation.config import BUNDLED, CLIPS, DEFAULT_RESIZE, Evaluation
+from t2i.evaluation.inception_weights import SHA256, inception_file
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 
 
-class Extractor(Protocol):
-    """Images and texts to features in one space; rows do not depend on what else is in the batch."""
+class ImageExtractor(Protocol):
+    """Images to features; rows do not depend on what else is in the batch."""
+
+    @property
+    def kind(self) -> str:
+        """Family: `clip`, `inception` or `dinov2`; some metrics are defined for one only."""
+        ...
 
     name: str
     """Goes into the metric's name: `fid[name]`."""
     digest: str
     """sha256 of the weights."""
     preprocessing: str
-    """Named policy from uint8 image to network input."""
+    """Resize policy from uint8 image to network input (`t2i/evaluation/resize.py`)."""
+
+    def images(self, batch: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float32 (N, D)."""
+        ...
+
+    def logits(self, features: np.ndarray) -> np.ndarray | None:
+        """Features (N, D) -> class logits float32 (N, K); None for a network without classes."""
+        ...
+
+
+class Extractor(ImageExtractor, Protocol):
+    """Images and texts to features in one space."""
 
     @property
     def logit_scale(self) -> float:
         """Factor of the cosine before a softmax over classes."""
-        ...
-
-    def images(self, batch: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) -> float32 (N, D)."""
         ...
 
     def texts(self, batch: list[str]) -> np.ndarray:
@@ -39,35 +53,66 @@ class Extractor(Protocol):
         ...
 
 
-def _clip(config: Evaluation, device: str) -> Extractor:
+def build(config: Evaluation, device: str = "cpu") -> Extractor:
+    """The CLIP that the configuration names (`eval.clip`), its weights loaded onto `device`."""
     from t2i.evaluation.clip_extractor import ClipExtractor
 
     name, weights = source(config)
-    return ClipExtractor(weights, name, device)
+    policy = config.resize_policy if config.extractor in CLIPS else DEFAULT_RESIZE["clip"]
+    return ClipExtractor(weights, name, device, policy)
 
 
-EXTRACTORS: dict[str, Callable[[Evaluation, str], Extractor]] = {"tiny_clip": _clip, "clip": _clip}
+def _inception(config: Evaluation, device: str) -> ImageExtractor:
+    from t2i.evaluation.inception_extractor import InceptionExtractor
+
+    return InceptionExtractor(config.inception, config.resize_policy, device)
+
+
+def _dinov2(config: Evaluation, device: str) -> ImageExtractor:
+    from t2i.evaluation.dinov2_extractor import Dinov2Extractor
+
+    return Dinov2Extractor(config.dinov2, config.resize_policy, device)
+
+
+EXTRACTORS: dict[str, Callable[[Evaluation, str], ImageExtractor]] = {
+    "tiny_clip": build,
+    "clip": build,
+    "inception": _inception,
+    "dinov2": _dinov2,
+}
+
+
+def build_both(config: Evaluation, device: str = "cpu") -> tuple[ImageExtractor, Extractor]:
+    """The extractor that `eval.extractor` names and the CLIP of `eval.clip`: the same object where that is the one."""
+    clip = build(config, device)
+    return (clip if config.extractor in CLIPS else EXTRACTORS[config.extractor](config, device)), clip
 
 
 def source(config: Evaluation) -> tuple[str, str]:
-    """Name of the extractor, and the folder or hub id of its weights."""
-    if config.extractor == "tiny_clip":
+    """Name of the CLIP, and the folder or hub id of its weights."""
+    if config.clip == BUNDLED:
         return "tiny_clip", str(TINY_CLIP)
     return PurePath(config.clip.partition("@")[0]).name, config.clip
 
 
 def identity(config: Evaluation) -> tuple[str, str]:
-    """Name and weight digest of the extractor that `build` would load, without loading it."""
+    """Name and weight digest of the CLIP that `build` would load, without loading it."""
     name, weights = source(config)
     return name, weights_digest(locate(weights))
 
 
-def build(config: Evaluation, device: str = "cpu") -> Extractor:
-    """The extractor that the configuration names, its weights loaded onto `device`."""
-    return EXTRACTORS[config.extractor](config, device)
+def digests(config: Evaluation) -> str:
+    """What identifies the weights of both networks of `build_both`, without loading them."""
+    clip = identity(config)[1]
+    if config.extractor == "inception":
+        inception_file(config.inception)
+        return f"{SHA256} {clip}"
+    if config.extractor == "dinov2":
+        return f"{weights_digest(locate(config.dinov2, 'eval.dinov2', 'DINOv2'))} {clip}"
+    return clip
 
 
-def image_features(extractor: Extractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+def image_features(extractor: ImageExtractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
     """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time; UserError if one is not finite."""
     checks.images(name, images)
     parts = [extractor.images(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]

@@ -1,11 +1,17 @@
-"""How sure a number is: bootstrap intervals, intervals of shares, and paired differences.
+"""How sure a number is: intervals of means, of shares, and of anything that can be computed without some images.
 
 An interval says how far the number would move if the same model drew other samples for the same protocol
 (N, extractor, reference); it does not say how far the metric is from its value at infinite N.
 
+Means over images have a bootstrap interval. Everything else (FID, KID, recall, ...) is resampled by leaving images out
+(jackknife), not by drawing with replacement: a bootstrap replicate holds 37 % fewer different images, and such metrics
+react to repeated ones. Measured for FID, 40 samples of width 100: standard deviation over fresh samples 2.4, bootstrap
+4.5 with a bias of +20, jackknife 3.0; 200 of width 400: 0.106, 0.130 with a bias of +0.81, 0.108.
+
 `scipy.stats` takes a second to import and is imported where it is used: every task checks the metrics' names.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +22,9 @@ from t2i.randomness import generator
 
 LEVEL = 0.95
 """Share of repetitions that an interval is meant to cover."""
+
+GROUPS = 40
+"""Groups of the jackknife: its standard error is good to about 1 / sqrt(2 * 39) = 11 %, which Student's t allows for."""
 
 _BATCH_ELEMENTS = 2**22
 """Resampled values held in memory at once (float64: 32 MiB)."""
@@ -28,21 +37,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """How `b` differs from `a` on the same samples."""
-
-    difference: Interval
-    """Mean of b - a."""
-    wins: int
-    """Samples where b is larger."""
-    losses: int
-    """Samples where b is smaller."""
-    ties: int
-    sign_test_p: float
-    """Two-sided exact sign test; ties are left out (Dixon and Mood 1946)."""
 
 
 def bootstrap_mean(values: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL) -> Interval:
@@ -85,27 +79,31 @@ def resample_counts(samples: int, seed: int, replicates: int) -> np.ndarray:
     return rng.multinomial(samples, np.full(samples, 1.0 / samples), size=replicates)
 
 
-def centred(value: float, replicates: np.ndarray, level: float = LEVEL) -> Interval:
-    """Percentile interval of bootstrap `replicates` (R,), shifted so that their mean falls on `value`.
+def left_out(samples: int, seed: int, groups: int = GROUPS) -> list[np.ndarray]:
+    """Which samples each jackknife replicate leaves out: `samples` split by lot into at most `groups` even parts."""
+    order = generator("evaluation", "jackknife", seed, samples).permutation(samples)
+    return np.array_split(order, min(groups, samples))
 
-    A resample repeats samples, so it is narrower than the set that it came from: FID and KID of resamples are
-    biased upwards, the Inception Score downwards. The spread is right, the place is not; the shift takes the
-    bootstrap's estimate of that bias out (Efron and Tibshirani 1993, section 10.2).
+
+def jackknife(
+    value: float, samples: int, without: Callable[[np.ndarray], float], seed: int, groups: int = GROUPS
+) -> Interval:
+    """`value` with the interval that follows from `without(indices)`, the value without these samples.
+
+    Delete-a-group jackknife (Kott 2001, Journal of Official Statistics 17; Efron & Tibshirani 1993, eq. 11.5), with
+    Student's t for the number of groups. A set that cannot lose a sample (two images) has an unbounded interval.
     """
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(replicates, [tail, 1.0 - tail]) - (replicates.mean() - value)
-    return Interval(float(value), float(low), float(high))
+    parts = left_out(samples, seed, groups)
+    if samples - max(map(len, parts)) < 2:
+        return Interval(value, -np.inf, np.inf)
+    return jackknife_of(value, np.array([without(part) for part in parts]))
 
 
-def paired_difference(
-    a: np.ndarray, b: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL
-) -> PairedDifference:
-    """Scores `a` and `b` (N,) of the same prompts and seeds: mean of b - a, its interval, and a sign test."""
+def jackknife_of(value: float, replicates: np.ndarray, level: float = LEVEL) -> Interval:
+    """The interval around `value` of jackknife `replicates` (G,), each computed without one of G even parts."""
     from scipy import stats
 
-    checks.same_length("scores of the first run", a, "scores of the second", b)
-    change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    difference = bootstrap_mean(change, seed, replicates, level)
-    wins, losses = int((change > 0).sum()), int((change < 0).sum())
-    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    return PairedDifference(difference, wins, losses, len(change) - wins - losses, p)
+    count = len(replicates)
+    error = np.sqrt((count - 1) / count * np.square(replicates - replicates.mean()).sum())
+    half = float(stats.t.ppf((1.0 + level) / 2.0, count - 1) * error)
+    return Interval(float(value), float(value) - half, float(value) + half)

@@ -22,8 +22,10 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
-def locate(source: str, key: str = "eval.clip") -> Path:
-    """The local folder of `source`, the value of the option `key`; fetched from the hub when it is not one."""
+def locate(source: str, key: str = "eval.clip", what: str = "CLIP") -> Path:
+    """The local folder of `source`, the value of the option `key`; fetched from the hub when it is not one. `what`:
+    the kind of model, for the sentence when it is not there.
+    """
     folder = Path(source).expanduser()
     if not folder.is_dir():
         folder = _fetch(source, key)
@@ -31,7 +33,7 @@ def locate(source: str, key: str = "eval.clip") -> Path:
         *folder.glob("model*.safetensors"),
         *folder.glob("pytorch_model*.bin"),
     ]:
-        raise UserError(f"{folder} holds no CLIP model; expected config.json and model.safetensors: set {key}")
+        raise UserError(f"{folder} holds no {what} model; expected config.json and model.safetensors: set {key}")
     return folder
 
 

@@ -10,12 +10,15 @@ from t2i.context import Run, device_type
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
+    from t2i.data.prepared import Split
     from t2i.evaluation.evaluate import Result
-    from t2i.evaluation.extractors import Extractor
+    from t2i.evaluation.extractors import Extractor, ImageExtractor
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -51,30 +54,43 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
 
 
 def extractor_of(config: Config, run: Run) -> "Extractor":
-    """The evaluator network, loaded once a run."""
+    """The CLIP that reads images and texts, loaded once a run."""
     from t2i.evaluation import extractors
 
-    key = f"extractor {config.eval.extractor} {config.eval.clip}"
+    key = f"extractor {config.eval.extractor} {config.eval.clip} {config.eval.resize}"
     if key not in run.cache:
         run.cache[key] = extractors.build(config.eval, device_type())
     extractor: Extractor = run.cache[key]
     return extractor
 
 
+def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]":
+    """The network that `eval.extractor` names, and the CLIP for metrics that need texts; loaded once a run."""
+    from t2i.evaluation import extractors
+    from t2i.evaluation.config import CLIPS
+
+    clip = extractor_of(config, run)
+    if config.eval.extractor in CLIPS:
+        return clip, clip
+    key = f"image extractor {config.eval.extractor} {config.eval.inception} {config.eval.dinov2} {config.eval.resize}"
+    if key not in run.cache:
+        run.cache[key] = extractors.EXTRACTORS[config.eval.extractor](config.eval, device_type())
+    extractor: ImageExtractor = run.cache[key]
+    return extractor, clip
+
+
 def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
     """Generate (or reuse) a set of pictures for held-out captions and measure it, as stages of the store."""
     import numpy as np
 
-    from t2i.evaluation.evaluate import Result
-    from t2i.evaluation.evaluate import evaluate as evaluate_pictures
+    from t2i.evaluation import extractors
+    from t2i.evaluation.evaluate import Result, evaluate_samples
+    from t2i.evaluation.gather import Samples
 
     data_stage, data = prepared(config, run)
     count = config.eval.images
     captions, categories = captions_of(data, count), categories_of(data, count)
     pictures = generated_set(config, run, captions, tuned)
-    from t2i.evaluation import extractors
-
-    _, extractor_digest = extractors.identity(config.eval)
 
     def build(folder: Path) -> None:
         held_out = data.split("held_out")
@@ -82,15 +98,17 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
             {name for split in (held_out, data.split("train")) for names in split.categories for name in names}
         )
         labelled = bool(classes) and all(categories)
-        result = evaluate_pictures(
-            config.eval,
+        samples = Samples(
             read_pictures(pictures.path, count),
             captions,
             categories if labelled else None,
             held_out.squares(range(len(held_out)), config.dataset.resolution),
             classes if labelled else None,
-            extractor_of(config, run),
+            train=_blocks(data.split("train"), config.dataset.resolution),
+            other_captions=_other_captions(held_out, count),
+            generation={"scheduler": as_dict(config.scheduler), "cfg": as_dict(config.cfg), "seed": config.seed},
         )
+        result = evaluate_samples(config.eval, samples, *extractors_of(config, run))
         (folder / "result.json").write_text(
             json.dumps(
                 {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
@@ -99,13 +117,26 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
         )
         np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
 
-    inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractor_digest}
+    inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractors.digests(config.eval)}
     stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build)
     found = json.loads((stage.path / "result.json").read_text(encoding="utf-8"))
     with np.load(stage.path / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
     result = Result(found["metrics"], per_sample, found["definition"], found["skipped"])
     return Measured(result, captions, pictures.path)
+
+
+def _blocks(split: "Split", side: int) -> "Iterator[np.ndarray]":
+    """The pictures of a split, 256 at a time, uint8 (n, side, side, 3)."""
+    for start in range(0, len(split), 256):
+        yield split.squares(range(start, min(start + 256, len(split))), side)
+
+
+def _other_captions(split: "Split", count: int) -> list[list[str]]:
+    """For each caption of `captions_of` the others of its picture."""
+    rounds = max(map(len, split.captions), default=0)
+    others = [group[:k] + group[k + 1 :] for k in range(rounds) for group in split.captions if k < len(group)]
+    return others[:count]
 
 
 def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.intervals import bootstrap_mean, centred, paired_difference, resample_counts, share
+from t2i.evaluation.intervals import bootstrap_mean, jackknife, jackknife_of, left_out, resample_counts, share
 from t2i.randomness import generator
 
 
@@ -40,30 +40,31 @@ def test_one_value_and_nan_are_one_sentence() -> None:
         bootstrap_mean(np.array([1.0, np.nan]), seed=0)
 
 
-def test_centring_takes_the_bias_of_the_replicates_out() -> None:
-    found = centred(10.0, np.linspace(14.0, 16.0, 201))
-    assert (found.low, found.high) == pytest.approx((9.05, 10.95))
-
-
 def test_share_keeps_a_width_when_all_agree() -> None:
     found = share(np.ones(20))
     # Wilson: 1 / (1 + z^2 / n)
     assert (found.value, found.low, found.high) == pytest.approx((1.0, 1 / (1 + 1.959964**2 / 20), 1.0))
 
 
-def test_paired_difference_counts_signs() -> None:
-    a = np.zeros(10)
-    found = paired_difference(a, np.array([1, 1, 1, 1, 1, 1, 1, 1, -1, 0.0]), seed=0)
-    assert (found.wins, found.losses, found.ties) == (8, 1, 1)
-    assert found.difference.value == pytest.approx(0.7)
-    assert found.sign_test_p == pytest.approx(2 * (1 + 9) / 2**9)
+def test_leaving_one_out_gives_the_standard_error_of_a_mean() -> None:
+    values = generator("jackknife").normal(5.0, 2.0, 30)
+    found = jackknife(values.mean(), 30, lambda part: float(np.delete(values, part).mean()), seed=0)
+    half = 2.0452 * values.std(ddof=1) / 30**0.5  # Student's t, 29 degrees of freedom
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-4)
 
 
-def test_equal_scores_are_no_evidence() -> None:
-    found = paired_difference(np.arange(5.0), np.arange(5.0), seed=0)
-    assert (found.ties, found.sign_test_p, found.difference.low, found.difference.high) == (5, 1.0, 0.0, 0.0)
+def test_groups_are_even_and_hold_every_sample_once() -> None:
+    parts = left_out(103, seed=1)
+    assert len(parts) == 40 and {len(part) for part in parts} == {2, 3}
+    assert sorted(np.concatenate(parts).tolist()) == list(range(103))
+    assert len(left_out(7, seed=1)) == 7
 
 
-def test_unequal_lengths_are_one_sentence() -> None:
-    with pytest.raises(UserError, match="3 scores of the first run and 4"):
-        paired_difference(np.zeros(3), np.zeros(4), seed=0)
+def test_two_samples_have_no_bounded_interval() -> None:
+    assert jackknife(1.0, 2, lambda part: 0.0, seed=0).high == np.inf
+
+
+def test_jackknife_by_hand() -> None:
+    # Replicates 1, 2, 3: sqrt(2 / 3 * 2) = 1.1547; t with 2 degrees of freedom 4.3027
+    found = jackknife_of(10.0, np.array([1.0, 2.0, 3.0]))
+    assert (found.value, found.high) == pytest.approx((10.0, 10.0 + 4.3027 * 1.1547), rel=1e-4)

@@ -1,0 +1,15 @@
+"""FD-DINOv2: the Frechet distance of `fid` on DINOv2 features (Stein et al. 2023, arXiv:2306.04675, sec. 4)."""
+
+from t2i.evaluation import fid
+from t2i.evaluation.measurement import Inputs, Measurement
+from t2i.evaluation.paired import PairedDifference
+
+
+def measure(inputs: Inputs) -> dict[str, Measurement]:
+    """`fd_dinov2` with its interval."""
+    return {"fd_dinov2": fid.measure(inputs)["fid"]}
+
+
+def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
+    """FD-DINOv2 of `tuned` minus that of `base`."""
+    return {"fd_dinov2": fid.difference(base, tuned)["fid"]}

@@ -1,0 +1,81 @@
+"""FID of many subsets of the same features against one reference: what they share is computed once.
+
+With F the reference's factor (S = F'F) and X the rows around the reference's mean, the cross-Gram C = X F' and its Gram
+matrix K = C C' are computed once. A subset picks rows and columns of K, weights and centres them, and takes eigenvalues:
+for N <= D nothing has the width D. Where the subsets are larger than the factor, C'C of the picked rows is smaller.
+
+Squared, singular values below 1e-8 of the largest are noise of that size: a value is exact to about 1e-7 of the traces,
+enough for resampling; a metric itself comes from `gaussian.distance`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2i.evaluation.gaussian import DDOF, Gaussian
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows around the reference's mean, and what every subset needs of them."""
+
+    rows: np.ndarray
+    """float64 (P, D): distances do not change with the origin, and here the sums of squares lose no digits."""
+    squares: np.ndarray
+    """float64 (P,): squared lengths."""
+    cross: np.ndarray
+    """float64 (P, r): rows times the reference's factor."""
+    gram: np.ndarray | None
+    """float64 (P, P): cross times its transpose, where subsets are about as small as the reference's factor."""
+    real_trace: float
+
+    @classmethod
+    def of(cls, features: np.ndarray, real: Gaussian) -> "Pool":
+        """Of checked features float64 (P, D)."""
+        rows = features - real.mean
+        cross = rows @ real.factor.T
+        # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it.
+        gram = cross @ cross.T if len(rows) <= 2 * cross.shape[1] else None
+        return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
+
+    def fid(self, picked: np.ndarray, counts: np.ndarray | None = None) -> float:
+        """FID of the picked rows, int (n,), each counted `counts` times (default: once)."""
+        weights = np.ones(len(picked)) if counts is None else counts.astype(np.float64)
+        size = float(weights.sum())
+        if self.gram is None:
+            part = self.cross[picked]
+            mean = weights @ part / size
+            square = part.T @ (part * weights[:, None]) - size * np.outer(mean, mean)
+        else:
+            roots = np.sqrt(weights)
+            square = self.gram[np.ix_(picked, picked)]
+            level = square @ weights / size
+            square -= level[:, None] + level[None] - weights @ level / size
+            square *= roots[:, None] * roots
+        return self._value(square, weights @ self.rows[picked] / size, weights @ self.squares[picked], size)
+
+    def prefixes(self, order: np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+        """FID of the first `sizes` rows of `order` (n,), sizes increasing; float64 (len(sizes),)."""
+        if self.gram is not None:
+            return np.array([self.fid(order[:size]) for size in sizes])
+        width = self.cross.shape[1]
+        square, total = np.zeros((width, width)), np.zeros(width)
+        mean, squares, start, values = np.zeros(self.rows.shape[1]), 0.0, 0, []
+        for size in sizes:
+            fresh = order[start:size]
+            part = self.cross[fresh]
+            square += part.T @ part
+            total += part.sum(axis=0)
+            mean += self.rows[fresh].sum(axis=0)
+            squares += float(self.squares[fresh].sum())
+            values.append(self._value(square - np.outer(total, total) / size, mean / size, squares, float(size)))
+            start = size
+        return np.array(values)
+
+    def _value(self, square: np.ndarray, mean: np.ndarray, squares: float, size: float) -> float:
+        """From the centred Gram matrix of the subset's cross-Gram, before division by size - 1."""
+        offset = float(mean @ mean)
+        trace = (float(squares) - size * offset) / (size - DDOF)
+        norm = np.sqrt(np.clip(np.linalg.eigvalsh(square), 0.0, None) / (size - DDOF)).sum()
+        return offset + trace + self.real_trace - 2.0 * float(norm)

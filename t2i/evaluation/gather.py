@@ -1,0 +1,99 @@
+"""From images and captions to the features that metrics compute from: all of the networks' work, and nothing else."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from t2i.evaluation import checks, extractors
+from t2i.evaluation.config import Evaluation
+from t2i.evaluation.extractors import Extractor, ImageExtractor
+from t2i.evaluation.measurement import Features, Inputs
+from t2i.evaluation.registry import METRICS
+from t2i.evaluation.zero_shot import class_features
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is evaluated. Without one of the optional parts, the metrics that need it are left out and named."""
+
+    generated: np.ndarray
+    """uint8 (N, H, W, 3), image i made from captions[i]."""
+    captions: list[str]
+    accepted: Sequence[Collection[str]] | None = None
+    """For each image the class names that are right."""
+    reference: np.ndarray | None = None
+    """uint8 (M, H, W, 3): real images, or a generated set that stands for them."""
+    classes: list[str] | None = None
+    train: Iterable[np.ndarray] | None = None
+    """Blocks uint8 (n, H, W, 3) of the images that the model was trained on, read once and only by `memorisation`."""
+    other_captions: Sequence[Sequence[str]] | None = None
+    """For each caption the others of the same picture."""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    """How the images came to be (scheduler, steps, guidance, seed ...): goes into the definition."""
+
+
+def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> dict[str, Inputs]:
+    """What each metric of `config` computes from, by the metric's name; equal ones share their features.
+
+    A metric that is defined for another network than `extractor` (and `clip`) is missing. Raises UserError for
+    mismatched lengths, unknown class names and non-finite features.
+    """
+    checks.same_length("generated images", samples.generated, "captions", samples.captions)
+    wanted = [METRICS[name].features for name in config.metrics]
+    made: dict[Features, Inputs] = {}
+    if extractor is not clip and any(features is not Features.CLIP for features in wanted):
+        made[Features.ANY] = _of_images(config, samples, extractor)
+    if extractor is clip or Features.CLIP in wanted:
+        rest = samples if extractor is clip else replace(samples, train=None)
+        made[Features.CLIP] = _of_texts_too(config, rest, clip)
+        made.setdefault(Features.ANY, made[Features.CLIP])
+    if extractor.kind == Features.DINOV2.value and Features.ANY in made:
+        made[Features.DINOV2] = made[Features.ANY]
+    return {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
+
+
+def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) -> Inputs:
+    def features(name: str, images: np.ndarray) -> np.ndarray:
+        return extractors.image_features(extractor, name, images, config.batch_size)
+
+    train = None
+    if samples.train is not None and "memorisation" in config.metrics:
+        train = np.concatenate([features("training", block) for block in samples.train])
+    generated = features("generated", samples.generated)
+    return Inputs(
+        generated=generated,
+        seed=config.seed,
+        replicates=config.replicates,
+        reference=None if samples.reference is None else features("reference", samples.reference),
+        logits=extractor.logits(generated),
+        train=train,
+    )
+
+
+def _of_texts_too(config: Evaluation, samples: Samples, clip: Extractor) -> Inputs:
+    images = _of_images(config, samples, clip)
+    accepted = None
+    if samples.classes is not None and samples.accepted is not None:
+        checks.same_length("generated images", samples.generated, "sets of accepted classes", samples.accepted)
+        accepted = checks.class_indices(samples.accepted, samples.classes)
+    classes = None if samples.classes is None else class_features(clip.texts, samples.classes, config.class_prompts)
+    return replace(
+        images,
+        texts=extractors.text_features(clip, samples.captions, config.batch_size),
+        classes=classes,
+        accepted=accepted,
+        logit_scale=clip.logit_scale,
+        other_texts=_others(config, samples, clip),
+    )
+
+
+def _others(config: Evaluation, samples: Samples, clip: Extractor) -> list[np.ndarray] | None:
+    """None unless some picture has another caption."""
+    groups = samples.other_captions
+    if groups is None or not any(map(len, groups)):
+        return None
+    checks.same_length("captions", samples.captions, "sets of other captions", groups)
+    vectors = extractors.text_features(clip, [text for group in groups for text in group], config.batch_size)
+    return np.split(vectors, np.cumsum([len(group) for group in groups])[:-1])

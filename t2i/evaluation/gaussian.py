@@ -1,0 +1,151 @@
+"""Gaussians fitted to features, from a matrix or from a stream of batches, and the Frechet distance between two.
+
+The Frechet (2-Wasserstein) distance of N(m1, S1) and N(m2, S2) (Dowson & Landau 1982, eq. 4) is
+
+    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
+
+No matrix square root is needed. With S1 = A'A and S2 = B'B, S1 S2 has the non-zero eigenvalues of G G' for the
+cross-Gram matrix G = A B', so tr (S1 S2)^(1/2) is the sum of the singular values of G: its nuclear norm. Fewer
+samples than features (N < D): A has N - 1 rows, the features themselves, and nothing of size D x D is built.
+Otherwise A is a D x D root of the covariance, computed once for each Gaussian and kept with it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2i.evaluation import checks
+
+DDOF = 1
+"""The covariance divides by N - DDOF."""
+
+_QR_WIDTH = 512
+"""Up to this width a tall matrix is reduced by QR, which squares nothing; beyond, by the three times faster Cholesky."""
+
+_SVD_SIZE = 256
+"""Up to this size singular values are computed directly; beyond, from the Gram matrix where that is exact enough."""
+
+_TOLERANCE = 1e-9
+"""Relative error of a distance that the Gram matrix may cause."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, factor' factor): mean float64 (D,), factor float64 (r, D) with r <= D or r = N - 1."""
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> "Gaussian":
+        """The Gaussian with the mean and the covariance (ddof = 1) of checked features float64 (N, D)."""
+        mean = features.mean(axis=0)
+        factor = _without_mean_row(features - mean) / np.sqrt(len(features) - DDOF)
+        rows, width = factor.shape
+        if rows > width:
+            factor = np.asarray(np.linalg.qr(factor, mode="r")) if width <= _QR_WIDTH else _root(factor.T @ factor)
+        return cls(mean, factor)
+
+    @classmethod
+    def from_moments(cls, mean: np.ndarray, cov: np.ndarray) -> "Gaussian":
+        """The Gaussian with this mean (D,) and symmetric positive semidefinite covariance (D, D)."""
+        return cls(mean.astype(np.float64), _root(cov.astype(np.float64)))
+
+    @property
+    def trace(self) -> float:
+        """Trace of the covariance."""
+        return float(np.square(self.factor).sum())
+
+
+def distance(first: Gaussian, second: Gaussian) -> float:
+    """Squared Frechet distance, at least 0."""
+    squares = float(np.square(first.mean - second.mean).sum()) + first.trace + second.trace
+    cross = first.factor @ second.factor.T
+    if min(cross.shape) > _SVD_SIZE:
+        norm, error = nuclear_norm_by_gram(cross)
+        if 2.0 * error <= _TOLERANCE * (squares - 2.0 * norm):
+            return squares - 2.0 * norm
+    # A distance: what falls below zero is rounding.
+    return max(0.0, squares - 2.0 * float(np.linalg.svd(cross, compute_uv=False).sum()))
+
+
+def nuclear_norm_by_gram(matrix: np.ndarray) -> tuple[float, float]:
+    """Nuclear norm through the smaller Gram matrix, and an estimate of its error.
+
+    Four times faster than singular values. An eigenvalue is exact to eps times the largest, so a singular value s
+    is to eps s_max^2 / 2s, and one below sqrt(eps) s_max is noise of that size.
+    """
+    gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
+    values = np.clip(np.linalg.eigvalsh(gram), 0.0, None)
+    noise = np.finfo(np.float64).eps * values[-1]
+    roots = np.sqrt(values)
+    return float(roots.sum()), float((noise / np.maximum(roots, np.sqrt(noise) + np.finfo(np.float64).tiny)).sum())
+
+
+class Moments:
+    """Count, mean and covariance of features that come in batches or from several processes, in float64.
+
+    Batches are joined by the pairwise update of Chan, Golub & LeVeque (1979, Stanford STAN-CS-79-773, eq. 2.1), which
+    sums squares around the mean and therefore loses no digits when the mean is far from zero.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(width)
+        self.scatter = np.zeros((width, width))
+
+    def add(self, features: np.ndarray) -> None:
+        """Take in a batch (n, D), n >= 1; UserError when it is not finite or of another width."""
+        batch = checks.features("given", features, least=1)
+        checks.same_width("given", batch, "earlier", self.mean[None])
+        mean = batch.mean(axis=0)
+        centred = batch - mean
+        self._join(len(batch), mean, centred.T @ centred)
+
+    def merge(self, other: "Moments") -> None:
+        """Take in what another stream saw; UserError when the widths differ."""
+        checks.same_width("one stream's", self.mean[None], "the other's", other.mean[None])
+        if other.count:
+            self._join(other.count, other.mean, other.scatter)
+
+    def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+        total = self.count + count
+        step = mean - self.mean
+        self.scatter += scatter + np.outer(step, step) * (self.count * count / total)
+        self.mean = self.mean + step * (count / total)
+        self.count = total
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """float64 (D, D), ddof = 1; UserError for fewer than two samples."""
+        checks.enough("streamed", self.count)
+        return self.scatter / (self.count - DDOF)
+
+    def gaussian(self) -> Gaussian:
+        """The fitted Gaussian; UserError for fewer than two samples."""
+        return Gaussian.from_moments(self.mean, self.covariance)
+
+
+def _without_mean_row(centred: np.ndarray) -> np.ndarray:
+    """N - 1 rows with the same A'A as N centred ones: a reflection puts their (zero) mean first, where it is dropped.
+
+    The zero row would be a singular value of pure rounding noise.
+    """
+    rows = len(centred)
+    axis = np.full(rows, rows**-0.5)
+    axis[0] += 1.0
+    reflected: np.ndarray = centred - np.outer(axis, (axis @ centred) / (1.0 + rows**-0.5))
+    return reflected[1:]
+
+
+def _root(cov: np.ndarray) -> np.ndarray:
+    """A matrix A (D, D) with A'A = cov: by Cholesky, or by `eigh` when cov is singular.
+
+    Eigenvalues below D * eps * the largest are rounding noise, whose root would not be small, and count as zero.
+    """
+    try:
+        return np.asarray(np.linalg.cholesky(cov)).T
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(cov)
+        values[values < len(values) * np.finfo(np.float64).eps * values[-1]] = 0.0
+        return (vectors * np.sqrt(values)).T

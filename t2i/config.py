@@ -27,7 +27,7 @@ from t2i.data.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
-from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.config import Guidance, Sampling, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
@@ -85,13 +85,23 @@ class Config:
     eval: Evaluation = MISSING
     sweeps: Sweep = MISSING
     training: Training = field(default_factory=Training)
+    sampling: Sampling = field(default_factory=Sampling)
     clip: ClipTuning = field(default_factory=ClipTuning)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
     weights: Optional[str] = None
     """Tuned weights for generate, evaluate and sweep: a run folder of task=train or pipeline, or its weights folder."""
     prompts: list[str] = field(default_factory=list)
-    """Captions for task=generate (empty: those of held-out pictures); texts whose nearest captions task=embed shows."""
+    """Captions for task=generate (empty: those of held-out pictures); texts whose nearest captions task=embed shows.
+    '{red|blue}' in one stands for both, __colour__ for a line of <wildcards>/colour.txt."""
+    prompts_file: Optional[str] = None
+    """More prompts for task=generate: a text file (one a line), a JSON list, or a CSV file with a column prompt."""
+    wildcards: Optional[str] = None
+    """Folder of the text files behind __wildcards__."""
+    images_per_prompt: int = 1
+    """Pictures of each prompt, seeds one after another."""
+    recipe: Optional[str] = None
+    """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
     """Run folders for task=report; empty: the newest pipeline run."""
     images: int = 8
@@ -111,9 +121,10 @@ class Config:
             part.validate()
         self.training.validate(processes)
         self.clip.validate(processes if self.task is Task.clip else 1)
-        if self.batch_size < 1 or self.images < 1:
+        if min(self.batch_size, self.images, self.images_per_prompt) < 1:
             raise ConfigError(
-                f"batch_size={self.batch_size} and images={self.images} must be positive; use e.g. batch_size=8"
+                f"batch_size={self.batch_size}, images={self.images} and images_per_prompt={self.images_per_prompt} must be "
+                "positive; use e.g. batch_size=8"
             )
         if self.weights is not None and not Path(self.weights).expanduser().exists():
             raise ConfigError(

@@ -16,7 +16,8 @@ from t2i.errors import ConfigError
 
 from .conftest import PROJECT
 
-FILES = [*sorted(PROJECT.glob("conf/*/*.yaml")), *sorted(PROJECT.glob("sweeps/*.yaml"))]
+GROUPS = [path for path in sorted(PROJECT.glob("conf/*/*.yaml")) if path.parent.name != "accelerate"]  # not ours
+FILES = [*GROUPS, *sorted(PROJECT.glob("sweeps/*.yaml"))]
 OPTIONS = [f"{path.parent.name}={path.stem}" for path in FILES]
 HEAVY = {"torch", "numpy", "scipy", "diffusers", "transformers", "datasets", "mlflow", "matplotlib", "optuna", "PIL"}
 
@@ -277,7 +278,8 @@ def test_every_option_has_its_meaning_beside_it() -> None:
                 explained = after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant)
                 if not explained and name not in inherited and name not in SCHEMAS and not name.startswith("_"):
                     undocumented.append(f"{cls.__name__}.{name}")
-    assert sorted(set(undocumented) - {"Config.training", "Config.clip", "Config.launch", "Config.track"}) == []
+    sections = {f"Config.{name}" for name in ("training", "sampling", "clip", "launch", "track")}
+    assert sorted(set(undocumented) - sections) == []
 
 
 def test_help_lists_everything_and_imports_nothing_heavy() -> None:

@@ -153,6 +153,11 @@ class Sampling:
     cpu_offload: bool = False
     """Keep each network on the GPU only while it computes: fits small cards, slower."""
 
+    @property
+    def keeps_text(self) -> bool:
+        """Whether `keep_text` applies: compiled blocks would be compiled again for every batch."""
+        return self.keep_text and not self.compile
+
     def apply(self, models: "Models") -> None:
         """Set networks up that are on their device already."""
         import torch

@@ -1,19 +1,31 @@
 """`task=generate`: pictures for prompts, or for held-out captions, from the base or the tuned model."""
 
 import shutil
+from pathlib import Path
 
-from t2i.config import Config
-from t2i.context import Run
-from t2i.tasks.shared import captions_of, find_tuned, generated_set, prepared, read_pictures
+from t2i.config import Config, as_dict, restore
+from t2i.context import Run, device_type
+from t2i.errors import ConfigError, UserError
+from t2i.sampling.prompts import expand, from_file
+from t2i.tasks.shared import (
+    captions_of,
+    draw,
+    find_tuned,
+    generated_set,
+    model_digest,
+    origin_of,
+    precision_of,
+    prepared,
+    read_pictures,
+)
 
 
 def generate(config: Config, run: Run) -> dict[str, float]:
     """Leaves the pictures in `images/` of the run folder, each with its recipe inside."""
+    if config.recipe is not None:
+        return remake(config, run, Path(config.recipe).expanduser())
     tuned = find_tuned(config, run)
-    captions = list(config.prompts)
-    if not captions:
-        _, data = prepared(config, run)
-        captions = captions_of(data, config.images)
+    captions = _prompts(config, run)
     stage = generated_set(config, run, captions, tuned)
     if run.main:
         from t2i.reporting.figures import sample_grid
@@ -30,3 +42,54 @@ def generate(config: Config, run: Run) -> dict[str, float]:
         run.section("Generated pictures", f"{len(captions)} pictures, seeds from {config.seed}.", [], [(figure, title)])
         run.say(f"pictures: {folder}")
     return {"images": float(len(captions))}
+
+
+def _prompts(config: Config, run: Run) -> list[str]:
+    """One prompt a picture."""
+    given = list(config.prompts)
+    if config.prompts_file is not None:
+        given += from_file(Path(config.prompts_file).expanduser())
+    if given:
+        prompts = expand(given, config.wildcards, config.seed)
+    else:
+        _, data = prepared(config, run)
+        prompts = captions_of(data, config.images)
+    return [prompt for prompt in prompts for _ in range(config.images_per_prompt)]
+
+
+def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
+    """The picture of a recipe once more; `identical` is 1 when its pixels are the same bit for bit.
+
+    Raises UserError when there is no recipe, or when the model or the weights are not those that it names.
+    """
+    from t2i.sampling.recipe import digest, read_recipe, write_picture
+
+    recipe = read_recipe(path)
+    if recipe["precision"] != precision_of(config):
+        raise ConfigError(f"{path} was made with launch.mixed_precision={recipe['precision']}; type that too")
+    weights = config.weights or (recipe["weights"] or {}).get("path")
+    if recipe["weights"] and not Path(str(weights)).expanduser().exists():
+        raise UserError(f"the tuned weights of {path} are no longer at {weights}; say where they are by weights=...")
+    model = {key: value for key, value in recipe["model"].items() if key != "digest"}
+    taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
+    made = restore({**as_dict(config), **taken, "weights": weights if recipe["weights"] else None})
+    made.validate()
+    tuned = find_tuned(made, run)
+    if model_digest(made, run) != recipe["model"]["digest"] or (tuned and tuned.digest != recipe["weights"]["digest"]):
+        part = "weights" if model_digest(made, run) == recipe["model"]["digest"] else "model"
+        raise UserError(f"the {part} of today are not those that {path} was made from: their digests differ")
+    prompt, seed, batch = recipe["prompt"], recipe["seed"], recipe["batch"]
+    picture = next(draw(made, run, tuned, [prompt], [seed]))[0]
+    if digest(picture) != recipe["pixels"] and batch > 1:
+        # A matrix product of another size sums in another order: repeat the picture in a batch as large as it was in.
+        made.batch_size = batch
+        picture = next(draw(made, run, tuned, [prompt] * batch, [seed] * batch))[0]
+    same = digest(picture) == recipe["pixels"]
+    if run.main:
+        facts = {**recipe, **origin_of(made, run, tuned), "device": device_type()}
+        (run.folder / "images").mkdir()
+        write_picture(run.folder / "images" / "000000.png", picture, facts)
+        other = "" if recipe["device"] == device_type() else f"; it was made on {recipe['device']}"
+        run.say(f"made again: {'the same pixels' if same else 'NOT the same pixels'}{other}")
+        run.say(f"pictures: {run.folder / 'images'}")
+    return {"images": 1.0, "identical": float(same)}

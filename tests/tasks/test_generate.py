@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,7 +24,9 @@ def test_a_picture_carries_its_recipe(lab: Lab, main_job: Ended) -> None:
     facts = json.loads(Image.open(ended.folder / "images" / "000001.png").text["t2i"])  # type: ignore[attr-defined]
     assert (facts["prompt"], facts["seed"]) == ("two buses (blue)", 8)
     assert (facts["scheduler"]["name"], facts["scheduler"]["steps"], facts["cfg"]["scale"]) == ("dpmpp_2m", 2, 7.5)
-    assert facts["weights"] != ""
+    assert facts["weights"]["path"] == str(main_job.folder / "weights") and facts["model"]["name"] == "tiny"
+    beside = json.loads((ended.folder / "images" / "000001.json").read_text())
+    assert beside == facts
 
 
 def test_a_picture_does_not_depend_on_the_batch_or_its_place(empty_lab: Lab, lab: Lab, main_job: Ended) -> None:
@@ -54,3 +57,50 @@ def test_weights_of_another_model_are_refused(empty_lab: Lab, main_job: Ended, t
     ended = empty_lab.here(*TOY, "task=generate", PROMPTS, f"weights={weights}")
     assert ended.status == 1
     assert "use the model that it was trained from" in ended.err
+
+
+def test_a_recipe_makes_the_same_picture_bit_for_bit(lab: Lab, main_job: Ended) -> None:
+    together = 'prompts=["a red cat","two buses","a {blue|green} tree"]'
+    ended = lab.here(*TOY, "task=generate", together, "seed=5", "cfg.scale=4", f"weights={main_job.folder}")
+    for i in (0, 3):
+        png = ended.folder / "images" / f"{i:06d}.png"
+        again = lab.here("task=generate", f"recipe={png if i else png.with_suffix('.json')}")
+        assert again.metrics == {"images": 1.0, "identical": 1.0}, again.out
+        assert np.array_equal(pictures(again)[0], pictures(ended)[i])
+        assert "made again: the same pixels" in again.out
+
+
+def test_a_recipe_that_cannot_be_followed_says_why(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    ended = lab.here(*TOY, "task=generate", PROMPTS, f"weights={main_job.folder}")
+    path = ended.folder / "images" / "000000.json"
+    recipe = json.loads(path.read_text())
+    plain = tmp_path / "plain.png"
+    Image.new("RGB", (8, 8)).save(plain)
+    (tmp_path / "cut.png").write_bytes(path.with_suffix(".png").read_bytes()[:60])
+    other = tmp_path / "other.json"
+
+    def told(changed: dict[str, Any], status: int = 1) -> str:
+        other.write_text(json.dumps({**recipe, **changed}))
+        again = lab.here("task=generate", f"recipe={other}")
+        assert again.status == status
+        return again.err
+
+    for broken in (plain, tmp_path / "cut.png", tmp_path / "nowhere.png"):
+        again = lab.here("task=generate", f"recipe={broken}")
+        assert again.status == 1 and "holds no recipe" in again.err
+    assert "launch.mixed_precision=bf16" in told({"precision": "bf16"}, 2)
+    assert "the model of today" in told({"model": {**recipe["model"], "digest": "0"}})
+    assert "the weights of today" in told({"weights": {**recipe["weights"], "digest": "0"}})
+    assert "no longer at /nowhere" in told({"weights": {"path": "/nowhere", "digest": "0"}})
+    told({"pixels": "0"}, 0)
+    assert lab.here("task=generate", f"recipe={other}").metrics["identical"] == 0
+
+
+def test_prompts_come_from_a_file_several_pictures_each(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a __animal__ on grass\n\ntwo buses\n")
+    (tmp_path / "animal.txt").write_text("cat\ndog\n")
+    files = [f"prompts_file={tmp_path}/p.txt", f"wildcards={tmp_path}", "images_per_prompt=2"]
+    ended = lab.here(*TOY, "task=generate", *files)
+    captions = json.loads((ended.folder / "images" / "captions.json").read_text())
+    assert captions[0] in ("a cat on grass", "a dog on grass") and captions[0] == captions[1]
+    assert captions[2:] == ["two buses", "two buses"] and len(pictures(ended)) == 4

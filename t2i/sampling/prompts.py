@@ -1,0 +1,86 @@
+"""Prompts from lists, files, grids and wildcards."""
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from t2i.errors import ConfigError
+from t2i.randomness import generator
+
+MOST = 100_000
+"""Prompts of one run: a grid grows with the product of its alternatives."""
+_ALTERNATIVES = re.compile(r"\{([^{}]*\|[^{}]*)\}")
+_WILDCARD = re.compile(r"__([\w-]+)__")
+
+
+def expand(prompts: Iterable[str], wildcards: str | None, seed: int) -> list[str]:
+    """Every combination of `{red|blue}` in a prompt; then each `__colour__` becomes a line of `<wildcards>/colour.txt`.
+
+    Which line is a function of the seed and of the prompt's place. Raises ConfigError for more than `MOST` prompts, an
+    empty one, and a wildcard without a file.
+    """
+    combined = list(itertools.islice(itertools.chain.from_iterable(map(_combinations, prompts)), MOST + 1))
+    if len(combined) > MOST:
+        raise ConfigError(f"the prompts combine to more than {MOST:,}; use fewer alternatives in braces")
+    result = [_drawn(prompt, wildcards, seed, place) for place, prompt in enumerate(combined)]
+    if not all(prompt.strip() for prompt in result):
+        raise ConfigError("one of the prompts is empty; remove it, or describe a picture")
+    return result
+
+
+def _combinations(prompt: str) -> Iterator[str]:
+    parts = _ALTERNATIVES.split(prompt)  # texts, and between them what stood in braces
+    choices = [part.split("|") if number % 2 else [part] for number, part in enumerate(parts)]
+    return map("".join, itertools.product(*choices))
+
+
+def _drawn(prompt: str, wildcards: str | None, seed: int, place: int) -> str:
+    count = itertools.count()
+
+    def line(match: re.Match[str]) -> str:
+        if wildcards is None:
+            raise ConfigError(
+                f"the prompt {prompt!r} holds {match[0]}; name the folder of {match[1]}.txt by wildcards="
+            )
+        lines = _lines(Path(wildcards).expanduser() / f"{match[1]}.txt", "wildcards")
+        return lines[int(generator(seed, "wildcard", place, next(count)).integers(len(lines)))]
+
+    return _WILDCARD.sub(line, prompt)
+
+
+def from_file(path: Path) -> list[str]:
+    """The prompts of a file: one a line (.txt), a list (.json), or the column `prompt` or `caption` (.csv).
+
+    Raises ConfigError when it cannot be read or holds none.
+    """
+    if path.suffix == ".json":
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"prompts_file={path} cannot be read ({error}); expected a list of texts") from error
+        if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+            raise ConfigError(f"prompts_file={path} is no list of texts; write ['a cat', 'a bus']")
+        return values
+    if path.suffix == ".csv":
+        lines = _lines(path, "prompts_file")
+        rows = list(csv.DictReader(lines))
+        column = next((name for name in ("prompt", "caption") if rows and name in rows[0]), None)
+        if column is None:
+            raise ConfigError(f"prompts_file={path} has no column prompt or caption; name one in its first line")
+        return [row[column] for row in rows]
+    return _lines(path, "prompts_file")
+
+
+def _lines(path: Path, key: str) -> list[str]:
+    """The lines of a text file that are not blank."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key}: {path} cannot be read ({error}); give a text file, one entry a line") from error
+    found = [line for line in lines if line]
+    if not found:
+        raise ConfigError(f"{key}: {path} is empty; write one entry a line")
+    return found

@@ -1,0 +1,67 @@
+"""Prompts from files, grids and wildcards."""
+
+from pathlib import Path
+
+import pytest
+
+from t2i.errors import ConfigError
+from t2i.sampling.prompts import expand, from_file
+
+
+def test_alternatives_make_a_grid_in_reading_order() -> None:
+    assert expand(["a {red|blue} {cat|dog}", "a bus"], None, 0) == [
+        *("a red cat", "a red dog", "a blue cat", "a blue dog"),
+        "a bus",
+    ]
+    assert expand(["a{| small} cat", "{not a grid}"], None, 0) == ["a cat", "a small cat", "{not a grid}"]
+
+
+def test_wildcards_are_drawn_by_seed_and_place(tmp_path: Path) -> None:
+    (tmp_path / "colour.txt").write_text("\n".join(f"c{i}" for i in range(50)))
+    prompts = ["a __colour__ cat and a __colour__ dog"] * 4
+    drawn = expand(prompts, str(tmp_path), 1)
+    assert drawn == expand(prompts, str(tmp_path), 1) != expand(prompts, str(tmp_path), 2)
+    assert len(set(drawn)) == 4 and all("__" not in prompt for prompt in drawn)
+    assert drawn[:2] == expand(prompts[:2], str(tmp_path), 1)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "sentence"),
+    [
+        (["a __colour__ cat"], "name the folder of colour.txt by wildcards="),
+        (["{a|b}" * 17], "combine to more than 100,000"),
+        (["{a|}"], "one of the prompts is empty"),
+    ],
+)
+def test_prompts_that_cannot_be_meant(prompts: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        expand(prompts, None, 0)
+
+
+def test_a_missing_or_empty_wildcard_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    for name, sentence in (("gone", "gone.txt cannot be read"), ("empty", "empty.txt is empty")):
+        with pytest.raises(ConfigError, match=sentence):
+            expand([f"a __{name}__"], str(tmp_path), 0)
+
+
+def test_files_of_three_kinds(tmp_path: Path) -> None:
+    contents = {
+        "p.txt": "a cat\n\n a bus \n",
+        "p.json": '["a cat", "a bus"]',
+        "p.csv": "id,caption\n1,a cat\n2,a bus\n",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).write_text(text)
+        assert from_file(tmp_path / name) == ["a cat", "a bus"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", ""), ("a.json", "{}"), ("a.json", "[1]"), ("a.json", "["), ("a.csv", "x,y\n1,2\n"), ("gone.txt", None)],
+)
+def test_files_without_prompts_are_refused(tmp_path: Path, name: str, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=name.replace(".", r"\.")):
+        from_file(tmp_path / name)

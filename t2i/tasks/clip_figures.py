@@ -90,8 +90,9 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
         text += f" ({_shown(metrics, 'as_it_came/' + name, 100)} % as it came, before its projections were replaced)"
     if "difference/alignment_gain" in metrics:
         text += f"; relative alignment gain {_shown(metrics, 'difference/alignment_gain')} %"
-    if "difference/margin_gain" in metrics:
-        text += f", of the margin {_shown(metrics, 'difference/margin_gain')} %"
+    if "before/cosine_margin" in metrics and "after/cosine_margin" in metrics:
+        margins = [_shown(metrics, f"{state}/cosine_margin") for state in ("before", "after")]
+        text += f"; margin between right and wrong captions {margins[0]} before, {margins[1]} after"
     text += "."
     run.section("CLIP before and after", text, [_table(states, metrics)], figures)
     run.say(text)

@@ -66,13 +66,13 @@ def _tell(config: Config, run: Run, captions: list[str], pictures, found, scorer
     apart = found["difference"].low > 0 or found["difference"].high < 0
     verdict = "the difference is not zero" if apart else "that they differ cannot be told"
     origin = (
-        f"{scorer} is independent: the tuned CLIP did not start from it"
+        "The scoring CLIP is independent: the tuned one did not start from it"
         if independent
-        else f"{scorer} is the CLIP that the tuning started from, so it may flatter the tuned text encoder"
+        else "The scoring CLIP is the one that the tuning started from, so it may flatter the tuned text encoder"
     )
     text = (
         f"CLIP score [{scorer}] {base} with the base text encoder, {tuned} with the tuned one, difference {change} over "
-        f"{len(captions)} captions with the same seeds: {verdict}. {origin[0].upper() + origin[1:]}."
+        f"{len(captions)} captions with the same seeds: {verdict}. {origin}."
     )
     shown = min(8, len(captions))
     figure = base_versus_tuned(

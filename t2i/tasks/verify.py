@@ -7,7 +7,7 @@ from pathlib import Path
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
 from t2i.errors import UserError
-from t2i.tasks.shared import dtype_of, model_digest, precision_of
+from t2i.tasks.shared import apply_tuned, dtype_of, find_tuned, model_digest, precision_of
 
 VERSION = 1
 LIBRARIES = ("torch", "diffusers", "transformers", "peft")
@@ -24,6 +24,8 @@ def verify(config: Config, run: Run) -> dict[str, float]:
         "versions": {name: metadata.version(name) for name in LIBRARIES},
     }
     inputs = {"model": model_digest(config, run)}
+    if (tuned := find_tuned(config, run)) is not None:
+        inputs["weights"] = tuned.digest
     stage = run.stage("wiring", inputs, address, VERSION, lambda folder: _check(config, run, folder / "checks.json"))
     found = json.loads((stage.path / "checks.json").read_text(encoding="utf-8"))
     sizes, trainable, rows = found["sizes"], found["trainable"], found["rows"]
@@ -63,6 +65,8 @@ def _check(config: Config, run: Run, path: Path) -> None:
     checks += wiring.round_trip(
         models, config.strategy, lambda: load(config.model, run.store).to(device, dtype_of(config))
     )
+    if (tuned := find_tuned(config, run)) is not None:
+        checks += wiring.placed(load(config.model, run.store), lambda models: apply_tuned(models, tuned))
     rows = [[check.name, check.expected, check.found, "ok" if check.ok else "FAILED"] for check in checks]
     path.write_text(json.dumps({"sizes": sizes, "trainable": trainable, "rows": rows}, indent=2), encoding="utf-8")
 

@@ -152,6 +152,24 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
     yield Check("prediction after save and load", "difference <= 1e-5", f"{difference:.2g}", difference <= 1e-5)
 
 
+@torch.no_grad()
+def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
+    """Tuned weights are in use: which network they changed, by digest, and what a caption becomes; `place` puts them in."""
+    before = {name: module_digest(network) for name, network in models.modules.items()}
+    states, prediction = text_states(models, ["a picture of a cat"]), Probe(models).predict("a picture of a cat")
+    place(models)
+    after = {name: module_digest(network) for name, network in models.pipeline().components.items() if name in before}
+    changed = [name for name in before if before[name] != after[name]]
+    yield Check("networks that the weights change", "at least one", ", ".join(changed) or "none", bool(changed))
+    if "text_encoder" in changed:
+        digests = f"{before['text_encoder'][:12]}, now {after['text_encoder'][:12]}"
+        yield Check("text encoder of the pipeline (digest)", "another than the base's", f"was {digests}", True)
+        change = float((text_states(models, ["a picture of a cat"]) - states).norm() / states.norm())
+        yield Check("change of a caption's embedding", "> 0 %", f"{100 * change:.3g} %", change > 0)
+    change = float((Probe(models).predict("a picture of a cat") - prediction).norm() / prediction.norm())
+    yield Check("change of the prediction", "> 0 %", f"{100 * change:.3g} %", change > 0)
+
+
 def _disturb(chosen: dict[str, torch.nn.Parameter]) -> None:
     """Adapters start at zero, where half of their gradients vanish and a lost file would not be noticed."""
     generator = torch.Generator("cpu").manual_seed(1)

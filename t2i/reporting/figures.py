@@ -9,7 +9,7 @@ from t2i.reporting.exploration import (
     source_sizes,
     word_frequencies,
 )
-from t2i.reporting.grids import base_versus_tuned, cell_grid, sample_grid
+from t2i.reporting.grids import base_versus_tuned, cell_grid, rows_of_pictures, sample_grid
 from t2i.reporting.heat_map import heat_map
 from t2i.reporting.progress import samples_over_training
 from t2i.reporting.projection import projection
@@ -27,6 +27,7 @@ __all__ = [
     "picture_pairs",
     "pictures_by_group",
     "projection",
+    "rows_of_pictures",
     "sample_grid",
     "samples_over_training",
     "similarity_histogram",

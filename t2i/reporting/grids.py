@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,25 @@ def base_versus_tuned(
     when the arrays are of another kind or not as many as the captions.
     """
     given = {"real": real, "base": base, "tuned": tuned}
-    rows = {name: enlarge(checked(array, len(captions))) for name, array in given.items() if array is not None}
+    return rows_of_pictures(
+        {name: array for name, array in given.items() if array is not None},
+        captions,
+        path,
+        title,
+        "Each column: one caption and one seed, the same for the base and the tuned model.",
+    )
+
+
+@style.styled
+def rows_of_pictures(
+    pictures: Mapping[str, np.ndarray], captions: Sequence[str], path: Path, title: str, subtitle: str
+) -> Path:
+    """One row a name, one column a caption; pictures: uint8 (N, H, W, 3) each, N >= 1, one caption a column.
+
+    More than six captions continue in a block below. Raises ValueError when the arrays are of another kind or not as many
+    as the captions.
+    """
+    rows = {name: enlarge(checked(array, len(captions))) for name, array in pictures.items()}
     width = max(tiles.shape[2] for tiles in rows.values())
     side = int(max(style.text_width(name, style.TEXT_SIZE + 1, bold=True) for name in rows)) + GAP
     texts = [style.wrap(caption, width, style.TEXT_SIZE) for caption in captions]
@@ -59,12 +77,7 @@ def base_versus_tuned(
     blocks = [range(start, min(start + columns, len(captions))) for start in range(0, len(captions), columns)]
     heads = [text_height(max(len(texts[i]) for i in block)) + 6 for block in blocks]
     body = sum(array.shape[1] + GAP for array in rows.values())
-    page = Page(
-        side + columns * (width + GAP) - GAP,
-        sum(heads) + len(blocks) * (body + GAP),
-        title,
-        "Each column: one caption and one seed, the same for the base and the tuned model.",
-    )
+    page = Page(side + columns * (width + GAP) - GAP, sum(heads) + len(blocks) * (body + GAP), title, subtitle)
     for block, head in zip(blocks, heads, strict=True):
         for column, i in enumerate(block):
             left = side + column * (width + GAP)

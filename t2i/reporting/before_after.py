@@ -31,7 +31,7 @@ def before_after(
     figure = style.chart(8.6, 0.9 + height * len(rows), title, subtitle)
     axes = figure.add_subplot()
     for index, (name, numbers) in enumerate(states.items()):
-        colour = style.colour_of(name, index)
+        colour = {"before": style.BASE, "after": style.TUNED}.get(name, style.OTHERS[index % len(style.OTHERS)])
         for row, (value, low, high) in enumerate(numbers):
             y = row * height + 0.26 * index
             axes.plot([low, high], [y, y], color=colour, alpha=0.35, linewidth=6, solid_capstyle="butt")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.tasks.clip_measure import Measured, headline
+from t2i.tasks.clip_measure import Measured, headline, spoken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
     figures = [
         (
             before_after(
-                [share.replace("_", " ") for share in shares], named, run.figures() / "clip_before_after.png", title,
+                [spoken(share) for share in shares], named, run.figures() / "clip_before_after.png", title,
                 "percent", "95 % intervals: bootstrap over pictures, each with all its captions",
             ),
             "Retrieval and zero-shot accuracy before and after.",
@@ -83,7 +83,7 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
         figures.append(confusion)
     name = headline(last.contrast.metrics)
     text = (
-        f"{name.replace('_', ' ').capitalize()} {_shown(metrics, 'before/' + name, 100)} % before, "
+        f"{spoken(name).capitalize()} {_shown(metrics, 'before/' + name, 100)} % before, "
         f"{_shown(metrics, 'after/' + name, 100)} % after"
     )
     if f"as_it_came/{name}" in metrics:
@@ -103,7 +103,7 @@ def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metric
     last = list(states.values())[-1]
     name = headline(last.contrast.metrics)
     text = (
-        f"On {other.dataset.name}, which it was not tuned on: {name.replace('_', ' ')} "
+        f"On {other.dataset.name}, which it was not tuned on: {spoken(name)} "
         f"{_shown(metrics, f'elsewhere/before/{name}', 100)} % before, "
         f"{_shown(metrics, f'elsewhere/after/{name}', 100)} % after; difference "
         f"{_shown(metrics, f'elsewhere/difference/{name}', 100)} points."
@@ -169,7 +169,7 @@ def _table(states: dict[str, Measured], metrics: dict[str, float]) -> dict[str, 
     for name in (*DIRECTIONS, "alignment_gain", "margin_gain"):
         shown = [_shown(metrics, f"{prefix}/{name}") for prefix in (*prefixes, "difference")]
         if any(shown):
-            label = name.replace("_", " ") + (" (%)" if name.endswith("gain") else "")
+            label = spoken(name) + (" (%)" if name.endswith("gain") else "")
             rows.append([label, *shown, DIRECTIONS.get(name, "higher is better")])
     against = next(iter(states))
     return {

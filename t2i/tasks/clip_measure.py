@@ -1,5 +1,6 @@
 """What a CLIP knows about captioned pictures, before and after tuning: features as stages, numbers, tables."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,13 +151,14 @@ def blends(
 
     before, after = list(ends.values())[-2:]
     curves, numbers = {}, {}
-    for key, label, where in (("here", config.dataset.name, config), ("elsewhere", "", other)):
+    for key, where in (("here", config), ("elsewhere", other)):
         if where is None:
             continue
         found = [blended(where, run, before, after, alpha).contrast.metrics for alpha in ALPHAS]
         name = headline(found[0])
         values = np.array([[100 * getattr(one[name], end) for end in ("value", "low", "high")] for one in found])
-        curves[f"{label or 'another set: ' + where.dataset.name}: {name.replace('_', ' ')}"] = values
+        where_from = where.dataset.name if where is config else f"{where.dataset.name} (not tuned on)"
+        curves[f"{where_from}: {spoken(name)}"] = values
         for alpha, row in zip(ALPHAS, values, strict=True):
             numbers[f"blend/{key}/{name}/{alpha:g}"] = float(row[0])
     return curves, numbers
@@ -166,3 +168,8 @@ def headline(found: "Mapping[str, Interval]") -> str:
     """The number that stands for a set: zero-shot accuracy where it has classes, otherwise recall of captions."""
     known = ("zero_shot_accuracy", "image_to_text_recall_1", "text_to_image_recall_1")
     return next(name for name in known if name in found)
+
+
+def spoken(name: str) -> str:
+    """A number's name for people: `image_to_text_recall_1` is `image to text, recall@1`."""
+    return re.sub(r" recall (\d+)$", r", recall@\1", name.replace("_", " ")).replace("zero shot", "zero-shot")

@@ -1,4 +1,6 @@
-"""`task=embed`: caption embeddings, whether captions of one picture are closer than captions of two, what is near."""
+"""`task=embed`: caption embeddings, whether captions of one picture are closer than captions of two, what is near,
+and pictures paired with captions.
+"""
 
 import os
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.randomness import generator
 from t2i.tasks.evaluate import extractor_of
+from t2i.tasks.pairing import paired
 from t2i.tasks.shared import prepared
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def embed(config: Config, run: Run) -> dict[str, float]:
         for file in (embeddings.PROJECTED, embeddings.POOLED, embeddings.INDEX):
             (run.folder / file).symlink_to(os.path.relpath(folder / file, run.folder))
         _tell(config, run, folder, name, metrics, found, rows, vectors)
-    return metrics
+    return metrics | paired(config, run)
 
 
 def lookup(config: Config, run: Run, folder: Path, rows: "Rows", vectors: "np.ndarray") -> list[list[Any]]:

@@ -34,6 +34,7 @@ from t2i.training.config import Training
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.web.config import Serve
 
 CONF = PROJECT / "conf"
 
@@ -51,6 +52,8 @@ class Task(Enum):
     evaluate = "evaluate"
     sweep = "sweep"
     report = "report"
+    prompt = "prompt"
+    serve = "serve"
 
 
 class Precision(Enum):
@@ -87,6 +90,7 @@ class Config:
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
     clip: ClipTuning = field(default_factory=ClipTuning)
+    serve: Serve = field(default_factory=Serve)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
     weights: Optional[str] = None
@@ -121,6 +125,7 @@ class Config:
             part.validate()
         self.training.validate(processes)
         self.clip.validate(processes if self.task is Task.clip else 1)
+        self.serve.validate()
         if min(self.batch_size, self.images, self.images_per_prompt) < 1:
             raise ConfigError(
                 f"batch_size={self.batch_size}, images={self.images} and images_per_prompt={self.images_per_prompt} must be "

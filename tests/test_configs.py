@@ -127,6 +127,13 @@ scheduler.spacing
 scheduler.steps
 scheduler.type
 seed
+serve.credentials
+serve.host
+serve.hosts
+serve.keep
+serve.port
+serve.queue
+serve.rate
 strategy.alpha
 strategy.dropout
 strategy.kind
@@ -347,6 +354,11 @@ INVALID: dict[str, list[object]] = {
     "eval.resize": ["bilinear"],
     "model.resolution": [65],
     "launch.processes": [0],
+    "serve.host": ["0.0.0.0", "example.org"],
+    "serve.keep": [0],
+    "serve.port": [-1, 65536],
+    "serve.queue": [0, 33],
+    "serve.rate": [0],
     "sweeps.space": [{"cfg.scale": 5}],
     "weights": ["/nowhere"],
 }

@@ -1,0 +1,171 @@
+"""The parts of the page that Gradio has no component for, as HTML. Whatever a person typed is escaped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from t2i.reporting.numbers import parts
+from t2i.web.order import Order
+from t2i.web.painter import Picture
+
+NAMES = {"base": "Base", "tuned": "Tuned"}
+MEASURED = {
+    "fid": ("FID", "lower is better"),
+    "kid": ("KID", "lower is better"),
+    "is": ("Inception score", "higher is better"),
+    "clip_score": ("CLIP score", "higher is better"),
+    "precision": ("Precision", "higher is better"),
+    "recall": ("Recall", "higher is better"),
+    "density": ("Density", "higher is better"),
+    "coverage": ("Coverage", "higher is better"),
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page: where it is, and what is said about it."""
+
+    name: str
+    title: str
+    recipe: Mapping[str, str]
+
+    @classmethod
+    def of(cls, picture: Picture, title: str) -> "Shown":
+        """A finished picture under a title."""
+        return cls(picture.path.name, title, recipe_of(picture.order, picture.seed))
+
+
+def recipe_of(order: Order, seed: int) -> dict[str, str]:
+    """What a reader needs to know to make a picture again; the PNG carries all of it."""
+    recipe = {
+        "Prompt": order.prompt,
+        "Negative prompt": order.negative_prompt,
+        "Model": NAMES[order.model],
+        "Scheduler": f"{order.scheduler}, {order.steps} steps",
+        "Guidance": f"{order.guidance:g}",
+        "Size": f"{order.size} x {order.size}",
+        "Seed": str(seed),
+    }
+    return {key: value for key, value in recipe.items() if value}
+
+
+def header(model: str, tuned: str, device: str) -> str:
+    """The title line: what is loaded, and where it computes."""
+    chips = [f'<span class="chip">model {escape(model)}</span>', f'<span class="chip">{escape(device)}</span>']
+    if tuned:
+        chips.insert(1, f'<span class="chip accent">tuned: {escape(tuned)}</span>')
+    return f'<header class="t2i-header"><h1>t2i</h1><div class="chips">{"".join(chips)}</div></header>'
+
+
+def welcome() -> str:
+    """The stage before anything was asked."""
+    return (
+        '<div class="stage-empty"><div class="frame"></div>'
+        "<p>Describe a picture and press <b>Make pictures</b>.</p></div>"
+    )
+
+
+def notice(text: str, kind: str = "error") -> str:
+    """One sentence, as an error or as news."""
+    role = "alert" if kind == "error" else "status"
+    return f'<p class="notice {kind}" role="{role}">{escape(text)}</p>'
+
+
+def progress(share: float, text: str) -> str:
+    """A bar with a line of text; share: 0 to 1."""
+    percent = round(100 * share)
+    return (
+        f'<div class="progress" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="{escape(text)}"><div class="bar"><i style="width:{percent}%"></i></div>'
+        f"<span>{escape(text)}</span></div>"
+    )
+
+
+def pictures(groups: Sequence[Sequence[Shown]], titles: Sequence[str], making: str = "", pending: int = 0) -> str:
+    """Columns of pictures, one for each title; the picture in the making and places for those to come at the end."""
+    columns = []
+    for number, title in enumerate(titles):
+        cards = "".join(card(shown) for shown in groups[number]) if number < len(groups) else ""
+        if number == len(groups) and pending:
+            image = f'<img src="{making}" alt="preview">' if making else ""
+            cards = f'<figure class="card making"><div class="frame">{image}</div></figure>'
+        elif number > len(groups) and pending:
+            cards = '<figure class="card making waits"><div class="frame"></div></figure>'
+        label = f"<h2>{escape(title)}</h2>" if title else ""
+        many = " many" if number < len(groups) and len(groups[number]) > 1 else ""
+        columns.append(f'<section class="column{many}">{label}<div class="cards">{cards}</div></section>')
+    return f'<div class="columns n{len(titles)}">{"".join(columns)}</div>'
+
+
+def card(shown: Shown) -> str:
+    """A picture with its download and its recipe."""
+    source = f"/v1/images/{shown.name}"
+    alt = escape(shown.recipe["Prompt"])
+    return (
+        f'<figure class="card"><a href="{source}" target="_blank" rel="noopener"><img src="{source}" alt="{alt}"></a>'
+        f"<figcaption><span>seed {shown.recipe['Seed']}</span>"
+        f'<a class="download" href="{source}?download=true" download="{shown.name}">PNG</a></figcaption>'
+        f"<details><summary>Recipe</summary>{_recipe(shown)}</details></figure>"
+    )
+
+
+def table(rows: Sequence[str], columns: Sequence[str], done: Sequence[Shown], making: str, finished: bool) -> str:
+    """The grid: schedulers down, guidance across, cells in the order in which they are made."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = []
+    for i, row in enumerate(rows):
+        cells = []
+        for j in range(len(columns)):
+            number = i * len(columns) + j
+            if number < len(done):
+                source = f"/v1/images/{done[number].name}"
+                label = escape(f"{row}, guidance {columns[j]}")
+                content = f'<a href="{source}" target="_blank" rel="noopener"><img src="{source}" alt="{label}"></a>'
+            elif number == len(done) and making and not finished:
+                content = f'<img src="{making}" alt="preview">'
+            else:
+                content = '<div class="frame"></div>'
+            cells.append(f"<td>{content}</td>")
+        body.append(f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>')
+    corner = '<th scope="col" class="corner">scheduler \\ guidance</th>'
+    return f'<div class="grid-scroll"><table class="grid"><tr>{corner}{head}</tr>{"".join(body)}</table></div>'
+
+
+def gallery(history: Sequence[Shown]) -> str:
+    """What this page has made so far, the newest first."""
+    if not history:
+        return ""
+    items = "".join(
+        f'<details class="past" name="past"><summary><img src="/v1/images/{shown.name}" loading="lazy" '
+        f'alt="{escape(shown.recipe["Prompt"])}"></summary><div class="sheet">{_recipe(shown)}'
+        f'<a class="download" href="/v1/images/{shown.name}?download=true" download="{shown.name}">Download PNG</a></div>'
+        "</details>"
+        for shown in history
+    )
+    return f'<section class="gallery"><h2>Your pictures</h2><div class="past-list">{items}</div></section>'
+
+
+def measured(numbers: Mapping[str, float]) -> str:
+    """The run's metrics of the base and the tuned model beside each other, with their intervals; empty where none are."""
+    rows: dict[str, dict[str, str]] = {}
+    for key, value in numbers.items():
+        model, _, name = key.partition("/")
+        if model in NAMES and name and not name.endswith((".low", ".high")):
+            mean, interval = parts(value, numbers.get(f"{key}.low"), numbers.get(f"{key}.high"))
+            rows.setdefault(name, {})[model] = f"{mean} <small>{interval}</small>"
+    if not rows:
+        return ""
+    body = []
+    for name, values in sorted(rows.items()):
+        short, _, extractor = name.partition("[")
+        label, direction = MEASURED.get(short, (short, ""))
+        source = f" <small>{escape(extractor.rstrip(']'))}</small>" if extractor else ""
+        cells = "".join(f"<td>{values.get(model, '&ndash;')}</td>" for model in NAMES)
+        body.append(f'<tr><th scope="row">{escape(label)}{source}<em>{direction}</em></th>{cells}</tr>')
+    head = "".join(f'<th scope="col">{name}</th>' for name in NAMES.values())
+    return f'<table class="measured"><tr><td></td>{head}</tr>{"".join(body)}</table>'
+
+
+def _recipe(shown: Shown) -> str:
+    facts = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in shown.recipe.items())
+    return f"<dl>{facts}</dl>"

@@ -1,0 +1,118 @@
+"""What may be asked of the model: one place reads and limits it for the page, the endpoint and the terminal."""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from t2i.errors import UserError
+
+LONGEST_PROMPT = 1_000
+MOST_STEPS = 100
+SMALLEST, LARGEST, GRAIN = 64, 1_024, 8
+MOST_COUNT = 4
+HIGHEST_GUIDANCE = 30.0
+HIGHEST_SEED = 2**32 - 1
+MOST_CELLS = 12
+
+
+class Refused(UserError):
+    """A request that is not answered: one sentence for who asked, and the HTTP status that says the same."""
+
+    def __init__(self, sentence: str, code: int = 400) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Order:
+    """Pictures of one prompt with one setting; picture i of `count` has seed + i."""
+
+    prompt: str
+    negative_prompt: str
+    scheduler: str
+    steps: int
+    guidance: float
+    size: int
+    """Height and width in pixels."""
+    seed: int
+    count: int
+    model: str
+    """`base` or `tuned`."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What can be asked of this server: its schedulers, its models, and what is taken where nothing is said."""
+
+    schedulers: Mapping[str, int]
+    """Names, with the number of steps that suits each."""
+    models: tuple[str, ...]
+    defaults: Order
+    fields: tuple[str, ...] = field(default=tuple(Order.__dataclass_fields__))
+
+    def read(self, asked: Mapping[str, Any]) -> Order:
+        """The order that `asked` describes; what it leaves out has its default. Raises Refused (400)."""
+        for name in asked:
+            if name not in self.fields:
+                raise Refused(f"{_shown(name)} is not known here; use {', '.join(self.fields)}.")
+        default = self.defaults
+        scheduler = _choice(asked, "scheduler", default.scheduler, tuple(self.schedulers))
+        steps = self.schedulers[scheduler] if scheduler != default.scheduler else default.steps
+        return Order(
+            prompt=_text(asked, "prompt", default.prompt),
+            negative_prompt=_text(asked, "negative_prompt", default.negative_prompt, empty=True),
+            scheduler=scheduler,
+            steps=_whole(asked, "steps", steps, 1, MOST_STEPS),
+            guidance=_number(asked, "guidance", default.guidance, 0.0, HIGHEST_GUIDANCE),
+            size=_whole(asked, "size", default.size, SMALLEST, LARGEST, GRAIN),
+            seed=_whole(asked, "seed", default.seed, 0, HIGHEST_SEED),
+            count=_whole(asked, "count", default.count, 1, MOST_COUNT),
+            model=_choice(asked, "model", default.model, self.models),
+        )
+
+
+def _text(asked: Mapping[str, Any], name: str, default: str, empty: bool = False) -> str:
+    value = asked.get(name, default)
+    if not isinstance(value, str):
+        raise Refused(f"{name} is not a text; write it in quotes.")
+    value = " ".join(value.split())  # line ends and tabs are no words
+    if len(value) > LONGEST_PROMPT:
+        raise Refused(f"{name} has {len(value):,} characters; {LONGEST_PROMPT:,} are the most.")
+    if not value and not empty:
+        raise Refused(f"{name} is empty; say what the picture should show.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise Refused(f"{name} holds characters that cannot be shown; use plain text.")
+    return value
+
+
+def _number(asked: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = asked.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(f"{name} is not a number; use {low:g} to {high:g}.")
+    if not low <= value <= high:  # NaN too
+        raise Refused(f"{name} is {_shown(value)}; use {low:g} to {high:g}.")
+    return float(value)
+
+
+def _whole(asked: Mapping[str, Any], name: str, default: int, low: int, high: int, grain: int = 1) -> int:
+    value = asked.get(name, default)
+    span = f"{low} to {high}" + (f" in steps of {grain}" if grain > 1 else "")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused(f"{name} is not a whole number; use {span}.")
+    if not low <= value <= high or value != int(value) or int(value) % grain:  # NaN fails the first comparison
+        raise Refused(f"{name} is {_shown(value)}; use {span}.")
+    return int(value)
+
+
+def _choice(asked: Mapping[str, Any], name: str, default: str, valid: tuple[str, ...]) -> str:
+    value = asked.get(name, default)
+    if value not in valid:
+        raise Refused(f"{name} is {_shown(value)}; use {', '.join(valid)}.")
+    return str(value)
+
+
+def _shown(value: object) -> str:
+    """A value as it came, short enough for a sentence."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return text if len(text) <= 40 else f"{text[:40]}..."

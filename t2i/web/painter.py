@@ -1,0 +1,85 @@
+"""From an order to PNG files: the one sampler behind the page, the endpoint and the terminal."""
+
+import dataclasses
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2i.models.load import Models
+from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.recipe import write_picture
+from t2i.sampling.sampler import OnStep, encode, sample
+from t2i.web.order import Order
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture and the order and seed that make it again."""
+
+    path: Path
+    order: Order
+    seed: int
+    seconds: float
+    """Of the whole order, from its start."""
+
+
+@dataclass
+class Painter:
+    """The loaded models and what to do with them. Not for two threads at once: texts are kept inside the networks."""
+
+    models: Mapping[str, Models]
+    """`base`, and `tuned` where there are tuned weights."""
+    schedulers: Mapping[str, Scheduler]
+    guidance: Guidance
+    """What an order does not say: rescaling and interval."""
+    describe: Callable[[str, Scheduler, Guidance, int], dict[str, Any]]
+    """The recipe of a picture but for its prompt, seed and batch; of model, scheduler, guidance and size."""
+    folder: Path
+    batch_size: int
+    keep_text: bool = True
+    made: int = field(default=0, init=False)
+
+    def settings(self, order: Order) -> tuple[Scheduler, Guidance]:
+        """The sampler's own words for an order."""
+        scheduler = dataclasses.replace(self.schedulers[order.scheduler], steps=order.steps)
+        guidance = dataclasses.replace(
+            self.guidance, scale=order.guidance, negative_prompt=order.negative_prompt or None
+        )
+        return scheduler, guidance
+
+    def draw(self, order: Order, on_step: OnStep | None = None) -> list[Picture]:
+        """`order.count` pictures, written with their recipes as `<name>.png` and `.json`; names cannot be guessed.
+
+        Raises UserError for what the model cannot do, and whatever `on_step` raises.
+        """
+        start = time.monotonic()
+        scheduler, guidance = self.settings(order)
+        models = dataclasses.replace(self.models[order.model], resolution=order.size)
+        seeds = list(range(order.seed, order.seed + order.count))
+        conditions = encode(models, [order.prompt] * order.count, guidance)
+        batches = sample(
+            models, conditions, seeds, scheduler, guidance, self.batch_size, on_step=on_step, keep_text=self.keep_text
+        )
+        drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
+        facts = self.describe(order.model, scheduler, guidance, order.size)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pictures = []
+        for seed, (pixels, batch_size) in zip(seeds, drawn, strict=True):
+            path = self.folder / f"{self.made:06d}_{secrets.token_hex(8)}.png"
+            write_picture(path, pixels, {**facts, "prompt": order.prompt, "seed": seed, "batch": batch_size})
+            pictures.append(Picture(path, order, seed, time.monotonic() - start))
+            self.made += 1
+        return pictures
+
+    def forget(self, keep: int) -> None:
+        """Delete all but the newest `keep` pictures and their recipes."""
+        paths = sorted(self.folder.glob("*.png"))
+        for path in itertools.islice(paths, max(0, len(paths) - keep)):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)

@@ -22,6 +22,10 @@ def machine() -> str:
     return f"{name}-{cores}-cores"
 
 
+def _value(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
 def main() -> int:
     """Runs the measurement that the command line names."""
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
@@ -30,7 +34,7 @@ def main() -> int:
         return 2
     name = sys.argv[1]
     options = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[2:])
-    result = importlib.import_module(f"bench.{name}").run(**{key: int(value) for key, value in options.items()})
+    result = importlib.import_module(f"bench.{name}").run(**{key: _value(text) for key, text in options.items()})
     record = {"benchmark": name, "machine": machine(), "python": platform.python_version(), **result}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.date.today().isoformat()}_{machine()}_{name}.json"

@@ -1,0 +1,135 @@
+"""How fast pictures are drawn, against diffusers' StableDiffusionPipeline on the same networks, prompts and seeds.
+
+    python -m bench sampling                                   the bundled model on this machine
+    python -m bench sampling --model=sd15 --steps=40           the full-size network at random, on a GPU in bf16
+
+The peer draws them one by one (`default`, as its documentation shows) and in the same batches (`tuned`); then every
+switch of `sampling` on and off, for a batch and for one picture. All must draw the same pictures, to one grey level (in
+bf16 two roundings differ by more; the largest difference is in the result).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bench._measure import in_turns, ratio
+
+PROMPTS = ("a red cat beside a tree", "two buses on a road", "a green apple", "a dog on a beach", "a small boat")
+
+
+def run(
+    model: str = "tiny", images: int = 40, steps: int = 20, batch: int = 20, rounds: int = 3, compile: int = 0
+) -> dict[str, Any]:
+    """Ratios of the peer's time to ours, and of each switch off to on."""
+    import diffusers
+    import torch
+
+    from t2i.sampling.config import Sampling
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
+    plain = _models(model, device, dtype, Sampling(keep_text=False))
+    drawn: dict[str, np.ndarray] = {}
+
+    def keep(name: str, draw: Callable[[], np.ndarray]) -> Callable[[], None]:
+        def measured() -> None:
+            drawn[name] = draw()
+
+        return measured
+
+    whole = {
+        "ours": keep("ours", partial(_ours, plain, prompts, steps, batch, True)),
+        "pipeline one by one": keep("pipeline one by one", partial(_pipeline, plain, prompts, steps, 1)),
+        "pipeline in batches": keep("pipeline in batches", partial(_pipeline, plain, prompts, steps, batch)),
+    }
+    seconds = in_turns(whole, rounds, device)
+    result: dict[str, Any] = {
+        "what": f"{images} pictures of {plain.resolution} pixels, {steps} steps of DDIM, guidance 7.5, model={model}",
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "dtype": str(dtype),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+        "clock": "wall" if device == "cuda" else "process",
+        "seconds_an_image": {name: round(min(values) / images, 4) for name, values in seconds.items()},
+        "faster_than_one_by_one": ratio(seconds["pipeline one by one"], seconds["ours"]),
+        "faster_than_batches": ratio(seconds["pipeline in batches"], seconds["ours"]),
+    }
+    switches = {"keep_text": Sampling(), "channels_last": Sampling(keep_text=False, channels_last=True)}
+    if compile or device == "cuda":
+        switches["compile"] = Sampling(keep_text=False, compile=True)
+    result["switches"] = {}
+    for name, switch in switches.items():
+        changed = _models(model, device, dtype, switch)
+        for size in (batch, 1):
+            some = prompts[: max(size, 4)]
+            pair = {
+                "off": keep("off", partial(_ours, plain, some, steps, size, False)),
+                "on": keep("on", partial(_ours, changed, some, steps, size, switch.keeps_text)),
+            }
+            measured = in_turns(pair, rounds, device)
+            result["switches"][f"{name}, batch {size}"] = {
+                **ratio(measured["off"], measured["on"]),
+                "largest_difference": _difference(drawn["off"], drawn["on"]),
+            }
+    result["largest_difference"] = max(_difference(drawn["ours"], drawn[name]) for name in whole)
+    result["results_equal"] = result["largest_difference"] <= 1
+    return result
+
+
+def _models(name: str, device: str, dtype: Any, switches: Any) -> Any:
+    from t2i.config import compose
+    from t2i.models.load import load
+    from t2i.store import Store
+
+    config = compose([f"model={name}", *(["model.init=random"] if name != "tiny" else [])])
+    models = load(config.model, Store(_scratch())).to(device, dtype)
+    switches.apply(models)
+    return models
+
+
+def _scratch() -> Any:
+    import tempfile
+    from pathlib import Path
+
+    return Path(tempfile.gettempdir()) / "t2i-bench-store"
+
+
+def _ours(models: Any, prompts: list[str], steps: int, batch: int, keep_text: bool) -> np.ndarray:
+    from t2i.sampling.config import Guidance, Scheduler
+    from t2i.sampling.sampler import encode, sample
+
+    guidance = Guidance(scale=7.5)
+    ddim = Scheduler(name="ddim", type="DDIMScheduler", steps=steps)
+    conditions = encode(models, prompts, guidance)
+    parts = sample(models, conditions, range(len(prompts)), ddim, guidance, batch, keep_text=keep_text)
+    return np.concatenate(list(parts))
+
+
+def _pipeline(models: Any, prompts: list[str], steps: int, batch: int) -> np.ndarray:
+    import diffusers
+    import torch
+
+    pipeline = models.pipeline()
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(models.scheduler_config)
+    pipeline.set_progress_bar_config(disable=True)
+    pictures = []
+    for start in range(0, len(prompts), batch):
+        chosen = range(start, min(start + batch, len(prompts)))
+        made = pipeline(
+            [prompts[i] for i in chosen],
+            num_inference_steps=steps,
+            guidance_scale=7.5,
+            height=models.resolution,
+            width=models.resolution,
+            generator=[torch.Generator("cpu").manual_seed(i) for i in chosen],
+            output_type="np",
+        ).images
+        pictures.append((made * 255).round().astype(np.uint8))
+    return np.concatenate(pictures)
+
+
+def _difference(left: np.ndarray, right: np.ndarray) -> int:
+    return int(np.abs(left.astype(int) - right).max())

@@ -82,12 +82,7 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
     if confusion := _confusion(run, states, config.dataset.name):
         figures.append(confusion)
     name = headline(last.contrast.metrics)
-    text = (
-        f"{spoken(name).capitalize()} {_shown(metrics, 'before/' + name, 100)} % before, "
-        f"{_shown(metrics, 'after/' + name, 100)} % after"
-    )
-    if f"as_it_came/{name}" in metrics:
-        text += f" ({_shown(metrics, 'as_it_came/' + name, 100)} % as it came, before its projections were replaced)"
+    text = f"{spoken(name).capitalize()}: {_by_state(states, metrics, name)}"
     if "difference/alignment_gain" in metrics:
         text += f"; relative alignment gain {_shown(metrics, 'difference/alignment_gain')} %"
     if "before/cosine_margin" in metrics and "after/cosine_margin" in metrics:
@@ -100,15 +95,12 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
 
 def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metrics: dict[str, float]) -> None:
     """Numbers on a set that the CLIP was not tuned on."""
-    last = list(states.values())[-1]
-    name = headline(last.contrast.metrics)
-    text = (
-        f"On {other.dataset.name}, which it was not tuned on: {spoken(name)} "
-        f"{_shown(metrics, f'elsewhere/before/{name}', 100)} % before, "
-        f"{_shown(metrics, f'elsewhere/after/{name}', 100)} % after; difference "
-        f"{_shown(metrics, f'elsewhere/difference/{name}', 100)} points."
-    )
     own = {key.removeprefix("elsewhere/"): value for key, value in metrics.items() if key.startswith("elsewhere/")}
+    name = headline(next(iter(states.values())).contrast.metrics)
+    text = (
+        f"On {other.dataset.name}, which it was not tuned on: {spoken(name)} {_by_state(states, own, name)}; after less "
+        f"{next(iter(states))} {_shown(own, f'difference/{name}', 100)} points."
+    )
     run.section("What the CLIP forgot", text, [_table(states, own)])
     run.say(text)
 
@@ -179,6 +171,12 @@ def _table(states: dict[str, Measured], metrics: dict[str, float]) -> dict[str, 
         "the same pictures. A share of 0 or 1 has no width: no picture of this set could change it. Captions with the "
         "same words are one candidate, right for every picture that they are said about.",
     }
+
+
+def _by_state(states: dict[str, Measured], metrics: dict[str, float], name: str) -> str:
+    """`12 [10, 14] % before, 80 [78, 82] % after`."""
+    keys = {state: f"{state.replace(' ', '_')}/{name}" for state in states}
+    return ", ".join(f"{_shown(metrics, key, 100)} % {state}" for state, key in keys.items())
 
 
 def _shown(metrics: dict[str, float], name: str, factor: float = 1.0) -> str:

@@ -9,7 +9,9 @@ from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, rank, world_size
 from t2i.data.prepare import prepare
 from t2i.errors import ConfigError, UserError
+from t2i.evaluation.config import BUNDLED
 from t2i.models import source
+from t2i.models.clip_files import locate, weights_digest
 from t2i.store import Stage, digest_of, write_json
 
 if TYPE_CHECKING:
@@ -89,10 +91,22 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     folder = folder.parent if folder.is_file() else folder
     for candidate in (folder, folder / "weights", folder / "clip"):
         if (candidate / "strategy.json").exists():
+            _refuse_own_judge(config, candidate)
             return Tuned(candidate.absolute(), tuned_digest(candidate, run))
     raise ConfigError(
         f"weights={config.weights} holds no tuned weights; give a run folder of task=train or task=pipeline"
     )
+
+
+def _refuse_own_judge(config: Config, folder: Path) -> None:
+    """ConfigError when the CLIP whose text tower generates is also the one that scores: it would flatter itself."""
+    if config.eval.clip == BUNDLED or not (folder / "preprocessor_config.json").exists():
+        return
+    if weights_digest(folder) == weights_digest(locate(config.eval.clip)):
+        raise ConfigError(
+            f"eval.clip={config.eval.clip} is the CLIP whose text tower is in weights={config.weights}: it would score its "
+            "own work; use another one"
+        )
 
 
 def tuned_digest(folder: Path, run: Run) -> str:
@@ -228,13 +242,13 @@ def draw(
     )
 
 
-def read_pictures(folder: Path, count: int) -> "np.ndarray":
-    """The pictures of a generated set, uint8 (count, H, W, 3)."""
+def read_pictures(folder: Path, count: int, first: int = 0) -> "np.ndarray":
+    """`count` pictures of a generated set from the `first` on, uint8 (count, H, W, 3)."""
     import numpy as np
     from PIL import Image
 
     pictures = []
-    for i in range(count):
+    for i in range(first, first + count):
         with Image.open(folder / f"{i:06d}.png") as image:
             pictures.append(np.asarray(image.convert("RGB")))
     return np.stack(pictures)

@@ -92,6 +92,7 @@ eval.inception
 eval.metrics
 eval.replicates
 eval.resize
+eval.resolution
 eval.seed
 images
 images_per_prompt
@@ -352,6 +353,7 @@ INVALID: dict[str, list[object]] = {
     "eval.metrics": [["fdi"], []],
     "eval.extractor": ["inceptoin"],
     "eval.resize": ["bilinear"],
+    "eval.resolution": [0],
     "model.resolution": [65],
     "launch.processes": [0],
     "serve.host": ["0.0.0.0", "example.org"],

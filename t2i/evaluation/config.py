@@ -48,6 +48,10 @@ class Evaluation:
     images: int = 100
     """Generated images. FID depends on it: compare only sets of equal size."""
 
+    resolution: Optional[int] = None
+    """Side in pixels that generated images are brought to before anything else (Pillow's bicubic, as published protocols
+    go from 512 to 256); null: as they were generated."""
+
     batch_size: int = 64
     """Images the extractor sees at once: changes memory and speed, not the numbers."""
 
@@ -83,6 +87,8 @@ class Evaluation:
             )
         if not self.class_prompts or any(prompt.count("{}") != 1 for prompt in self.class_prompts):
             raise ConfigError(f"eval.class_prompts={self.class_prompts}: each needs one {{}} for the class name")
+        if self.resolution is not None and self.resolution < 8:
+            raise ConfigError(f"eval.resolution={self.resolution}; expected at least 8 pixels, or null to leave it")
         for key, least in (("images", 2), ("batch_size", 1), ("replicates", 100), ("seed", 0)):
             if getattr(self, key) < least:
                 raise ConfigError(f"eval.{key}={getattr(self, key)}; expected an integer of at least {least}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from t2i.evaluation import checks
 from t2i.evaluation.config import BUNDLED, CLIPS, DEFAULT_RESIZE, Evaluation
 from t2i.evaluation.inception_weights import SHA256, inception_file
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ImageExtractor(Protocol):
@@ -26,6 +29,11 @@ class ImageExtractor(Protocol):
     """sha256 of the weights."""
     preprocessing: str
     """Resize policy from uint8 image to network input (`t2i/evaluation/resize.py`)."""
+
+    @property
+    def device(self) -> "torch.device":
+        """Where it computes."""
+        ...
 
     def images(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""
@@ -117,6 +125,16 @@ def image_features(extractor: ImageExtractor, name: str, images: np.ndarray, bat
     checks.images(name, images)
     parts = [extractor.images(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
     features = np.concatenate(parts)
+    checks.features(name, features, least=1)
+    return features
+
+
+def shared_image_features(extractor: ImageExtractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """As `image_features`, each process computing its share; every process has to call it with the same images."""
+    from t2i.evaluation.distributed import features_of
+
+    features = features_of(extractor, checks.images(name, images), batch_size)
+    # Looked at where all have all rows: an error in one process alone would leave the others waiting.
     checks.features(name, features, least=1)
     return features
 

@@ -37,8 +37,8 @@ class Samples:
 def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> dict[str, Inputs]:
     """What each metric of `config` computes from, by the metric's name; equal ones share their features.
 
-    A metric that is defined for another network than `extractor` (and `clip`) is missing. Raises UserError for
-    mismatched lengths, unknown class names and non-finite features.
+    A metric that is defined for another network than `extractor` (and `clip`) is missing. With several processes all
+    call this, and share the images. Raises UserError for mismatched lengths, unknown class names and non-finite features.
     """
     checks.same_length("generated images", samples.generated, "captions", samples.captions)
     wanted = [METRICS[name].features for name in config.metrics]
@@ -56,7 +56,7 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
 
 def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) -> Inputs:
     def features(name: str, images: np.ndarray) -> np.ndarray:
-        return extractors.image_features(extractor, name, images, config.batch_size)
+        return extractors.shared_image_features(extractor, name, images, config.batch_size)
 
     train = None
     if samples.train is not None and "memorisation" in config.metrics:

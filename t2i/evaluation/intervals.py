@@ -40,16 +40,23 @@ class Interval:
 
 
 def bootstrap_mean(values: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL) -> Interval:
-    """Mean of `values` (N,) with its percentile-bootstrap interval (Efron 1979), through `scipy.stats.bootstrap`."""
+    """Mean of `values` (N,) with its percentile-bootstrap interval (Efron 1979), through `scipy.stats.bootstrap`.
+
+    Expanded for small N (Hesterberg 2015, arXiv:1411.5279, sec. 3.2): a resample's variance is (N - 1) / N of the
+    sample's, and the normal quantiles behind percentiles ignore that it is estimated. At N = 40 the 95 % interval takes
+    the percentiles of a 95.9 % one.
+    """
     from scipy import stats
 
     values = checks.features("per-sample", np.asarray(values)[:, None])[:, 0]
+    count = len(values)
+    deviations = stats.t.ppf((1.0 + level) / 2.0, count - 1) * np.sqrt(count / (count - 1))
     result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=replicates,
-        batch=max(1, _BATCH_ELEMENTS // len(values)),
-        confidence_level=level,
+        batch=max(1, _BATCH_ELEMENTS // count),
+        confidence_level=float(1.0 - 2.0 * stats.norm.sf(deviations)),
         method="percentile",
         rng=generator("evaluation", "bootstrap mean", seed),
     )

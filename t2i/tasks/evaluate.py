@@ -84,8 +84,8 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
     import numpy as np
 
     from t2i.evaluation import extractors
-    from t2i.evaluation.evaluate import Result, evaluate_samples
-    from t2i.evaluation.gather import Samples
+    from t2i.evaluation.evaluate import Result, result_of
+    from t2i.evaluation.gather import Samples, gather
 
     data_stage, data = prepared(config, run)
     count = config.eval.images
@@ -99,16 +99,25 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
         )
         labelled = bool(classes) and all(categories)
         samples = Samples(
-            read_pictures(pictures.path, count),
+            _pictures(pictures.path, count, config.eval.resolution),
             captions,
             categories if labelled else None,
             held_out.squares(range(len(held_out)), config.dataset.resolution),
             classes if labelled else None,
             train=_blocks(data.split("train"), config.dataset.resolution),
             other_captions=_other_captions(held_out, count),
-            generation={"scheduler": as_dict(config.scheduler), "cfg": as_dict(config.cfg), "seed": config.seed},
+            generation={
+                "scheduler": as_dict(config.scheduler),
+                "cfg": as_dict(config.cfg),
+                "seed": config.seed,
+                "resolution": config.model.resolution,
+            },
         )
-        result = evaluate_samples(config.eval, samples, *extractors_of(config, run))
+        networks = extractors_of(config, run)
+        gathered = gather(config.eval, samples, *networks)
+        if not run.main:
+            return
+        result = result_of(config.eval, samples, *networks, gathered)
         (folder / "result.json").write_text(
             json.dumps(
                 {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
@@ -118,12 +127,23 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
         np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
 
     inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractors.digests(config.eval)}
-    stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build)
+    stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build, collective=True)
     found = json.loads((stage.path / "result.json").read_text(encoding="utf-8"))
     with np.load(stage.path / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
     result = Result(found["metrics"], per_sample, found["definition"], found["skipped"])
     return Measured(result, captions, pictures.path)
+
+
+def _pictures(folder: Path, count: int, side: Optional[int]) -> "np.ndarray":
+    """The pictures of a generated set, brought to `side` one by one: tens of thousands fit at 256 pixels, not at 512."""
+    import numpy as np
+
+    from t2i.models.preprocess import pillow_bicubic
+
+    if side is None:
+        return read_pictures(folder, count)
+    return np.concatenate([pillow_bicubic(read_pictures(folder, 1, first), side) for first in range(count)])
 
 
 def _blocks(split: "Split", side: int) -> "Iterator[np.ndarray]":

@@ -52,7 +52,7 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
 
 
 def offer_of(config: Config, painter: "Painter") -> "Offer":
-    """What can be asked, with the command line's values where nothing is said."""
+    """What can be asked, with the command line's values where nothing is said; Refused when they are beyond the limits."""
     from t2i.web.order import Offer, Order
 
     default = Order(
@@ -66,4 +66,6 @@ def offer_of(config: Config, painter: "Painter") -> "Offer":
         count=1,
         model=list(painter.models)[-1],
     )
-    return Offer({name: each.steps for name, each in painter.schedulers.items()}, tuple(painter.models), default)
+    offer = Offer({name: each.steps for name, each in painter.schedulers.items()}, tuple(painter.models), default)
+    offer.read({"prompt": "any"})
+    return offer

@@ -74,7 +74,8 @@ async def _finished(job: Job, request: Request) -> None:
     done.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody may be left to read it
     gone = asyncio.ensure_future(request.receive())
     try:
-        await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [done, gone]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
             raise Refused("The client left.", 499)
         try:

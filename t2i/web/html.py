@@ -109,7 +109,7 @@ def card(shown: Shown) -> str:
     )
 
 
-def table(rows: Sequence[str], columns: Sequence[str], done: Sequence[Shown], making: str, finished: bool) -> str:
+def table(caption: str, rows: Sequence[str], columns: Sequence[str], done: Sequence[Shown], making: str) -> str:
     """The grid: schedulers down, guidance across, cells in the order in which they are made."""
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
     body = []
@@ -121,14 +121,15 @@ def table(rows: Sequence[str], columns: Sequence[str], done: Sequence[Shown], ma
                 source = f"/v1/images/{done[number].name}"
                 label = escape(f"{row}, guidance {columns[j]}")
                 content = f'<a href="{source}" target="_blank" rel="noopener"><img src="{source}" alt="{label}"></a>'
-            elif number == len(done) and making and not finished:
+            elif number == len(done) and making:
                 content = f'<img src="{making}" alt="preview">'
             else:
                 content = '<div class="frame"></div>'
             cells.append(f"<td>{content}</td>")
         body.append(f'<tr><th scope="row">{escape(row)}</th>{"".join(cells)}</tr>')
     corner = '<th scope="col" class="corner">scheduler \\ guidance</th>'
-    return f'<div class="grid-scroll"><table class="grid"><tr>{corner}{head}</tr>{"".join(body)}</table></div>'
+    rows_html = f"<tr>{corner}{head}</tr>{''.join(body)}"
+    return f'<div class="grid-scroll"><table class="grid"><caption>{escape(caption)}</caption>{rows_html}</table></div>'
 
 
 def gallery(history: Sequence[Shown]) -> str:

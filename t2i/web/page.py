@@ -14,12 +14,9 @@ from t2i.web.order import (
     GRAIN,
     HIGHEST_GUIDANCE,
     HIGHEST_SEED,
-    LARGEST,
     LONGEST_PROMPT,
     MOST_CELLS,
-    MOST_COUNT,
     MOST_STEPS,
-    SMALLEST,
     Offer,
     Order,
     Refused,
@@ -49,7 +46,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
     default = offer.defaults
     compares = len(offer.models) > 1
     with gr.Blocks(title="t2i", analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(html.header(facts["model"], facts["tuned"], facts["device"]), padding=False)
+        gr.HTML(html.header(facts["model"], facts["tuned"], facts["device"]), padding=False, apply_default_css=False)
         history = gr.State([])
         with gr.Column(elem_classes="layout"):
             with gr.Column(elem_classes="ask"):
@@ -63,7 +60,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                     elem_id="prompt",
                     autofocus=True,
                 )
-                choices = [("Base", "base"), ("Tuned", "tuned"), ("Side by side", BOTH)]
+                choices = [("Base", "base"), ("Tuned", "tuned"), ("Both", BOTH)]
                 model = gr.Radio(
                     choices, value=BOTH if compares else "base", label="Model", visible=compares, elem_id="model"
                 )
@@ -71,48 +68,43 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                     make = gr.Button("Make pictures", variant="primary", elem_id="make", scale=3, min_width=120)
                     cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=80)
             with gr.Column(elem_classes="stage"):
-                stage = gr.HTML(html.welcome(), elem_id="stage", padding=False)
-                shelf = gr.HTML("", elem_id="shelf", padding=False)
+                stage = gr.HTML(html.welcome(), elem_id="stage", padding=False, apply_default_css=False)
+                shelf = gr.HTML("", elem_id="shelf", padding=False, apply_default_css=False)
             with gr.Column(elem_classes="settings"):
-                guidance = gr.Slider(
-                    0, HIGHEST_GUIDANCE, default.guidance, step=0.5, label="Guidance", elem_id="guidance"
-                )
-                steps = gr.Slider(1, MOST_STEPS, default.steps, step=1, label="Steps", elem_id="steps")
-                with gr.Row():
-                    names = list(offer.schedulers)
-                    scheduler = gr.Dropdown(
-                        names, value=default.scheduler, label="Scheduler", min_width=110, elem_id="scheduler"
+                with gr.Group():
+                    guidance = gr.Slider(
+                        0,
+                        HIGHEST_GUIDANCE,
+                        default.guidance,
+                        step=0.5,
+                        label="Guidance",
+                        buttons=[],
+                        elem_id="guidance",
                     )
-                    size = gr.Number(
-                        default.size,
-                        label="Size",
-                        precision=0,
-                        minimum=SMALLEST,
-                        maximum=LARGEST,
-                        step=GRAIN,
-                        min_width=90,
-                        elem_id="size",
+                    steps = gr.Slider(1, MOST_STEPS, default.steps, step=1, label="Steps", buttons=[], elem_id="steps")
+                    with gr.Row():
+                        names = list(offer.schedulers)
+                        scheduler = gr.Dropdown(
+                            names,
+                            value=default.scheduler,
+                            label="Scheduler",
+                            min_width=120,
+                            scale=3,
+                            elem_id="scheduler",
+                        )
+                        size = _number("Size", default.size, GRAIN)
+                        count = _number("Pictures", default.count)
+                    with gr.Row(elem_classes="seeds"):
+                        seed = _number("Seed", default.seed)
+                        dice = gr.Button("New seed", size="sm", elem_id="dice", min_width=90, scale=0)
+                    negative = gr.Textbox(
+                        label="Negative prompt",
+                        placeholder="what the picture should not show",
+                        max_length=LONGEST_PROMPT,
+                        lines=1,
+                        elem_id="negative",
                     )
-                with gr.Row(elem_classes="seeds"):
-                    seed = gr.Number(
-                        default.seed,
-                        label="Seed",
-                        precision=0,
-                        minimum=0,
-                        maximum=HIGHEST_SEED,
-                        min_width=90,
-                        elem_id="seed",
-                    )
-                    count = gr.Slider(1, MOST_COUNT, default.count, step=1, label="Pictures", min_width=110)
-                dice = gr.Button("New seed", size="sm", elem_id="dice")
-                negative = gr.Textbox(
-                    label="Negative prompt",
-                    placeholder="what the picture should not show",
-                    max_length=LONGEST_PROMPT,
-                    lines=1,
-                    elem_id="negative",
-                )
-                with gr.Accordion("Grid: schedulers x guidance", open=False, elem_id="grid"):
+                with gr.Accordion("Grid of schedulers and scales", open=False, elem_id="grid"):
                     chosen = [name for name in ("ddim", "euler", default.scheduler) if name in offer.schedulers]
                     rows = gr.CheckboxGroup(names, value=list(dict.fromkeys(chosen)), label="Schedulers")
                     scales = gr.Textbox("3, 7.5, 12", label="Guidance scales", max_length=60, elem_id="scales")
@@ -120,7 +112,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                 table = html.measured(numbers)
                 if table:
                     with gr.Accordion("What was measured", open=True, elem_id="measured"):
-                        gr.HTML(table, padding=False)
+                        gr.HTML(table, padding=False, apply_default_css=False)
 
         values = [prompt, negative, scheduler, steps, guidance, size, seed, count]
         shown = [stage, shelf, history]
@@ -152,10 +144,16 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
 
         gr.on([make.click, prompt.submit], pictures, [*values, model, history], shown, **options)
         draw.click(cells, [*values, rows, scales, model, history], shown, **options)
+        draw.click(None, None, None, js="() => document.getElementById('stage').scrollIntoView({behavior: 'smooth'})")
         cancel.click(stop, None, None, **options)
         dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {HIGHEST_SEED + 1})")
     page.queue(max_size=4 * MOST_CELLS, api_open=False)
     return page
+
+
+def _number(label: str, value: int, step: int = 1) -> gr.Number:
+    """A field for a whole number; the order says what is wrong with it."""
+    return gr.Number(value, label=label, precision=0, step=step, min_width=70, elem_id=label.lower())
 
 
 def _asked(*values: Any) -> dict[str, Any]:
@@ -199,7 +197,8 @@ async def _grid(
 
     def stage(job: Job, groups: list[list[Shown]], pending: int) -> str:
         done = [shown for group in groups for shown in group]
-        return html.table(names, columns, done, job.preview, not pending)
+        model = f"{html.NAMES[job.orders[0].model]} model, " if len(offer.models) > 1 else ""
+        return html.table(f"{model}seed {job.orders[0].seed}", names, columns, done, job.preview if pending else "")
 
     async for frame in _follow(studio, order, stage, [""] * MOST_CELLS, past, request):
         yield frame

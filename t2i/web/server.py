@@ -71,7 +71,8 @@ def run(
         ssr_mode=False,
         mcp_server=False,
         theme=page.theme(),
-        css_paths=page.STYLE,
+        # In the head, because Gradio rewrites the selectors of what it is given as CSS.
+        head=f"<style>{page.STYLE.read_text(encoding='utf-8')}</style>",
         max_file_size=0,
     )
     guarded = Guard(app, login, studio.rate, studio.leave, lambda: len(blocks.fns))

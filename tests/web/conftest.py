@@ -1,0 +1,144 @@
+"""A server with a tuned model in a process of its own, and the browser that drives its page."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from ..conftest import PROJECT, Lab
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+STARTED = re.compile(r"serving on (http://\S+) ")
+NUMBERS = {
+    "base/fid[tiny_clip]": 140.4, "base/fid[tiny_clip].low": 128.4, "base/fid[tiny_clip].high": 153.1,
+    "tuned/fid[tiny_clip]": 59.48, "tuned/fid[tiny_clip].low": 53.46, "tuned/fid[tiny_clip].high": 65.71,
+    "train/final_loss": 0.38,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `task=serve`."""
+
+    process: "subprocess.Popen[str]"
+    url: str
+    outputs: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        (folder,) = self.outputs.glob("20*/*")
+        return folder
+
+    @property
+    def host(self) -> tuple[str, int]:
+        """Address and port."""
+        name, _, port = self.url.removeprefix("http://").partition(":")
+        return name, int(port)
+
+    def ask(self, **order: Any) -> httpx.Response:
+        """`POST /v1/images` with one step where nothing else is said."""
+        return httpx.post(f"{self.url}/v1/images", json={"prompt": "a red cat", "steps": 1, **order}, timeout=120)
+
+    def health(self) -> dict[str, Any]:
+        """`GET /v1/health`."""
+        answer: dict[str, Any] = httpx.get(f"{self.url}/v1/health", timeout=30).json()
+        return answer
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) * 1024
+
+
+@contextmanager
+def serving(outputs: Path, *arguments: str) -> Iterator[Server]:
+    """`python run.py task=serve <arguments>` on a free port, until the end of the block."""
+    command = [sys.executable, str(PROJECT / "run.py"), "task=serve", "serve.port=0", *Lab(outputs).places(False)]
+    process = subprocess.Popen(
+        [*command, *arguments], cwd=outputs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if found := STARTED.search(line):
+                break
+        else:
+            pytest.fail("the server ended: " + "".join(said))
+        # Nobody may leave the pipe full.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield Server(process, found[1], outputs)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with weights that differ from the tiny model's, as a training would leave it."""
+    import torch
+
+    from t2i.config import compose
+    from t2i.models.load import load
+    from t2i.store import Store
+
+    folder = tmp_path_factory.mktemp("tuned") / "12-00-00_pipeline_abcdef"
+    config = compose(["strategy=attn2_to_v"])
+    models = load(config.model, Store(folder.parent / "store"))
+    config.strategy.attach(models)
+    with torch.no_grad():
+        for parameter in config.strategy.trainable(models).values():
+            parameter.mul_(0.3)
+    config.strategy.save(models, folder / "weights")
+    (folder / "metrics.json").write_text(json.dumps(NUMBERS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, tuned: Path) -> Iterator[Server]:
+    """The base and the tuned tiny model; no limit on requests a minute, since all tests have one address."""
+    outputs = tmp_path_factory.mktemp("serve")
+    with serving(outputs, f"weights={tuned}", "serve.rate=1000000", "scheduler.steps=4") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium, headless, with an empty profile. In CI a missing one is a failure, elsewhere a skip."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        missing = "there is no chromium; type: apt-get install --no-install-recommends chromium"
+        if os.environ.get("T2I_CI") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield launched
+        launched.close()

@@ -1,0 +1,305 @@
+"""The HTTP endpoint from outside: what it answers, what it refuses, and that load changes nothing."""
+
+import http.client
+import io
+import json
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import Server, serving
+
+MEGABYTE = 1024 * 1024
+
+
+def pixels(answer: httpx.Response) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+
+def refused(status: int, body: bytes) -> str:
+    """The one sentence of a refusal."""
+    assert 400 <= status < 500, (status, body[:300])
+    sentence = json.loads(body)["error"]
+    assert isinstance(sentence, str) and sentence.endswith(".") and "\n" not in sentence and len(sentence) < 300
+    assert "Traceback" not in sentence and 'File "' not in sentence
+    return sentence
+
+
+def raw(server: Server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+    """A request whose path nobody tidies up."""
+    connection = http.client.HTTPConnection(*server.host, timeout=60)
+    connection.putrequest(method, path, skip_host="host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name.replace("_", "-"), value)
+    if body is not None:
+        connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    result = answer.status, answer.read()
+    connection.close()
+    return result
+
+
+def test_a_png_comes_with_its_recipe(server: Server) -> None:
+    answer = server.ask(prompt="two  blue\ndogs", seed=7, steps=2, guidance=3, scheduler="euler", model="base")
+    image = Image.open(io.BytesIO(answer.content))
+    recipe = json.loads(image.text["t2i"])  # type: ignore[attr-defined]
+    assert (image.size, image.mode) == ((64, 64), "RGB")
+    assert (recipe["prompt"], recipe["seed"], recipe["weights"]) == ("two blue dogs", 7, None)
+    assert (recipe["scheduler"]["name"], recipe["scheduler"]["steps"], recipe["cfg"]["scale"]) == ("euler", 2, 3.0)
+    stored = httpx.get(server.url + answer.headers["x-pictures"])
+    assert stored.content == answer.content
+
+
+def test_what_is_left_out_has_the_command_lines_value(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/images", json={"prompt": "a red cat"}, timeout=120)
+    recipe = json.loads(Image.open(io.BytesIO(answer.content)).text["t2i"])  # type: ignore[attr-defined]
+    assert (recipe["scheduler"]["name"], recipe["scheduler"]["steps"], recipe["cfg"]["scale"]) == ("dpmpp_2m", 4, 7.5)
+    assert Path(recipe["weights"]["path"]).parent.name == "12-00-00_pipeline_abcdef"
+
+
+def test_seeds_sizes_and_models_make_other_pictures_and_counts_stand_side_by_side(server: Server) -> None:
+    first = pixels(server.ask(seed=3, steps=3))
+    again, other, base = (server.ask(seed=3, steps=3), server.ask(seed=4, steps=3), server.ask(steps=3, model="base"))
+    assert np.array_equal(first, pixels(again))
+    assert not np.array_equal(first, pixels(other)) and not np.array_equal(first, pixels(base))
+    strip = server.ask(seed=3, steps=3, count=3)
+    assert pixels(strip).shape == (64, 192, 3)
+    assert np.array_equal(pixels(strip)[:, :64], first) and np.array_equal(pixels(strip)[:, 64:128], pixels(other))
+    assert len(strip.headers["x-pictures"].split(", ")) == 3
+    for size in (72, 200):
+        assert pixels(server.ask(size=size)).shape == (size, size, 3)
+
+
+MALFORMED: list[dict[str, Any]] = [
+    {"prompt": ""},
+    {"prompt": "   \n\t "},
+    {"prompt": None},
+    {"prompt": 5},
+    {"prompt": ["a red cat"]},
+    {"prompt": "x" * 1001},
+    {"prompt": "a \x00 cat"},
+    {"prompt": "a \ud800 cat"},
+    {"negative_prompt": "x" * 1001},
+    {"negative_prompt": {"a": 1}},
+    {"steps": 0},
+    {"steps": 101},
+    {"steps": 2.5},
+    {"steps": "10"},
+    {"steps": True},
+    {"steps": 10**400},
+    {"size": 56},
+    {"size": 1032},
+    {"size": 65},
+    {"size": -64},
+    {"size": [64, 64]},
+    {"guidance": -0.1},
+    {"guidance": 30.1},
+    {"guidance": float("nan")},
+    {"guidance": float("inf")},
+    {"guidance": "high"},
+    {"guidance": 10**400},
+    {"count": 0},
+    {"count": 5},
+    {"seed": -1},
+    {"seed": 2**32},
+    {"seed": None},
+    {"scheduler": "nope"},
+    {"scheduler": "../ddim"},
+    {"scheduler": {"type": "DDIMScheduler"}},
+    {"model": "other"},
+    {"unknown": 1},
+]
+BODIES = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"a red cat"',
+    b"\xff\xfe\x00",
+    b'{"prompt": "a red cat", "steps": 1' + b"0" * 5000 + b"}",
+    b"[" * 100_000,
+]
+
+
+def test_malformed_orders_are_refused_in_one_sentence(server: Server) -> None:
+    assert len(MALFORMED) + len(BODIES) >= 30
+    before = server.health()["answered"]
+    for order in MALFORMED:
+        body = json.dumps({"prompt": "a red cat", "steps": 1, **order}).encode()
+        refused(*raw(server, "POST", "/v1/images", body, content_type="application/json"))
+    for body in BODIES:
+        refused(*raw(server, "POST", "/v1/images", body, content_type="application/json"))
+    assert server.health()["answered"] == before
+
+
+def test_a_refusal_names_what_was_found_and_what_is_expected(server: Server) -> None:
+    assert server.ask(steps=101).json()["error"] == "steps is 101; use 1 to 100."
+    assert server.ask(size=65).json()["error"] == "size is 65; use 64 to 1024 in steps of 8."
+    assert server.ask(prompt="x" * 1001).json()["error"] == "prompt has 1,001 characters; 1,000 are the most."
+
+
+def test_malformed_events_of_the_page_are_refused(server: Server) -> None:
+    join = "/gradio_api/queue/join"
+    events: list[Any] = [
+        {}, [], None, {"data": []}, {"data": [], "fn_index": 0}, {"data": [], "fn_index": 0, "session_hash": 5},
+        {"data": [], "fn_index": 9999, "session_hash": "a"}, {"data": [], "fn_index": -1, "session_hash": "a"},
+        {"data": "x", "fn_index": 0, "session_hash": "a"}, {"data": [], "fn_index": "0", "session_hash": "a"},
+        {"data": [], "fn_index": True, "session_hash": "a"}, {"data": [], "fn_index": 0, "session_hash": "../a"},
+        {"data": [], "fn_index": 0, "session_hash": "a", "event_data": 7, "trigger_id": "x"},
+    ]  # fmt: skip
+    for event in events:
+        refused(*raw(server, "POST", join, json.dumps(event).encode(), content_type="application/json"))
+    for path in ("/gradio_api/queue/data", "/gradio_api/queue/data?session_hash=../x", "/gradio_api/heartbeat/.."):
+        refused(*raw(server, "GET", path))
+
+
+def test_only_what_the_page_needs_is_open(server: Server) -> None:
+    for path in ("upload", "run/predict", "api/predict", "call/predict", "component_server", "stream/1", "vibe-edit"):
+        body = b'{"data": [], "session_hash": "a"}'
+        refused(*raw(server, "POST", f"/gradio_api/{path}", body, content_type="application/json"))
+    for path in ("/docs", "/redoc", "/monitoring", "/gradio_api/runs", "/login", "/gradio_api/proxy=http://127.0.0.1"):
+        refused(*raw(server, "GET", path))
+    for method in ("PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"):
+        assert raw(server, method, "/v1/images")[0] == 405
+    assert raw(server, "GET", "/v1/images")[0] == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/images/../config.yaml",
+        "/v1/images/..%2fconfig.yaml",
+        "/v1/images/%2e%2e%2fconfig.yaml",
+        "/v1/images/..%5cconfig.yaml",
+        "/v1/images//etc/passwd",
+        "/v1/images/%2fetc%2fpasswd",
+        "/v1/images/config.yaml",
+        "/static/../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..%2f..%2f..%2fetc%2fpasswd",
+        "/svelte/../../etc/passwd",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../config.yaml",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/file%3d/etc/passwd",
+        "/../../etc/passwd",
+    ],
+)
+def test_no_file_outside_the_pictures_is_handed_out(server: Server, path: str) -> None:
+    assert (server.folder / "config.yaml").exists()
+    status, body = raw(server, "GET", path)
+    refused(status, body)
+
+
+def test_a_foreign_host_or_origin_is_refused(server: Server) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.", ""):
+        status, body = raw(server, "GET", "/v1/health", host=host)
+        assert status == 400 and b"ok" not in body
+    order = b'{"prompt": "a red cat", "steps": 1}'
+    json_type = {"content_type": "application/json"}
+    assert raw(server, "POST", "/v1/images", order, origin="http://evil.example", **json_type)[0] == 403
+    assert raw(server, "POST", "/v1/images", order, origin=server.url, **json_type)[0] == 200
+    # What a form of another site can send without asking:
+    assert raw(server, "POST", "/v1/images", order, content_type="text/plain")[0] == 415
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_kept(server: Server) -> None:
+    large = b'{"prompt": "' + b"x" * 5_000_000 + b'"}'
+    status, body = raw(server, "POST", "/v1/images", b"{}", content_type="application/json", expect="")
+    refused(status, body)
+
+    def pieces() -> Any:
+        for start in range(0, len(large), 65536):
+            yield large[start : start + 65536]
+
+    for content in (large, pieces()):
+        try:
+            answer = httpx.post(
+                f"{server.url}/v1/images", content=content, headers={"content-type": "application/json"}, timeout=60
+            )
+        except httpx.WriteError:
+            continue  # the server closed the connection without reading on
+        assert answer.status_code == 413
+        refused(answer.status_code, answer.content)
+
+
+def test_two_hundred_requests_are_answered_change_no_picture_and_leave_no_memory(server: Server) -> None:
+    alone = server.ask(seed=11, steps=2)
+    list(map(lambda seed: server.ask(seed=seed), range(8)))  # the buffers that every later picture uses again
+    before = server.memory
+
+    def ask(number: int) -> httpx.Response:
+        return server.ask(seed=11, steps=2) if number % 10 == 0 else server.ask(seed=number)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(200)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    same = [answer for answer in answers[::10] if answer.status_code == 200]
+    assert len(same) >= 10
+    assert all(answer.content == alone.content for answer in same)
+    assert server.memory - before < 50 * MEGABYTE
+
+
+def leave(server: Server, seconds: float, **order: Any) -> None:
+    """Ask, and hang up after a while."""
+    body = json.dumps({"prompt": "a red cat", **order}).encode()
+    with socket.create_connection(server.host) as connection:
+        head = f"POST /v1/images HTTP/1.1\r\nHost: {server.host[0]}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        time.sleep(seconds)
+
+
+LONG = {"steps": 100, "size": 512, "scheduler": "heun"}
+"""Minutes of work on a slow machine."""
+
+
+def test_a_client_that_leaves_frees_the_model(server: Server) -> None:
+    answered = server.health()["answered"]
+    leave(server, 1.0, **LONG)
+    start = time.monotonic()
+    assert server.ask().status_code == 200
+    assert time.monotonic() - start < 20  # one step of the long one and the whole of the short one
+    assert server.health()["answered"] == answered + 1
+
+
+def test_a_full_queue_is_a_503_with_a_sentence(server: Server) -> None:
+    with ThreadPoolExecutor(41) as pool:
+        blocking = pool.submit(leave, server, 4.0, **LONG)
+        time.sleep(1)
+        answers = list(pool.map(lambda seed: server.ask(seed=seed), range(40)))
+        blocking.result()
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503} and codes.count(200) == 32
+    sentence = next(answer for answer in answers if answer.status_code == 503).json()["error"]
+    assert sentence == "32 requests are waiting already; try again in a minute."
+
+
+def test_credentials_rate_and_end(tmp_path: Path) -> None:
+    credentials = tmp_path / "login"
+    credentials.write_text("ada:correct horse\n")
+    credentials.chmod(0o600)
+    with serving(tmp_path, f"serve.credentials={credentials}", "serve.rate=3", "serve.keep=1") as server:
+        assert raw(server, "GET", "/")[0] == 401
+        assert httpx.get(f"{server.url}/v1/health", auth=("ada", "wrong horse")).status_code == 401
+        me = ("ada", "correct horse")
+        assert httpx.get(f"{server.url}/v1/health", auth=me).json()["models"] == ["base"]
+        order = {"prompt": "a red cat", "steps": 1}
+        codes = [httpx.post(f"{server.url}/v1/images", json=order, auth=me, timeout=60).status_code for _ in range(3)]
+        assert codes == [200, 200, 429]  # the wrong password counts too
+        assert len(list((server.folder / "images").glob("*.png"))) == 1
+        recorded = "".join(path.read_text(errors="replace") for path in server.folder.glob("*.*"))
+        assert "correct horse" not in recorded
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=30) == 130
+        assert json.loads((server.folder / "metrics.json").read_text()) == {"answered": 2.0, "pictures": 2.0}

@@ -77,11 +77,9 @@ class MomentSums(Metric):
 def features_of(extractor: "ImageExtractor", images: np.ndarray, batch_size: int) -> np.ndarray:
     """float32 (N, D) of uint8 (N, H, W, 3), each process computing its share; every process gets all of them.
 
-    With several processes each has to call this, with the same images.
+    Each process of an initialised `torch.distributed` group has to call this, with the same images.
     """
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    world = torch.distributed.get_world_size() if together else 1
-    first = torch.distributed.get_rank() if together else 0
+    world, first = torch.distributed.get_world_size(), torch.distributed.get_rank()
     # With fewer images than processes some compute another's image again; its number drops the copy.
     share = np.arange(first, len(images), world) if first < len(images) else np.array([first % len(images)])
     rows = Rows().to(extractor.device)

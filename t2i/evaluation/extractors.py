@@ -131,6 +131,11 @@ def image_features(extractor: ImageExtractor, name: str, images: np.ndarray, bat
 
 def shared_image_features(extractor: ImageExtractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
     """As `image_features`, each process computing its share; every process has to call it with the same images."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return image_features(extractor, name, images, batch_size)
+    # Imported here: torchmetrics takes five seconds, which a single process need not spend.
     from t2i.evaluation.distributed import features_of
 
     features = features_of(extractor, checks.images(name, images), batch_size)

@@ -12,8 +12,9 @@ import torch
 
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.distributed import MomentSums, Rows, features_of
+from t2i.evaluation.distributed import MomentSums, Rows
 from t2i.evaluation.evaluate import evaluate
+from t2i.evaluation.extractors import shared_image_features
 from t2i.randomness import generator
 
 WORKER = """
@@ -60,7 +61,7 @@ def test_two_processes_have_the_features_of_one(
     for worker in workers:
         _, said = worker.communicate(timeout=200)
         assert worker.returncode == 0, said
-    alone = features_of(extractor, pictures, 64)
+    alone = shared_image_features(extractor, "given", pictures, 64)
     for rank in range(2):
         with np.load(tmp_path / f"found_{rank}.npz") as found:
             for size in ("1", "7", "64"):

@@ -1,0 +1,280 @@
+"""Metrics of whole sets by hand, at their bounds, and against the packages that define them."""
+
+import numpy as np
+import pytest
+
+from t2i.errors import UserError
+from t2i.evaluation import mmd, prdc, prdc_difference, registry
+from t2i.evaluation.cmmd import cmmd
+from t2i.evaluation.fid import frechet_distance
+from t2i.evaluation.fid_infinity import fid_infinity, fid_points
+from t2i.evaluation.kid import kernel_distance, kernel_distance_subsets, subset_rows
+from t2i.evaluation.measurement import Inputs
+from t2i.evaluation.memorisation import mifid, nearest_training
+from t2i.evaluation.prdc import precision_recall_density_coverage
+from t2i.evaluation.ref_clip_score import ref_clip_scores
+from t2i.evaluation.vendi import vendi
+from t2i.randomness import generator
+
+
+def draw(key: str, samples: int, width: int, offset: float = 0.0) -> np.ndarray:
+    return generator("set metrics", key).standard_normal((samples, width)) + offset
+
+
+def column(*values: float) -> np.ndarray:
+    return np.array(values)[:, None]
+
+
+# Precision, recall, density, coverage
+
+
+def test_prdc_by_hand() -> None:
+    """Real radii 1 each; .5 lies in the balls of 0 and 1, 10 in none; generated radii 9.5 hold every real sample."""
+    found = precision_recall_density_coverage(column(0, 1, 2, 3), column(0.5, 10), k=1)
+    assert found == {"precision": 0.5, "recall": 1.0, "density": 1.0, "coverage": 0.5}
+
+
+def test_balls_are_closed() -> None:
+    """Real radii 1; the generated 3 and 4 lie at distance 1 of 2 and 5, and their own radius 1 reaches both."""
+    found = precision_recall_density_coverage(column(1, 2, 5, 6), column(3, 4), k=1)
+    assert found == {"precision": 1.0, "recall": 0.5, "density": 1.0, "coverage": 0.5}
+
+
+def test_a_set_with_itself_is_perfect() -> None:
+    features = draw("self", 50, 6)
+    found = precision_recall_density_coverage(features, features, k=3)
+    # A closed ball holds its centre and three neighbours: density 4 / 3.
+    assert found == {"precision": 1.0, "recall": 1.0, "density": pytest.approx(4 / 3), "coverage": 1.0}
+
+
+def test_copies_of_one_image_recall_nothing() -> None:
+    found = precision_recall_density_coverage(draw("spread", 60, 5), np.tile(draw("one", 1, 5), (30, 1)), k=5)
+    assert found["recall"] == 0.0 and found["coverage"] < 0.5
+
+
+def plain_prdc(real: np.ndarray, fake: np.ndarray, k: int) -> list[float]:
+    between = np.linalg.norm(real[:, None] - fake[None], axis=2)
+    radius = [np.sort(np.linalg.norm(x[:, None] - x[None], axis=2), axis=1)[:, k] for x in (real, fake)]
+    inside = between <= radius[0][:, None]
+    return [
+        inside.any(0).mean(),
+        (between <= radius[1]).any(1).mean(),
+        inside.sum(0).mean() / k,
+        (between.min(1) <= radius[0]).mean(),
+    ]
+
+
+def test_blocks_equal_the_whole_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmd, "BLOCK", 7)
+    real, fake = draw("real", 60, 4, 100.0), draw("fake", 45, 4, 100.3)
+    found = list(precision_recall_density_coverage(real, fake, k=4).values())
+    assert found == pytest.approx(plain_prdc(real, fake, 4), abs=1e-12)
+
+
+def test_equals_the_package_prdc_without_ties() -> None:
+    theirs = pytest.importorskip("prdc")
+    real, fake = draw("real", 80, 5), draw("fake", 70, 5, 0.2)
+    assert precision_recall_density_coverage(real, fake, k=5) == pytest.approx(theirs.compute_prdc(real, fake, 5))
+
+
+def test_exchanged_recall_and_coverage_are_those_of_the_exchanged_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmd, "BLOCK", 16)
+    real, first, second = draw("real", 40, 3), draw("first", 25, 3, 0.4), draw("second", 25, 3, 0.5)
+    swapped = prdc_difference._Swapped(real, np.concatenate([first, second]), 3)
+    tosses = generator("tosses").integers(0, 2, (4, 25)).astype(bool)
+    for name, index in (("recall", 1), ("coverage", 3)):
+        expected = [
+            plain_prdc(real, np.where(toss[:, None], first, second), 3)[index]
+            - plain_prdc(real, np.where(toss[:, None], second, first), 3)[index]
+            for toss in tosses
+        ]
+        assert getattr(swapped, name)(tosses) == pytest.approx(expected, abs=1e-12)
+
+
+def test_jackknife_of_recall_and_coverage_leaves_samples_out() -> None:
+    inputs = Inputs(draw("fake", 60, 3, 0.3), 0, 100, reference=draw("real", 70, 3))
+    found = prdc.measure(inputs)
+    for name, measured in found.items():
+        assert measured.interval.low < measured.interval.value < measured.interval.high, name
+        assert name == "density" or 0.0 <= measured.interval.low <= measured.interval.high <= 1.0
+
+
+@pytest.mark.parametrize(("k", "words"), [(0, "k=0"), (5, "at least 6")])
+def test_too_few_neighbours_are_one_sentence(k: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        precision_recall_density_coverage(column(0, 1, 2), column(0, 1, 2, 3, 4, 5, 6), k)
+
+
+# KID and CMMD
+
+
+def test_biased_kid_takes_the_diagonals_in() -> None:
+    # (1 + 1 + 1 + 8) / 4 + (125 + 2 * 343 + 1000) / 4 - 2 * 23.25
+    assert kernel_distance(column(0, 1), column(2, 3), biased=True) == pytest.approx(409.0)
+
+
+def test_subsets_equal_kid_of_each_subset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmd, "BLOCK", 16)
+    x, y = draw("x", 50, 6), draw("y", 40, 6, 0.3)
+    rows = subset_rows(50, 5, 12, seed=1), subset_rows(40, 5, 12, seed=2)
+    expected = [kernel_distance(x[a], y[b]) for a, b in zip(*rows, strict=True)]
+    assert kernel_distance_subsets(x, y, *rows) == pytest.approx(expected, rel=1e-9)
+    assert all(len(set(chosen)) == 12 for chosen in rows[0].tolist())
+    with pytest.raises(UserError, match="subsets of 41 from 40"):
+        subset_rows(40, 1, 41, seed=0)
+
+
+def test_equals_torchmetrics_on_one_subset_of_everything() -> None:
+    theirs = pytest.importorskip("torchmetrics.image.kid")
+    import torch
+
+    x, y = draw("x", 60, 8), draw("y", 60, 8, 0.2)
+    expected = float(theirs.poly_mmd(torch.from_numpy(x), torch.from_numpy(y), degree=3, gamma=None, coef=1.0))
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_cmmd_by_hand() -> None:
+    """Orthogonal unit vectors are sqrt 2 apart: k = exp(-0.01), opposite ones 2: exp(-0.02), whatever their lengths."""
+    x, y = np.array([[3.0, 0.0], [5.0, 0.0]]), np.array([[0.0, 2.0], [0.0, 1.0]])
+    assert cmmd(x, y) == pytest.approx(1000 * (2 - 2 * np.exp(-0.01)), rel=1e-9)
+    assert cmmd(x, -x) == pytest.approx(1000 * (2 - 2 * np.exp(-0.02)), rel=1e-9)
+    assert cmmd(x, x) == pytest.approx(0.0, abs=1e-9)
+    # One of each: within 2 / 4 + 2 / 4 exp(-.01) biased, exp(-.01) unbiased; across the mean of the four
+    mixed = np.array([[1.0, 0.0], [0.0, 1.0]])
+    half = np.exp(-0.01)
+    assert cmmd(mixed, x) == pytest.approx(1000 * ((1 + half) / 2 + 1 - (1 + half)), rel=1e-9)
+    assert cmmd(mixed, x, biased=False) == pytest.approx(1000 * (half + 1 - (1 + half)), abs=1e-9)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_exchanging_pairs_is_linear_in_the_tosses(biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from t2i.evaluation.kid import polynomial
+
+    a, b, real = draw("a", 20, 4), draw("b", 20, 4, 0.2), draw("real", 30, 4)
+    seen = {}
+
+    def spy(change: float, swapped: object, samples: int, seed: int, replicates: int) -> None:
+        tosses = generator("linear").integers(0, 2, (3, samples)).astype(bool)
+        seen.update(change=change, found=swapped(tosses), tosses=tosses)  # type: ignore[operator]
+
+    monkeypatch.setattr(mmd, "swap_test", spy)
+    mmd.paired_test(polynomial, a, b, real, biased, 0, 10)
+    values = kernel_distance(b, real, biased) - kernel_distance(a, real, biased)
+    assert seen["change"] == pytest.approx(values, rel=1e-9)
+    for value, toss in zip(seen["found"], seen["tosses"], strict=True):
+        after, before = np.where(toss[:, None], a, b), np.where(toss[:, None], b, a)
+        expected = kernel_distance(after, real, biased) - kernel_distance(before, real, biased)
+        assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_jackknife_of_kid_leaves_one_out() -> None:
+    x, y = draw("x", 12, 4), draw("y", 15, 4, 0.5)
+    from t2i.evaluation.intervals import jackknife_of
+    from t2i.evaluation.kid import kid_interval
+
+    without = np.array([kernel_distance(np.delete(x, i, axis=0), y) for i in range(12)])
+    expected = jackknife_of(kernel_distance(x, y), without)
+    found = kid_interval(x, y)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+# FID-infinity, Vendi, memorisation, RefCLIPScore
+
+
+def test_fid_infinity_is_the_intercept_of_a_line_in_one_over_n() -> None:
+    x, y = draw("x", 400, 5), draw("y", 5000, 5)
+    sizes, values = fid_points(x, y)
+    assert (len(sizes), sizes[0], sizes[-1]) == (15, 40, 400)
+    assert values[-1] == pytest.approx(frechet_distance(x, y), rel=1e-6)
+    slope, intercept = np.polyfit(1 / sizes, values, 1)
+    assert fid_infinity(x, y) == pytest.approx(intercept, rel=1e-9)
+    assert slope > 0 and abs(intercept) < values[-1]  # one distribution: the bias goes away
+    with pytest.raises(UserError, match="at least 30"):
+        fid_infinity(x[:29], y)
+
+
+def test_vendi_counts_different_images() -> None:
+    assert vendi(np.eye(7)) == pytest.approx(7.0)
+    assert vendi(np.tile([[1.0, 2.0, 3.0]], (9, 1))) == pytest.approx(1.0)
+    assert vendi(np.repeat(np.eye(4), 5, axis=0) * 3.0) == pytest.approx(4.0)
+    # Two vectors at 60 degrees: eigenvalues 3/4 and 1/4
+    expected = np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
+    assert vendi(np.array([[1.0, 0.0], [0.5, 3**0.5 / 2]])) == pytest.approx(expected)
+
+
+def test_nearest_training_image_and_its_distance() -> None:
+    rows, distances = nearest_training(np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 5.0], [7.0, 0.0], [-3, -4]]))
+    assert rows.tolist() == [1, 2]
+    assert distances == pytest.approx([0.0, 1 - 7 / (5 * 2**0.5)])
+
+
+def test_mifid_punishes_copies_only() -> None:
+    generated, reference = draw("generated", 40, 12), draw("reference", 50, 12)
+    value = frechet_distance(generated, reference)
+    far = nearest_training(generated, draw("train", 30, 12))[1].mean()
+    assert far > 0.1 and mifid(generated, reference, draw("train", 30, 12)) == pytest.approx(value)
+    near = generated + 0.05 * draw("noise", 40, 12)
+    distance = nearest_training(generated, near)[1].mean()
+    assert mifid(generated, reference, near) == pytest.approx(value / distance, rel=1e-9)
+    assert mifid(generated, generated, generated) == 0.0
+
+
+def test_mifid_equals_torchmetrics() -> None:
+    """Theirs looks from the real set for the nearest generated image; with the roles exchanged it is the paper's."""
+    theirs = pytest.importorskip("torchmetrics.image.mifid")
+    import torch
+
+    generated = draw("generated", 60, 9)
+    train = generated[::-1] + 0.1 * draw("noise", 60, 9)
+    moments = [torch.from_numpy(f(x)) for x in (generated, train) for f in (lambda x: x.mean(0), np.transpose)]
+    expected = theirs._mifid_compute(
+        moments[0], torch.cov(moments[1]), moments[1].T, moments[2], torch.cov(moments[3]), moments[3].T
+    )
+    assert mifid(generated, train, train) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_ref_clip_score_is_the_harmonic_mean() -> None:
+    image, caption = np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])
+    others = [np.array([[0.8, -0.6], [0.0, 2.0]])]  # cosines 0 and 0.8 with the caption
+    assert ref_clip_scores(image, caption, others) == pytest.approx([2 * 1.5 * 0.8 / (1.5 + 0.8)])
+    both = ref_clip_scores(np.repeat(image, 3, 0), np.repeat(caption, 3, 0), [others[0], others[0][:0], -others[0][1:]])
+    assert both == pytest.approx([2.4 / 2.3, np.nan, 0.0], nan_ok=True)
+    with pytest.raises(UserError, match="no picture has a second caption"):
+        ref_clip_scores(image, caption, [others[0][:0]])
+
+
+# All of them
+
+FINE = {
+    ("vendi", "other width"),
+    ("vendi", "one sample"),
+    ("agreement", "one sample"),
+    ("inception_score", "one sample"),
+}
+"""Metrics without a reference, and those that have a value for one image."""
+
+
+@pytest.mark.parametrize("name", registry.METRICS)
+@pytest.mark.parametrize("fault", ["non-finite", "one sample", "other width"])
+def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, fault: str) -> None:
+    generated = draw("generated", 1 if fault == "one sample" else 40, 6)
+    if fault == "non-finite":
+        generated[1, 2] = np.inf
+    rest = np.abs(draw("rest", 40, 8 if fault == "other width" else 6))
+    inputs = Inputs(
+        generated,
+        seed=0,
+        replicates=100,
+        reference=rest,
+        texts=rest[: len(generated)],
+        classes=rest[:4],
+        accepted=[frozenset({0})] * len(generated),
+        logit_scale=1.0,
+        train=rest,
+        other_texts=[rest[:2]] * len(generated),
+    )
+    if (name, fault) in FINE:
+        assert all(np.isfinite(found.interval.value) for found in registry.METRICS[name].measure(inputs).values())
+        return
+    with pytest.raises(UserError):
+        registry.METRICS[name].measure(inputs)

@@ -34,6 +34,7 @@ from t2i.training.config import Training
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.training.text_adapter import TextAdapter
 from t2i.web.config import Serve
 
 CONF = PROJECT / "conf"
@@ -158,6 +159,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "attn2": Attn2,
         "unet": UNet,
         "text_encoder": TextEncoder,
+        "text_adapter": TextAdapter,
         "both": Both,
         "lora": Lora,
     },

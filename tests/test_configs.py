@@ -136,6 +136,7 @@ serve.port
 serve.queue
 serve.rate
 strategy.alpha
+strategy.clip
 strategy.dropout
 strategy.kind
 strategy.learning_rate

@@ -42,7 +42,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
     data_stage, data = prepared(config, run)
-    inputs = {"model": model_digest(config, run), "data": data_stage.digest}
+    inputs = {"model": model_digest(config, run), "data": data_stage.digest, **config.strategy.inputs()}
     address = {
         "training": config.training.result_slice(),
         "strategy": as_dict(config.strategy),
@@ -112,6 +112,7 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     fresh = load(config.model, run.store)
     fresh.scheduler_config = models.scheduler_config
     config.strategy.load(fresh, folder / "weights")
+    config.strategy.plain(fresh)
     pipeline = fresh.pipeline()
     if config.strategy.kind == "lora":
         pipeline.fuse_lora(components=list(config.strategy.modules()))

@@ -23,7 +23,7 @@ def verify(config: Config, run: Run) -> dict[str, float]:
         "device": device_type(),
         "versions": {name: metadata.version(name) for name in LIBRARIES},
     }
-    inputs = {"model": model_digest(config, run)}
+    inputs = {"model": model_digest(config, run), **config.strategy.inputs()}
     if (tuned := find_tuned(config, run)) is not None:
         inputs["weights"] = tuned.digest
     stage = run.stage("wiring", inputs, address, VERSION, lambda folder: _check(config, run, folder / "checks.json"))
@@ -61,6 +61,7 @@ def _check(config: Config, run: Run, path: Path) -> None:
     checks += wiring.hand_overs(models, config.model)
     checks += wiring.text_key_layouts(models)
     checks += wiring.gradients(models, config.strategy)
+    checks += wiring.adapter(models, config.strategy)
     trainable = count(config.strategy.trainable(models).values())
     checks += wiring.round_trip(
         models, config.strategy, lambda: load(config.model, run.store).to(device, dtype_of(config))

@@ -44,6 +44,13 @@ class Strategy:
         """Whether the parameter of this name (as in the module's `named_parameters`) trains."""
         raise NotImplementedError
 
+    def inputs(self) -> dict[str, str]:
+        """Digests of files beside the model that the trained weights depend on."""
+        return {}
+
+    def plain(self, models: "Models") -> None:
+        """Change loaded networks into those of a plain pipeline that gives the same pictures."""
+
     def attach(self, models: "Models") -> None:
         """Freeze everything, then let the chosen parameters require gradients, in float32."""
         models.freeze()

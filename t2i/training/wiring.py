@@ -1,8 +1,9 @@
 """Is everything connected as it must be? Each check compares a number or a fact with what it has to be."""
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from t2i.models.config import Model
 from t2i.models.latents import decode, encode_moments
 from t2i.models.load import Models, count, module_digest, text_layout
 from t2i.models.text import text_states, tokenize
+from t2i.models.text_adapter import AdaptedTextEncoder
 from t2i.training.strategies import Strategy
 
 LARGEST_SIDE = 32
@@ -125,6 +127,27 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     yield Check("other tensors that a gradient reaches", "0", f"{len(stray)}{_example(stray)}", not stray)
     for parameter in chosen.values():
         parameter.grad = None
+
+
+@torch.no_grad()
+def adapter(models: Models, strategy: Strategy) -> Iterator[Check]:
+    """A text tower of another width: what the adapter hands over, and that folded into a copy of the U-Net, as it is
+    exported, it predicts the same.
+    """
+    if not isinstance(models.text_encoder, AdaptedTextEncoder):
+        return
+    layer = models.text_encoder.adapter
+    widths = f"{models.text_encoder.config.hidden_size} to {models.unet.config['cross_attention_dim']}"
+    yield same("widths that the adapter joins", widths, f"{layer.in_features} to {layer.out_features}")
+    expected = Probe(models).predict("a cat")
+    folded = replace(models, unet=copy.deepcopy(models.unet))
+    strategy.plain(folded)
+    yield same("text encoder when exported", "CLIPTextModel", type(folded.text_encoder).__name__)
+    difference = float((Probe(folded).predict("a cat") - expected).norm() / expected.norm())
+    tolerance = 1e-4 if expected.dtype == torch.float32 else 2e-2
+    yield Check(
+        "prediction with the adapter folded in", f"within {tolerance:g}", f"{difference:.2g}", difference <= tolerance
+    )
 
 
 def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -> Iterator[Check]:

@@ -20,6 +20,7 @@ from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.training.text_adapter import TextAdapter
 
 from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
 
@@ -32,6 +33,7 @@ STRATEGIES = {
     "attn2": Attn2(learning_rate=RATE),
     "both": Both(learning_rate=RATE),
     "lora": Lora(learning_rate=RATE),
+    "text_adapter": TextAdapter(learning_rate=RATE),
     "text_encoder": TextEncoder(learning_rate=RATE),
     "unet": UNet(learning_rate=RATE),
 }

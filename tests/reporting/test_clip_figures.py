@@ -34,8 +34,8 @@ def test_matrices_of_few_and_of_many_classes(tmp_path: Path) -> None:
         values[0] = np.nan  # a class without pictures
         panels = {"before": values, "after": values}
         drawn(matrices(panels, names, names, tmp_path / f"{count}.png", "title", "percent", ("true", "read")))
+    names = ["a", "b", "c"]
     with pytest.raises(ValueError, match=r"shape \(2, 2\); expected \(3, 3\)"):
-        names = ["a", "b", "c"]
         matrices({"": np.eye(2)}, names, names, tmp_path / "no.png", "title", "percent", ("true", "read"))
 
 

@@ -42,3 +42,40 @@ def test_interval_lies_around_the_value() -> None:
 def test_logits_are_refused() -> None:
     with pytest.raises(UserError, match="softmax"):
         inception_score(np.array([[2.0, -1.0], [0.5, 0.5]]))
+
+
+def test_equals_torchmetrics_on_random_logits() -> None:
+    theirs = pytest.importorskip("torchmetrics.image.inception")
+    import torch
+    from scipy.special import softmax
+
+    from t2i.evaluation.inception_score import measure
+    from t2i.evaluation.measurement import Inputs
+
+    logits = np.random.default_rng(0).normal(0, 2, (90, 30)).astype(np.float32)
+    metric = theirs.InceptionScore(feature=torch.nn.Flatten(), splits=1)
+    metric.update(torch.from_numpy(logits.astype(np.float64)))
+    expected = float(metric.compute()[0])
+    assert inception_score(softmax(logits.astype(np.float64), axis=1)) == pytest.approx(expected, rel=1e-9)
+    found = measure(Inputs(np.ones((90, 4)), seed=0, replicates=100, logits=logits))
+    assert found["inception_score"].interval.value == pytest.approx(expected, rel=1e-9)
+
+
+def test_swapped_scores_are_those_of_the_exchanged_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    from t2i.evaluation import inception_score as module
+    from t2i.evaluation.measurement import Inputs
+
+    rng = np.random.default_rng(1)
+    base, tuned = (Inputs(np.ones((40, 4)), 0, 100, logits=rng.normal(0, 2, (40, 12))) for _ in range(2))
+    seen = {}
+
+    def spy(change: float, swapped: object, samples: int, seed: int, replicates: int) -> None:
+        tosses = rng.integers(0, 2, (3, samples)).astype(bool)
+        seen.update(found=swapped(tosses), tosses=tosses)  # type: ignore[operator]
+
+    monkeypatch.setattr(module, "swap_test", spy)
+    module.difference(base, tuned)
+    first, second = module.probabilities_of(base), module.probabilities_of(tuned)
+    for value, toss in zip(seen["found"], seen["tosses"], strict=True):
+        after, before = np.where(toss[:, None], first, second), np.where(toss[:, None], second, first)
+        assert value == pytest.approx(inception_score(after) - inception_score(before), rel=1e-9)

@@ -54,6 +54,14 @@ def test_zero_is_inside_the_interval_when_the_test_does_not_reject() -> None:
         assert (found.difference.low <= 0.0 <= found.difference.high) == (found.p > 0.05)
 
 
+def test_a_tie_with_the_critical_value_is_no_evidence() -> None:
+    # 0.1 + 0.2 is not quite 0.3.
+    found = swap_test(0.3, lambda tosses: np.where(tosses[:, 0], 0.1 + 0.2, -(0.1 + 0.2)), 10, 0, 200)
+    assert found.p == 1.0 and found.difference.low <= 0.0
+    found = swap_test(0.1 + 0.2, lambda tosses: np.where(tosses[:, 0], 0.3, -0.3), 10, 0, 200)
+    assert found.p == 1.0 and found.difference.low <= 0.0
+
+
 def test_equal_sets_have_no_evidence() -> None:
     assert mean_swap(np.zeros(12)) == (1.0, 0.0)
 

@@ -178,3 +178,14 @@ def test_two_processes_tune_as_one(own_lab: Lab, both: Ended, tmp_path: Path) ->
     assert ended.status == 0, ended.err
     for name in ("after/cosine_matched", "after/cosine_margin"):
         assert ended.metrics[name] == pytest.approx(both.metrics[name], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["clip_cifar10", "clip_flickr8k", "clip_flickr30k", "text_encoder_flickr8k"])
+def test_the_presets_have_a_twin_at_toy_size(own_lab: Lab, name: str) -> None:
+    numbers = own_lab.here(f"experiment={name}_tiny").metrics
+    if name.startswith("clip"):
+        key = "zero_shot_accuracy" if name == "clip_cifar10" else "image_to_text_recall_1"
+        assert numbers[f"after/{key}"] > numbers[f"before/{key}"] + 0.2
+    else:
+        assert numbers["held_out_loss"] < numbers["held_out_loss_before"]

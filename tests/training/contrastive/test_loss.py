@@ -76,3 +76,34 @@ def test_only_multi_positive_targets_are_content_with_a_perfect_model() -> None:
     assert float(losses[Targets.multi_positive]) == pytest.approx(math.log(2), rel=1e-6)
     entropy = {Targets.multi_positive: math.log(2), Targets.diagonal: 0.0}
     assert float(losses[Targets.diagonal]) - entropy[Targets.diagonal] == pytest.approx(math.log(2), rel=1e-6)
+
+
+def random_loss(captions: list[str], known: list[list[str]], vectors: dict[str, torch.Tensor], kind: Targets) -> float:
+    g = torch.Generator().manual_seed(3)
+    images = torch.randn(len(captions), 5, generator=g)
+    texts = torch.stack([vectors[caption] for caption in captions])
+    right = torch.from_numpy(positives(captions, known, kind))
+    return float(contrastive_loss(images, texts, torch.tensor(3.0), right))
+
+
+def test_with_one_prompt_a_label_both_targets_are_the_same_loss() -> None:
+    """Equal captions have equal logits, so their mean is any one of them: ten label prompts alone are no reason yet."""
+    g = torch.Generator().manual_seed(4)
+    vectors = {name: torch.randn(5, generator=g) for name in ("cat", "dog")}
+    captions = ["cat", "dog", "cat", "cat", "dog"]
+    losses = [random_loss(captions, [[c] for c in captions], vectors, kind) for kind in Targets]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_multi_positive_targets_are_the_mean_over_every_way_to_draw_the_captions() -> None:
+    """Two prompts of one label, given to its two pictures in either order: diagonal targets are right on average and
+    noisy, multi-positive ones are that average.
+    """
+    g = torch.Generator().manual_seed(4)
+    vectors = {name: torch.randn(5, generator=g) for name in ("a cat", "one cat", "a dog")}
+    known = [["a cat", "one cat"], ["a cat", "one cat"], ["a dog"]]
+    draws = [["a cat", "one cat", "a dog"], ["one cat", "a cat", "a dog"]]
+    diagonal = [random_loss(captions, known, vectors, Targets.diagonal) for captions in draws]
+    multiple = [random_loss(captions, known, vectors, Targets.multi_positive) for captions in draws]
+    assert multiple[0] == pytest.approx(multiple[1], rel=1e-6) and abs(diagonal[0] - diagonal[1]) > 0.1
+    assert multiple[0] == pytest.approx(sum(diagonal) / 2, rel=1e-6)

@@ -21,6 +21,7 @@ def listen(serve: Serve) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((serve.host, serve.port))
+        found.listen(128)  # from here on a browser waits instead of being turned away
     except OSError as error:
         found.close()
         raise UserError(

@@ -113,6 +113,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in config.strategy.trainable(models).values():
             parameter.mul_(0.3)
+    (folder / "weights").mkdir(parents=True)
     config.strategy.save(models, folder / "weights")
     (folder / "metrics.json").write_text(json.dumps(NUMBERS))
     return folder

@@ -236,7 +236,8 @@ def test_a_body_above_the_limit_is_refused_before_it_is_kept(server: Server) -> 
 
 def test_two_hundred_requests_are_answered_change_no_picture_and_leave_no_memory(server: Server) -> None:
     alone = server.ask(seed=11, steps=2)
-    list(map(lambda seed: server.ask(seed=seed), range(8)))  # the buffers that every later picture uses again
+    for seed in range(8):  # then the buffers are there that every later picture uses again
+        server.ask(seed=seed)
     before = server.memory
 
     def ask(number: int) -> httpx.Response:

@@ -162,6 +162,33 @@ def main_job(lab: Lab) -> Ended:
     return ended
 
 
+@pytest.fixture(scope="session")
+def tuned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with weights that differ from the tiny model's, as a training would leave it."""
+    import torch
+
+    from t2i.config import compose
+    from t2i.models.load import load
+    from t2i.store import Store
+
+    folder = tmp_path_factory.mktemp("tuned_run") / "12-00-00_pipeline_abcdef"
+    config = compose(["strategy=attn2_to_v"])
+    models = load(config.model, Store(folder.parent / "store"))
+    config.strategy.attach(models)
+    with torch.no_grad():
+        for parameter in config.strategy.trainable(models).values():
+            parameter.mul_(0.3)
+    (folder / "weights").mkdir(parents=True)
+    config.strategy.save(models, folder / "weights")
+    numbers = {
+        "base/fid[tiny_clip]": 140.4, "base/fid[tiny_clip].low": 128.4, "base/fid[tiny_clip].high": 153.1,
+        "tuned/fid[tiny_clip]": 59.48, "tuned/fid[tiny_clip].low": 53.46, "tuned/fid[tiny_clip].high": 65.71,
+        "train/held_out_loss_before": 0.686, "train/held_out_loss": 0.3228,
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(numbers))
+    return folder
+
+
 @pytest.fixture
 def empty_lab(tmp_path: Path) -> Lab:
     """An output folder of a test's own."""

@@ -10,6 +10,7 @@ from t2i.web.painter import Picture
 
 NAMES = {"base": "Base", "tuned": "Tuned"}
 MEASURED = {
+    "loss": ("Loss on held-out data", "lower is better"),
     "fid": ("FID", "lower is better"),
     "kid": ("KID", "lower is better"),
     "is": ("Inception score", "higher is better"),
@@ -147,8 +148,12 @@ def gallery(history: Sequence[Shown]) -> str:
 
 
 def measured(numbers: Mapping[str, float]) -> str:
-    """The run's metrics of the base and the tuned model beside each other, with their intervals; empty where none are."""
+    """metrics.json of the weights' run: base and tuned model beside each other, with intervals; empty where none are."""
     rows: dict[str, dict[str, str]] = {}
+    for prefix in ("", "train/"):  # of task=train, and of the pipeline
+        before, after = (numbers.get(f"{prefix}held_out_loss{end}") for end in ("_before", ""))
+        if before is not None and after is not None:
+            rows["loss"] = {"base": f"{before:.3f}", "tuned": f"{after:.3f}"}
     for key, value in numbers.items():
         model, _, name = key.partition("/")
         if model in NAMES and name and not name.endswith((".low", ".high")):

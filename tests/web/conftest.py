@@ -1,6 +1,5 @@
 """A server with a tuned model in a process of its own, and the browser that drives its page."""
 
-import json
 import os
 import re
 import shutil
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 STARTED = re.compile(r"serving on (http://\S+) ")
-NUMBERS = {
-    "base/fid[tiny_clip]": 140.4, "base/fid[tiny_clip].low": 128.4, "base/fid[tiny_clip].high": 153.1,
-    "tuned/fid[tiny_clip]": 59.48, "tuned/fid[tiny_clip].low": 53.46, "tuned/fid[tiny_clip].high": 65.71,
-    "train/final_loss": 0.38,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,32 +92,10 @@ def serving(outputs: Path, *arguments: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with weights that differ from the tiny model's, as a training would leave it."""
-    import torch
-
-    from t2i.config import compose
-    from t2i.models.load import load
-    from t2i.store import Store
-
-    folder = tmp_path_factory.mktemp("tuned") / "12-00-00_pipeline_abcdef"
-    config = compose(["strategy=attn2_to_v"])
-    models = load(config.model, Store(folder.parent / "store"))
-    config.strategy.attach(models)
-    with torch.no_grad():
-        for parameter in config.strategy.trainable(models).values():
-            parameter.mul_(0.3)
-    (folder / "weights").mkdir(parents=True)
-    config.strategy.save(models, folder / "weights")
-    (folder / "metrics.json").write_text(json.dumps(NUMBERS))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, tuned: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, tuned_run: Path) -> Iterator[Server]:
     """The base and the tuned tiny model; no limit on requests a minute, since all tests have one address."""
     outputs = tmp_path_factory.mktemp("serve")
-    with serving(outputs, f"weights={tuned}", "serve.rate=1000000", "scheduler.steps=4") as running:
+    with serving(outputs, f"weights={tuned_run}", "serve.rate=1000000", "scheduler.steps=4") as running:
         yield running
 
 

@@ -1,0 +1,58 @@
+"""Limits and defaults of what can be asked."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from t2i.web.order import Offer, Order, Refused
+
+DEFAULTS = Order("", "", "ddim", 50, 7.5, 64, 0, 1, "tuned")
+OFFER = Offer({"ddim": 50, "ddpm": 100, "unipc": 25}, ("base", "tuned"), DEFAULTS)
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    assert OFFER.read({"prompt": "a cat"}) == dataclasses.replace(DEFAULTS, prompt="a cat")
+
+
+def test_another_scheduler_brings_the_steps_that_suit_it() -> None:
+    assert OFFER.read({"prompt": "a cat", "scheduler": "unipc"}).steps == 25
+    assert OFFER.read({"prompt": "a cat", "scheduler": "unipc", "steps": 7}).steps == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", [1, 100, 40.0]),
+        ("size", [64, 72, 1024]),
+        ("guidance", [0, 30, 7.25]),
+        ("count", [1, 4]),
+        ("seed", [0, 2**32 - 1]),
+        ("model", ["base", "tuned"]),
+        ("prompt", ["x", "x" * 1000, "ein Bär \N{GRINNING FACE}", "man\u200d\N{WHITE HEAVY CHECK MARK}"]),
+        ("negative_prompt", ["", "x" * 1000]),
+    ],
+)
+def test_the_ends_of_every_range_are_allowed(name: str, values: list[Any]) -> None:
+    for value in values:
+        assert getattr(OFFER.read({"prompt": "a cat", name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"steps": 0}, "steps is 0; use 1 to 100."),
+        ({"guidance": float("nan")}, "guidance is nan; use 0 to 30."),
+        ({"size": 68}, "size is 68; use 64 to 1024 in steps of 8."),
+        ({"count": 5}, "count is 5; use 1 to 4."),
+        ({"scheduler": "dim"}, "scheduler is dim; use ddim, ddpm, unipc."),
+        ({"prompt": " \n"}, "prompt is empty; say what the picture should show."),
+        ({"strength": 1}, "strength is not known here; use prompt, negative_prompt, scheduler, steps, guidance, size, "
+                          "seed, count, model."),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_was_found_and_what_fits(asked: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused) as caught:
+        OFFER.read({"prompt": "a cat", **asked})
+    assert str(caught.value) == sentence
+    assert caught.value.code == 400

@@ -155,6 +155,7 @@ class Studio:
             try:
                 for order in job.orders:
                     job.pictures.append(self._draw(job, order))
+                self.painter.forget(self.keep)
                 error: Exception | None = None
             except Exception as failure:
                 error = _told(failure)
@@ -166,7 +167,6 @@ class Studio:
                 job.finished.set_result(None)
             else:
                 job.finished.set_exception(error)
-            self.painter.forget(self.keep)
 
     def _draw(self, job: Job, order: Order) -> list[Picture]:
         before, batches, shown = job.step, 0, 0.0

@@ -6,11 +6,13 @@
 distributions of width 2048: 29.5 at N = 250, 3.8 at 2000), so only sets of equal size can be compared.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from t2i.evaluation import checks, fid_difference
 from t2i.evaluation.gaussian import Gaussian, distance
-from t2i.evaluation.intervals import Interval, jackknife
+from t2i.evaluation.intervals import LEVEL, Interval, jackknife
 from t2i.evaluation.measurement import Inputs, Measurement
 from t2i.evaluation.paired import PairedDifference
 
@@ -63,6 +65,10 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
 
 
 def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """FID of `tuned` minus that of `base`, by swaps of pairs."""
+    """FID of `tuned` minus that of `base`, by swaps of pairs; where they find a change, its size by a bootstrap."""
     assert base.reference is not None
-    return {"fid": fid_difference.frechet_difference(base.generated, tuned.generated, base.reference, base.seed)}
+    sets = base.generated, tuned.generated, base.reference
+    found = fid_difference.frechet_difference(*sets, base.seed)
+    if found.p <= 1.0 - LEVEL:
+        found = replace(found, size=fid_difference.frechet_bootstrap(*sets, base.seed))
+    return {"fid": found}

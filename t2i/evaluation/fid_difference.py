@@ -20,8 +20,9 @@ def frechet_difference(
 ) -> PairedDifference:
     """FID of `tuned` (N, D) minus FID of `base` (N, D), row i of both from one prompt and seed, by `swap_test`.
 
-    Why not by the paired bootstrap (`frechet_bootstrap`), measured on 200 simulated comparisons without a change: its
-    95 % interval held zero in 90.5 % (N = 40) to 100 % (N = 100, reference alike), swapping in 92 to 98 %.
+    Why not by the paired bootstrap (`frechet_bootstrap`): over five simulated worlds (N = 40 and 100, D = 50 to 300), 200
+    comparisons without a change each, its 95 % interval held zero in 89, 94.5, 98, 99.5 and 93 %; the swaps' in 95.5,
+    97, 98, 96.5 and 96 %. A resample repeats images, to which FID reacts when N is not far above D.
     Raises UserError for unequal lengths or widths and for non-finite features.
     """
     first, second, real = _checked(base, tuned, reference)
@@ -47,7 +48,7 @@ def frechet_bootstrap(
 ) -> Interval:
     """As `frechet_difference`, by a paired bootstrap: prompts are drawn with replacement, alike for both sets.
 
-    It does not assume that nothing changed, so it says how large a found change is. Repeated images bias each FID
+    It does not assume that nothing changed, so it says how large a change is that the swaps have found. Repeated images bias each FID
     upwards, the difference hardly: what is left is taken out by moving the mean of the replicates onto the difference
     (Efron & Tibshirani 1993, sec. 10.2).
     """

@@ -40,6 +40,8 @@ class PairedDifference:
     """Samples where b is larger; None for a metric without a value per sample. So too `losses` and `ties`."""
     losses: int | None = None
     ties: int | None = None
+    size: Interval | None = None
+    """Where a change was found whose interval assumes none: the difference with a paired bootstrap interval."""
 
     @property
     def smallest_detectable(self) -> float:

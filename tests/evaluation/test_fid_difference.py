@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import fid_difference
+from t2i.evaluation import fid, fid_difference
 from t2i.evaluation.fid import frechet_distance
 from t2i.evaluation.fid_difference import frechet_bootstrap, frechet_difference
+from t2i.evaluation.measurement import Inputs
 from t2i.randomness import generator
 
 
@@ -51,6 +52,14 @@ def test_a_real_change_is_seen_and_equal_sets_are_not() -> None:
     assert worse.difference.low > 0 and worse.p < 0.05 and frechet_bootstrap(base, tuned, real, 0, 200).low > 0
     alike = frechet_difference(base, base, real, 0, 50)
     assert (alike.difference.value, alike.p) == (0.0, 1.0)
+
+
+def test_a_found_change_has_a_size_that_does_not_assume_there_is_none() -> None:
+    base, tuned, real = sets(shift=0.6)
+    inputs = [Inputs(generated, 0, 100, reference=real) for generated in (base, tuned)]
+    found = fid.difference(*inputs)["fid"]
+    assert found.size == frechet_bootstrap(base, tuned, real, 0)
+    assert fid.difference(inputs[0], inputs[0])["fid"].size is None
 
 
 def test_unequal_sets_are_one_sentence() -> None:

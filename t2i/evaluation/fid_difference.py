@@ -48,9 +48,9 @@ def frechet_bootstrap(
 ) -> Interval:
     """As `frechet_difference`, by a paired bootstrap: prompts are drawn with replacement, alike for both sets.
 
-    It does not assume that nothing changed, so it says how large a change is that the swaps have found. Repeated images bias each FID
-    upwards, the difference hardly: what is left is taken out by moving the mean of the replicates onto the difference
-    (Efron & Tibshirani 1993, sec. 10.2).
+    It does not assume that nothing changed, so it says how large a change is that the swaps have found. Repeated
+    images bias each FID upwards, the difference hardly: what is left is taken out by moving the mean of the replicates
+    onto the difference (Efron & Tibshirani 1993, sec. 10.2).
     """
     first, second, real = _checked(base, tuned, reference)
     pools = [Pool.of(rows, real) for rows in (first, second)]

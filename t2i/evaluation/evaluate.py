@@ -107,7 +107,8 @@ def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) 
     """Base against tuned on the same prompts and seeds: the paired CLIP-score difference and a verdict.
 
     Returns `metric`, `difference` (tuned minus base), `low`, `high` (95 %), `wins`, `losses`, `ties`, `sign_test_p`,
-    `samples`, `verdict` (`better`, `worse` or `cannot tell`: does the interval leave zero out?) and `sentence`.
+    `smallest_detectable` (what this N would have shown in 80 of 100 cases), `samples`, `verdict` (`better`, `worse` or
+    `cannot tell`: does the interval leave zero out?) and `sentence`.
     Raises UserError that names the fields in which the two definitions differ.
     """
     if fields := differences(base.definition, tuned.definition):
@@ -127,6 +128,7 @@ def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) 
         "losses": paired.losses,
         "ties": paired.ties,
         "sign_test_p": paired.p,
+        "smallest_detectable": paired.smallest_detectable,
         "samples": count,
         "verdict": verdict,
         "sentence": (

@@ -3,15 +3,21 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import softmax
 
 from t2i.errors import UserError
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import differences, text_digest
-from t2i.evaluation.evaluate import Result, compare, evaluate
+from t2i.evaluation.evaluate import Result, compare, evaluate, evaluate_samples, paired_differences
+from t2i.evaluation.gather import Samples, gather
+from t2i.evaluation.inception_score import inception_score
+from t2i.evaluation.registry import METRICS
 
 CLASSES = ["cat", "bus", "apple"]
 CAPTIONS = [f"a {CLASSES[i % 3]} number {i}" for i in range(10)]
@@ -74,6 +80,8 @@ def test_definition_tells_where_the_numbers_come_from(result: Result, extractor:
     assert (found["generated_count"], found["reference_count"], found["covariance_ddof"]) == (10, 10, 1)
     assert found["image_format"] == "uint8 RGB 48x40"
     assert {"numpy", "scipy", "pillow", "torch", "transformers"} == set(found["versions"])
+    assert (found["resize"], found["antialias"], found["crop"]) == ("clip", True, "center")
+    assert (found["clip"], found["clip_sha256"], found["train_sha256"]) == ("toy", extractor.digest, "none")
 
 
 def test_differences_name_the_fields(result: Result) -> None:
@@ -114,3 +122,79 @@ def test_unlike_definitions_are_refused_by_field(result: Result) -> None:
 def test_a_comparison_without_scores_is_one_sentence(result: Result) -> None:
     with pytest.raises(UserError, match="add clip_score to eval.metrics"):
         compare(result, dataclasses.replace(result, per_sample={}))
+
+
+class Classifier:
+    """A network without texts: mean colours, and two classes from them."""
+
+    kind, name, digest, preprocessing = "inception", "colours", "1", "torch_fidelity"
+    device = torch.device("cpu")
+
+    def images(self, batch: np.ndarray) -> np.ndarray:
+        return batch.mean(axis=(1, 2)).astype(np.float32)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features[:, :2]
+
+
+ALL = dataclasses.replace(CONFIG, metrics=list(METRICS))
+
+
+def samples(images: np.ndarray, **changes: Any) -> Samples:
+    return Samples(images, CAPTIONS, ACCEPTED, images[::-1], CLASSES, **changes)
+
+
+def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: ClipExtractor, images: np.ndarray) -> None:
+    blocks = iter([images[:3], images[3:]])
+    others = [["a picture"]] * 10
+    found = evaluate_samples(ALL, samples(images, train=blocks, other_captions=others), Classifier(), extractor)
+    sources = {key.partition("[")[0]: key.partition("[")[2].rstrip("]") for key in found.metrics if "." not in key}
+    assert {name for name, source in sources.items() if source == "toy"} == {
+        "clip_score",
+        "agreement",
+        "ref_clip_score",
+        "cmmd",
+    }
+    assert {"fid", "kid", "inception_score", "precision", "coverage", "vendi", "mifid"} <= sources.keys()
+    logits = images.mean(axis=(1, 2))[:, :2]
+    assert found.metrics["inception_score[colours]"] == pytest.approx(
+        inception_score(softmax(logits, axis=1)), rel=1e-4
+    )
+    assert found.skipped == {"fd_dinov2": "needs eval.extractor=dinov2", "fid_infinity": "needs 30 samples, of 10"}
+    assert found.definition["resize"] == "torch_fidelity" and found.definition["antialias"] is False
+    assert found.definition["train_sha256"] != "none"
+
+
+def test_what_a_metric_lacks_is_said(extractor: ClipExtractor, images: np.ndarray) -> None:
+    found = evaluate_samples(ALL, samples(images), extractor, extractor)
+    assert (found.skipped["memorisation"], found.skipped["ref_clip_score"]) == ("needs train", "needs other_texts")
+
+
+def test_every_metric_with_a_test_is_compared(extractor: ClipExtractor, images: np.ndarray) -> None:
+    base = gather(ALL, samples(images), extractor, extractor)
+    tuned = gather(ALL, samples(255 - images), extractor, extractor)
+    found = paired_differences(base, tuned, "toy", "toy")
+    numbers = [evaluate_samples(ALL, samples(x), extractor, extractor).metrics for x in (images, 255 - images)]
+    expected = {"fid", "kid", "inception_score", "clip_score", "agreement", "cmmd", "vendi"}
+    assert set(found) == {f"{name}[toy]" for name in expected | {"precision", "recall", "density", "coverage"}}
+    # The second set is held against its own reversed images, the difference against those of the first.
+    for name in ("clip_score", "agreement", "inception_score", "vendi"):
+        key = f"{name}[toy]"
+        assert found[key].difference.value == pytest.approx(numbers[1][key] - numbers[0][key], abs=1e-9), name
+
+
+def test_how_the_images_came_to_be_is_part_of_the_definition(extractor: ClipExtractor, images: np.ndarray) -> None:
+    made = [
+        evaluate_samples(CONFIG, samples(images, generation={"scheduler": {"steps": steps}}), extractor, extractor)
+        for steps in (20, 25)
+    ]
+    with pytest.raises(UserError, match="differ in generation.scheduler.steps"):
+        compare(*made)
+
+
+def test_another_resize_policy_is_another_number(toy_clip: Path, extractor: ClipExtractor, images: np.ndarray) -> None:
+    other = ClipExtractor(str(toy_clip), "toy", policy="torch_fidelity")
+    assert not np.allclose(other.images(images), extractor.images(images), rtol=1e-3)
+    found = [evaluate_samples(CONFIG, samples(images), network, network) for network in (extractor, other)]
+    with pytest.raises(UserError, match="differ in antialias, crop, resize"):
+        compare(*found)

@@ -40,7 +40,7 @@ def test_the_check_is_a_number_with_an_interval(ended: Ended) -> None:
 
 
 def test_prompts_find_their_nearest_captions(ended: Ended) -> None:
-    (section,) = ended.json("sections.json")
+    section, _ = ended.json("sections.json")
     (table,) = section["tables"]
     assert [row[0] for row in table["rows"]] == ["a red cat, asleep"] * 5
     cosines = [row[1] for row in table["rows"]]
@@ -49,6 +49,17 @@ def test_prompts_find_their_nearest_captions(ended: Ended) -> None:
     assert [said[row[2]] for row in table["rows"]] == [row[3] for row in table["rows"]]
     figures = {Path(figure["path"]).stem for figure in section["figures"]}
     assert figures == {"caption_similarity", "caption_projection"}
+
+
+def test_pictures_and_captions_are_paired(ended: Ended) -> None:
+    """Of each held-out picture the nearest caption; the bundled network finds most of them."""
+    numbers = ended.metrics
+    low, value, high = (numbers[f"image_to_text_recall_1{end}"] for end in (".low", "", ".high"))
+    assert low <= value <= high and value > 0.8
+    _, section = ended.json("sections.json")
+    assert section["title"] == "Captions and pictures paired"
+    assert f"of {round(12 * value)} of 12 held-out pictures is one of their own" in section["text"]
+    assert {Path(figure["path"]).stem for figure in section["figures"]} == {"best_captions", "caption_confusion"}
 
 
 def test_any_clip_embeds(own_lab: Lab, toy_clip: Path, tmp_path: Path) -> None:  # noqa: F811

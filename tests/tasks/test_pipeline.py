@@ -88,7 +88,15 @@ def test_base_and_tuned_are_drawn_from_the_same_captions_and_seeds(lab: Lab, mai
 def test_the_report_is_one_file_about_every_part(main_job: Ended) -> None:
     page = (main_job.folder / "report.html").read_text(encoding="utf-8")
     titles = [section["title"] for section in main_job.json("sections.json")]
-    assert titles == ["Data", "Caption embeddings", "Wiring", "Training", "Base against tuned", "Sweep"]
+    assert titles == [
+        "Data",
+        "Caption embeddings",
+        "Captions and pictures paired",
+        "Wiring",
+        "Training",
+        "Base against tuned",
+        "Sweep",
+    ]
     for title in titles:
         assert f">{title}<" in page
     assert page.count("data:image/png;base64,") >= 8

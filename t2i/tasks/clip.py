@@ -20,10 +20,13 @@ CAME, BEFORE, AFTER = "as it came", "before", "after"
 def clip(config: Config, run: Run) -> dict[str, float]:
     """Returns every number before and after with the difference; leaves `clip/` (the tuned CLIP) in the run folder."""
     from t2i.tasks import clip_figures, clip_generation
-    from t2i.tasks.clip_measure import blends, compared, measure, other_data
+    from t2i.tasks.clip_measure import blends, compared, measure, other_data, pictures
 
     config.eval.validate()
     other = other_data(config) if config.clip.forgetting else None
+    for where in (config, other):  # before anything is tuned
+        if where is not None:
+            pictures(where, run)
     stage = tuned(config, run)
     if run.main:
         shutil.copytree(stage.path / TUNED, run.folder / TUNED)

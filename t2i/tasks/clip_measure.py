@@ -50,6 +50,18 @@ def blended(config: Config, run: Run, before: Path, after: Path, alpha: float) -
     return _measured(config, run, inputs, lambda: _extractor(before).blended(_extractor(after), alpha))
 
 
+def pictures(config: Config, run: Run) -> int:
+    """How many held-out pictures are measured; ConfigError when they are too few."""
+    there = len(prepared(config, run)[1].split("held_out"))
+    count = there if config.clip.images is None else min(config.clip.images, there)
+    if count < 2:
+        raise ConfigError(
+            f"{count} held-out pictures of dataset={config.dataset.name} are too few to measure a CLIP on; use more "
+            "held-out pictures, such as dataset.held_out=100 or dataset.val=100, and clip.images=null"
+        )
+    return count
+
+
 def other_data(config: Config) -> Config:
     """The configuration with the dataset that `clip.forgetting` names; ConfigError when it names something else."""
     overrides = list(config.clip.forgetting)
@@ -72,11 +84,7 @@ def _measured(config: Config, run: Run, inputs: dict[str, str], extractor: Calla
 
     data_stage, data = prepared(config, run)
     held_out = data.split("held_out")
-    count = len(held_out) if config.clip.images is None else min(config.clip.images, len(held_out))
-    if count < 2:
-        raise ConfigError(
-            f"{count} held-out pictures are too few to measure a CLIP on; use dataset.held_out=100, or more data"
-        )
+    count = pictures(config, run)
     chosen = range(count)
     captions = sorted({caption for i in chosen for caption in held_out.captions[i]})
     classes = sorted({name for split in (held_out, data.split("train")) for own in split.categories for name in own})

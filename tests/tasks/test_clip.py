@@ -171,6 +171,14 @@ def test_only_a_dataset_can_be_forgotten(own_lab: Lab) -> None:
     assert "clip.forgetting holds 'seed=3'" in ended.err
 
 
+def test_too_few_held_out_pictures_are_refused_before_anything_is_tuned(own_lab: Lab, folder_data: Path) -> None:
+    data = ["dataset=folder", f"dataset.root={folder_data}", "dataset.held_out=1"]
+    ended = own_lab.here(*TUNE[len(SCENES) :], *data)
+    assert ended.status == 2
+    assert "1 held-out pictures of dataset=folder are too few to measure a CLIP on" in ended.err
+    assert "checkpoint" not in ended.out
+
+
 @pytest.mark.slow
 def test_two_processes_tune_as_one(own_lab: Lab, both: Ended, tmp_path: Path) -> None:
     other = own_lab.sharing(tmp_path / "other", without="clip")

@@ -18,8 +18,14 @@ def positives(captions: Sequence[str], known: Sequence[Sequence[str]], kind: Tar
     """
     if kind is Targets.diagonal:
         return np.eye(len(captions), dtype=bool)
-    said = [set(group) for group in known]
-    return np.array([[caption in group for caption in captions] for group in said])
+    columns: dict[str, list[int]] = {}
+    for column, caption in enumerate(captions):
+        columns.setdefault(caption, []).append(column)
+    right = np.zeros((len(captions), len(captions)), dtype=bool)
+    for row, group in enumerate(known):
+        for caption in set(group) & columns.keys():
+            right[row, columns[caption]] = True
+    return right
 
 
 def contrastive_loss(

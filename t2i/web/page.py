@@ -38,7 +38,8 @@ def theme() -> gr.Theme:
     quiet: gr.Theme = gr.themes.Base(
         primary_hue="teal", neutral_hue="stone", radius_size="md", font=fonts, font_mono=["ui-monospace", "monospace"]
     )
-    return quiet
+    # Gradio's own grey for what is less important is too light to be read with ease.
+    return quiet.set(body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400")
 
 
 def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mapping[str, float]) -> gr.Blocks:

@@ -16,6 +16,7 @@ from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.recipe import write_picture
 from t2i.sampling.sampler import OnStep, encode, sample
 from t2i.web.order import Order
+from t2i.web.preview import noise_levels
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Painter:
             self.guidance, scale=order.guidance, negative_prompt=order.negative_prompt or None
         )
         return scheduler, guidance
+
+    def noise_levels(self, order: Order) -> list[tuple[float, float]]:
+        """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
+        return noise_levels(self.settings(order)[0].start(self.models[order.model].scheduler_config))
 
     def draw(self, order: Order, on_step: OnStep | None = None) -> list[Picture]:
         """`order.count` pictures, written with their recipes as `<name>.png` and `.json`; names cannot be guessed.

@@ -170,6 +170,7 @@ class Studio:
 
     def _draw(self, job: Job, order: Order) -> list[Picture]:
         before, batches, shown = job.step, 0, 0.0
+        levels = self.painter.noise_levels(order) if job.watched else []
 
         def on_step(step: int, total: int, latents: torch.Tensor) -> None:
             nonlocal batches, shown
@@ -180,14 +181,15 @@ class Studio:
             job.step = before + round((batches - 1 + step / total) * order.steps)
             if job.watched and time.monotonic() - shown > PREVIEW_SECONDS:
                 shown = time.monotonic()
-                job.preview = self._encoded(latents[0])
+                scale, noise = levels[step - 1]
+                job.preview = self._encoded(latents[0] / scale, noise)
 
         if job.cancelled.is_set():
             raise Cancelled
         return self.painter.draw(order, on_step)
 
-    def _encoded(self, latents: torch.Tensor) -> str:
-        image = Image.fromarray(self.preview.picture(latents))
+    def _encoded(self, latents: torch.Tensor, noise: float) -> str:
+        image = Image.fromarray(self.preview.picture(latents, noise))
         image.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
         file = io.BytesIO()
         image.save(file, format="JPEG", quality=75)

@@ -16,7 +16,7 @@ from t2i.web.preview import Preview
 from t2i.web.studio import Cancelled, Rate, Studio
 
 ORDER = Order("a cat", "", "ddim", 10, 7.5, 64, 0, 1, "base")
-PREVIEW = Preview(torch.zeros(3 * 64, 4, 3, 3), torch.zeros(3 * 64), 8)
+PREVIEW = Preview(torch.eye(37, dtype=torch.float64), torch.zeros(37, 192, dtype=torch.float64), 8)
 
 
 class SlowPainter:
@@ -39,6 +39,9 @@ class SlowPainter:
                 raise self.failure
             on_step(step, order.steps, torch.zeros(1, 4, 8, 8))
         return [Picture(Path("000000.png"), order, order.seed, 0.1)]
+
+    def noise_levels(self, order: Order) -> list[tuple[float, float]]:
+        return [(1.0, 0.0)] * order.steps
 
     def forget(self, keep: int) -> None:
         pass

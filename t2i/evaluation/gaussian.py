@@ -39,12 +39,15 @@ class Gaussian:
     @classmethod
     def of(cls, features: np.ndarray) -> "Gaussian":
         """The Gaussian with the mean and the covariance (ddof = 1) of checked features float64 (N, D)."""
+        samples, width = features.shape
         mean = features.mean(axis=0)
-        factor = _without_mean_row(features - mean) / np.sqrt(len(features) - DDOF)
-        rows, width = factor.shape
-        if rows > width:
-            factor = np.asarray(np.linalg.qr(factor, mode="r")) if width <= _QR_WIDTH else _root(factor.T @ factor)
-        return cls(mean, factor)
+        centred = features - mean
+        scale = np.sqrt(samples - DDOF)
+        if samples <= width:
+            return cls(mean, _without_mean_row(centred) / scale)
+        if width <= _QR_WIDTH:
+            return cls(mean, np.asarray(np.linalg.qr(centred, mode="r")) / scale)
+        return cls(mean, _root(centred.T @ centred / scale**2))
 
     @classmethod
     def from_moments(cls, mean: np.ndarray, cov: np.ndarray) -> "Gaussian":

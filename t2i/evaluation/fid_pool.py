@@ -35,8 +35,8 @@ class Pool:
         """Of checked features float64 (P, D)."""
         rows = features - real.mean
         cross = rows @ real.factor.T
-        # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it.
-        gram = cross @ cross.T if len(rows) <= 2 * cross.shape[1] else None
+        # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it; a reference of N has N - 1 columns.
+        gram = cross @ cross.T if len(rows) <= 2 * (cross.shape[1] + 1) else None
         return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
 
     def fid(self, picked: np.ndarray, counts: np.ndarray | None = None) -> float:

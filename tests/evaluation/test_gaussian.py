@@ -82,7 +82,7 @@ def test_large_sets_fall_back_to_singular_values_where_the_gram_is_not_exact(mon
 def test_subsets_of_a_pool_have_the_distance_of_the_subset(pool: int, reference: int, width: int) -> None:
     rows, real = draw("pool", pool, width, 2.0), Gaussian.of(draw("real", reference, width))
     found = Pool.of(rows, real)
-    assert (found.gram is None) == (pool > 2 * min(reference - 1, width))
+    assert (found.gram is None) == (pool > 2 * (min(reference - 1, width) + 1))
     order = generator("order").permutation(pool)
     sizes = [5, 17, pool // 2, pool]
     expected = [distance(Gaussian.of(rows[order[:size]]), real) for size in sizes]

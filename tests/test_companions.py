@@ -1,0 +1,138 @@
+"""What makes the benches fast, counted instead of timed: no load on the machine changes these numbers."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from t2i.config import compose
+from t2i.models.load import Models, load
+from t2i.models.source import architecture
+from t2i.models.text import text_states
+from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.sampler import encode, sample
+from t2i.store import Store
+from t2i.training import checkpoints
+from t2i.training.objective import Denoiser, losses
+from t2i.training.strategies import Attn2ToV, Strategy, UNet
+
+from .conftest import PROJECT
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    return load(compose([]).model, Store(tmp_path))
+
+
+def flops(models: Models, strategy: Strategy) -> int:
+    """Of one training step of two pictures whose latents and text states are cached."""
+    from diffusers import DDPMScheduler
+
+    strategy.attach(models)
+    schedule = DDPMScheduler.from_config(models.scheduler_config)
+    noise = torch.randn(models.latent_shape(2), generator=torch.Generator().manual_seed(0))
+    text = text_states(models, ["a cat", "a bus"])
+    with FlopCounterMode(display=False) as counter:
+        losses(Denoiser(models.unet, None), schedule, noise, noise, torch.tensor([5, 900]), text).mean().backward()
+    return counter.get_total_flops()
+
+
+def test_a_cached_step_of_to_v_computes_at_most_three_fifths_of_the_usual_one() -> None:
+    """Stable Diffusion 1.x at 512 pixels, counted without memory on the meta device."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    parts = architecture(compose(["model=sd15", "model.init=random"]).model)
+    with torch.device("meta"):
+        unet, vae = UNet2DConditionModel(**parts["unet"]), AutoencoderKL(**parts["vae"])
+        encoder = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
+        latents, states = torch.zeros(1, 4, 64, 64), torch.zeros(1, 77, 768)
+        pixels, tokens = torch.zeros(1, 3, 512, 512), torch.zeros(1, 77, dtype=torch.long)
+    for name, parameter in unet.named_parameters():
+        parameter.requires_grad_(Attn2ToV().chooses(name))
+    with FlopCounterMode(display=False) as step:
+        unet(latents, torch.zeros(1, device="meta"), encoder_hidden_states=states).sample.pow(2).mean().backward()
+    with FlopCounterMode(display=False) as encoders, torch.no_grad():
+        vae.encode(pixels)
+        encoder(tokens)
+    ours, usual = step.get_total_flops(), step.get_total_flops() + encoders.get_total_flops()
+    assert ours / usual <= 0.60
+    assert ours / 1e12 == pytest.approx(1.666, rel=0.02)  # counted independently: 1.666 TFLOP
+
+
+def test_frozen_weights_cost_no_gradients(models: Models) -> None:
+    """A whole step is forward, gradients of the data and of the weights: three parts. Of the last, to_v needs 1 %."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        text = text_states(models, ["a cat", "a bus"])
+        models.unet(torch.zeros(models.latent_shape(2)), 5, encoder_hidden_states=text)
+    forward = counter.get_total_flops() - _text_flops(models)
+    assert flops(models, UNet()) / forward == pytest.approx(3.0, abs=0.1)
+    assert flops(models, Attn2ToV()) / forward < 2.1
+
+
+def _text_flops(models: Models) -> int:
+    with FlopCounterMode(display=False) as counter:
+        text_states(models, ["a cat", "a bus"])
+    return counter.get_total_flops()
+
+
+def test_sampling_evaluates_the_network_once_a_step_and_batch_and_each_prompt_once(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"unet": 0, "texts": 0, "decoded": 0}
+
+    def counted(name: str, function: Callable[..., Any], size: Callable[..., int]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            calls[name] += size(*arguments)
+            return function(*arguments, **options)
+
+        return wrapper
+
+    monkeypatch.setattr(models.unet, "forward", counted("unet", models.unet.forward, lambda *_: 1))
+    monkeypatch.setattr(
+        models.text_encoder, "forward", counted("texts", models.text_encoder.forward, lambda ids: len(ids))
+    )
+    monkeypatch.setattr(models.vae, "decode", counted("decoded", models.vae.decode, lambda latents: len(latents)))
+    prompts = ["a cat", "a bus", "a cat", "a dog", "a cat"]
+    scheduler, guidance = Scheduler(name="ddim", type="DDIMScheduler", steps=3), Guidance()
+    list(sample(models, encode(models, prompts, guidance), range(5), scheduler, guidance, 2))
+    assert calls == {"unet": math.ceil(5 / 2) * 3, "texts": 3 + 1, "decoded": 5}
+
+
+def test_a_checkpoint_of_to_v_is_a_small_part_of_the_network(models: Models, tmp_path: Path) -> None:
+    strategy = Attn2ToV()
+    strategy.attach(models)
+    parameters = strategy.trainable(models)
+    optimizer = torch.optim.AdamW(parameters.values())
+    sum((p**2).sum() for p in parameters.values()).backward()  # type: ignore[union-attr]
+    optimizer.step()
+    path = checkpoints.save(tmp_path, 1, parameters, {"optimizer": optimizer.state_dict()}, {}, 2)
+    kept = sum(file.stat().st_size for file in path.iterdir())
+    network = sum(p.numel() * p.element_size() for p in models.unet.parameters())
+    assert kept < 1.1 * 3 * 4 * strategy.expected(models) + 20_000, "values and two moments in float32"
+    assert network / kept > 10
+
+
+def test_help_loads_no_heavy_library() -> None:
+    command = [sys.executable, "-X", "importtime", str(PROJECT / "run.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT)
+    loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    heavy = {
+        "torch",
+        "diffusers",
+        "transformers",
+        "datasets",
+        "mlflow",
+        "optuna",
+        "matplotlib",
+        "scipy",
+        "gradio",
+        "pandas",
+    }
+    assert not loaded & heavy

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Run, device_type
+from t2i.context import Run, device_type, flat
 from t2i.models import source
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.store import Stage
@@ -82,6 +82,7 @@ def tuned(config: Config, run: Run) -> Stage:
     def build(path: Path) -> None:
         from t2i.models.load import module_digest
         from t2i.models.text_tower import describe
+        from t2i.training.contrastive.card import clip_card
         from t2i.training.contrastive.loop import Tuner
         from t2i.training.contrastive.pairs import pairs_of
         from t2i.training.contrastive.towers import start
@@ -99,11 +100,17 @@ def tuned(config: Config, run: Run) -> Stage:
             pairs_of(run.store, data_stage, data.split(name), towers.size, config.dataset.resolution)
             for name in ("train", "held_out")
         )
-        Tuner(config.clip, towers, run, train, held_out, path).fit()
+        history = Tuner(config.clip, towers, run, train, held_out, path).fit()
         if run.main:
             shutil.rmtree(path / TUNED, ignore_errors=True)
             towers.save(path / TUNED)
             describe(path / TUNED, origin, {"source": config.clip.source, "inputs": inputs, **address})
+            began = Path(config.clip.source).name if config.clip.source.startswith("/") else config.clip.source
+            card = clip_card(
+                began, config.dataset.name, len(train), data.licenses("train"), flat({**address, "inputs": inputs}),
+                history["held_out"],
+            )  # fmt: skip
+            (path / TUNED / "README.md").write_text(card, encoding="utf-8")
             shutil.rmtree(path / "checkpoints")
         run.barrier()
 

@@ -69,6 +69,8 @@ def test_the_tuned_clip_is_a_plain_one_and_measures(own_lab: Lab, both: Ended) -
 
     extractor = ClipExtractor(str(both.folder / "clip"), "tuned")
     assert extractor.texts(["a cat"]).shape == (1, 128)
+    card = (both.folder / "clip" / "README.md").read_text()
+    assert "24 training pictures" in card and "clip.batch_size: 8" in card and "after 6 steps" in card
     scored = own_lab.here(
         *SCENES, "task=embed", "eval.extractor=clip", f"eval.clip={both.folder / 'clip'}", "eval.replicates=100"
     )

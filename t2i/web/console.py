@@ -1,6 +1,7 @@
 """The interactive line of task=prompt: a prompt gives a picture, a line with a slash changes a setting."""
 
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ class Console:
         return bool(pictures)
 
     def _show(self, picture: Picture) -> None:
-        if self.terminal:
+        if self.terminal and os.get_terminal_size(sys.stdout.fileno()).columns:  # a serial line tells no size
             _inline(picture.path)
         print(f"{picture.order.model}, seed {picture.seed}, {picture.seconds:.1f} s: {picture.path}")
 
@@ -179,6 +180,7 @@ def _lines(history: Path) -> Callable[[], str | None]:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.history import FileHistory
+        from textual_image import renderable  # noqa: F401 - asks the terminal what it can show, before lines are read
     except ImportError as error:
         raise UserError(
             f"task=prompt in a terminal needs {error.name}; type: pip install -c constraints.txt -e '.[web]'"

@@ -1,12 +1,15 @@
 """The interactive line: lines piped into it, and Ctrl-C, Ctrl-D and the history in a terminal of its own."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -91,6 +94,7 @@ class Terminal:
     def __init__(self, lab: Lab, *arguments: str) -> None:
         command = [sys.executable, str(PROJECT / "run.py"), *lab.places(False), *arguments]
         self.screen, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 640, 960))
         environment = {**os.environ, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
         self.process = subprocess.Popen(
             command, stdin=inner, stdout=inner, stderr=inner, env=environment, start_new_session=True

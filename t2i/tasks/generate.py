@@ -72,6 +72,8 @@ def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
         raise UserError(f"the tuned weights of {path} are no longer at {weights}; say where they are by weights=...")
     model = {key: value for key, value in recipe["model"].items() if key != "digest"}
     taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
+    if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
+        taken["sampling"] = recipe["sampling"]
     made = restore({**as_dict(config), **taken, "weights": weights if recipe["weights"] else None})
     made.validate()
     tuned = find_tuned(made, run)

@@ -41,6 +41,7 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
             **origin,
             "scheduler": as_dict(scheduler),
             "cfg": as_dict(guidance),
+            "sampling": as_dict(config.sampling),
             "resolution": size,
             "precision": precision_of(config),
             "device": device_type(),

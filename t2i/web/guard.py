@@ -25,11 +25,11 @@ SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # What Gradio's page needs in order to work. Everything else that Gradio offers (uploads, files by path, a proxy, its own
 # API, component code) stays closed.
 OPEN_TO_GET = re.compile(
-    r"/|/config|/theme\.css|/manifest\.json|/favicon\.ico|/(static|assets|svelte)/[^\\]+|"
-    r"/gradio_api/(startup-events|info|app_id|theme\.css|queue/data|heartbeat/[A-Za-z0-9_-]{1,64})|"
+    r"/|/config|/theme\.css|/favicon\.ico|/(static|assets)/[^\\]+|"
+    r"/gradio_api/(startup-events|queue/data|heartbeat/[A-Za-z0-9_-]{1,64})|"
     r"/v1/(health|openapi\.json|images/[A-Za-z0-9_.-]{1,80})"
 )
-OPEN_TO_POST = re.compile(r"/gradio_api/(queue/join|reset|cancel)|/v1/images")
+OPEN_TO_POST = re.compile(r"/gradio_api/queue/join|/v1/images")
 HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([A-Za-z0-9_-]{1,64})")
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -46,6 +46,7 @@ SENTENCES = {
     400: "This request cannot be understood; docs/web.md describes what can be asked.",
     404: "There is nothing here; the page is at /, the endpoint at /v1/images.",
     405: "This address does not take that method; docs/web.md describes what can be asked.",
+    503: "Too many requests are waiting already; try again in a minute.",
     422: "This request cannot be understood; docs/web.md describes what can be asked.",
 }
 log = logging.getLogger("t2i")
@@ -115,17 +116,17 @@ class Guard:
             return b""
         body = await _read(headers, receive)
         if path.startswith("/gradio_api/"):
-            self._check_event(path, body)
+            self._check_event(body)
         return body
 
-    def _check_event(self, path: str, body: bytes) -> None:
+    def _check_event(self, body: bytes) -> None:
         """An event as the page sends it; Gradio itself answers some malformed ones with 500."""
         event = parsed(body)
-        data, number = event.get("data", []), event.get("fn_index", 0)
+        data, number = event.get("data"), event.get("fn_index")
         session = event.get("session_hash")
         known = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < self.events()
         named = isinstance(session, str) and SESSION.fullmatch(session)
-        if not isinstance(data, list) or not known or (path != "/gradio_api/reset" and not named):
+        if not isinstance(data, list) or not known or not named:
             raise Refused(SENTENCES[400])
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:

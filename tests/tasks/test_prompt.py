@@ -134,7 +134,7 @@ def test_ctrl_c_gives_up_the_picture_only_and_ctrl_d_ends_with_zero(empty_lab: L
         terminal.type("/size 64\r")
         terminal.until("1 x 64 pixels")
         terminal.type("/steps 1\r")
-        terminal.until("100")
+        terminal.until("dpmpp_2m 1 steps")
         terminal.type("a blue dog\r")
         terminal.until(".png")
         terminal.until("Enter your prompt:")

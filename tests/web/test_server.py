@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.errors import UserError
+from t2i.web.config import Serve
+from t2i.web.server import listen, run
+
+from ..conftest import Lab
 from .conftest import Server, serving
 
 MEGABYTE = 1024 * 1024
@@ -66,6 +72,13 @@ def test_what_is_left_out_has_the_command_lines_value(server: Server) -> None:
     recipe = json.loads(Image.open(io.BytesIO(answer.content)).text["t2i"])  # type: ignore[attr-defined]
     assert (recipe["scheduler"]["name"], recipe["scheduler"]["steps"], recipe["cfg"]["scale"]) == ("dpmpp_2m", 4, 7.5)
     assert Path(recipe["weights"]["path"]).parent.name == "12-00-00_pipeline_abcdef"
+
+
+def test_what_the_server_drew_is_made_again_by_its_recipe(server: Server, empty_lab: Lab) -> None:
+    answer = server.ask(seed=5, steps=3, guidance=4, scheduler="euler_a", size=96)
+    path = empty_lab.root / "picture.png"
+    path.write_bytes(answer.content)
+    assert empty_lab.here("task=generate", f"recipe={path}").metrics == {"images": 1.0, "identical": 1.0}
 
 
 def test_seeds_sizes_and_models_make_other_pictures_and_counts_stand_side_by_side(server: Server) -> None:
@@ -165,7 +178,17 @@ def test_malformed_events_of_the_page_are_refused(server: Server) -> None:
 
 
 def test_only_what_the_page_needs_is_open(server: Server) -> None:
-    for path in ("upload", "run/predict", "api/predict", "call/predict", "component_server", "stream/1", "vibe-edit"):
+    for path in (
+        "upload",
+        "run/predict",
+        "api/predict",
+        "call/predict",
+        "component_server",
+        "stream/1",
+        "vibe-edit",
+        "reset",
+        "cancel",
+    ):
         body = b'{"data": [], "session_hash": "a"}'
         refused(*raw(server, "POST", f"/gradio_api/{path}", body, content_type="application/json"))
     for path in ("/docs", "/redoc", "/monitoring", "/gradio_api/runs", "/login", "/gradio_api/proxy=http://127.0.0.1"):
@@ -284,6 +307,21 @@ def test_a_full_queue_is_a_503_with_a_sentence(server: Server) -> None:
     assert set(codes) == {200, 503} and codes.count(200) == 32
     sentence = next(answer for answer in answers if answer.status_code == 503).json()["error"]
     assert sentence == "32 requests are waiting already; try again in a minute."
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    nothing: Any = None
+    with pytest.raises(
+        UserError, match=r"^task=serve needs gradio; type: pip install -c constraints\.txt -e '\.\[web\]'$"
+    ):
+        run(Serve(), nothing, nothing, {}, {}, tmp_path, print)
+
+
+def test_a_port_in_use_is_named(server: Server) -> None:
+    with pytest.raises(UserError, match=r"cannot be listened on .*; use another one, or serve\.port=0 for any"):
+        listen(Serve(port=server.host[1]))
 
 
 def test_credentials_rate_and_end(tmp_path: Path) -> None:

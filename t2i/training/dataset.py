@@ -107,7 +107,7 @@ class LatentSet:
         if self.states is None:
             return text_states(self.models, captions).to(device, dtype)
         states = torch.from_numpy(self.states[[self.rows[caption] for caption in captions]])
-        return states.to(device, dtype)
+        return _sent(states, device).to(dtype)
 
     def batch(
         self,
@@ -132,10 +132,10 @@ class LatentSet:
             mirrored = [k for k, choice in enumerate(draws) if choice.flip]
             if mirrored:
                 moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]]
-        latent_noise = torch.from_numpy(np.stack([d.latent_noise for d in draws])).to(device)
-        noise = torch.from_numpy(np.stack([d.noise for d in draws])).to(device)
-        steps = torch.tensor([d.timestep for d in draws] if timesteps is None else list(timesteps), device=device)
-        latents = draw_latents(self.models, torch.from_numpy(moments).to(device).float(), latent_noise)
+        latent_noise = _sent(torch.from_numpy(np.stack([d.latent_noise for d in draws])), device)
+        noise = _sent(torch.from_numpy(np.stack([d.noise for d in draws])), device)
+        steps = _sent(torch.tensor([d.timestep for d in draws] if timesteps is None else list(timesteps)), device)
+        latents = draw_latents(self.models, _sent(torch.from_numpy(moments), device).float(), latent_noise)
         return Batch(latents, noise, steps, self.text(captions, device, dtype))
 
     def _caption(self, seed: int, epoch: int, position: int) -> str:
@@ -200,6 +200,11 @@ def latent_set(
             f"text states of {split.name}",
         )[1]
     return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+
+
+def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On the device, without waiting for what it is doing: a copy from ordinary memory to a GPU would."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _size(split: Split, position: int) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from t2i.models.load import Models
 from t2i.randomness import integer
 from t2i.store import digest_of
 from t2i.training import checkpoints, optimizers
-from t2i.training.config import NonFinite, Training
+from t2i.training.config import NonFinite, Optimizer, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.objective import Denoiser, losses
 from t2i.training.optimizers import MovingAverage
@@ -79,6 +79,13 @@ class Trainer:
         self.optimizer = self.accelerator.prepare(
             optimizers.build(self.config, self.strategy, self.parameters, self.device)
         )
+        # The fused update reads on the device whether it shall happen: asking here would wait for the device in every step.
+        self._decided_on_device = (
+            self.device.type == "cuda"
+            and self.accelerator.scaler is None
+            and (self.config.optimizer is Optimizer.adamw)
+        )
+        self._refused = torch.zeros((), device=self.device)
         self.schedule = get_scheduler(
             self.config.schedule.value if self.config.schedule.value != "constant" else "constant_with_warmup",
             self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer,
@@ -116,6 +123,7 @@ class Trainer:
                 since += len(batch)
                 last = step + 1 == self.total
                 if (step + 1) % self.config.log_every == 0 or last:
+                    self._refuse_late(step, history)
                     value = self._mean(loss)
                     now = time.perf_counter()
                     rate, clock, since = since / (now - clock), now, 0
@@ -157,10 +165,15 @@ class Trainer:
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         # In fp16 the scaler expects overflows: it skips such a step itself and lowers its scale.
-        if self.accelerator.scaler is None and not bool(norm.isfinite()):
+        known_bad = not self._decided_on_device and self.accelerator.scaler is None and not bool(norm.isfinite())
+        if known_bad:
             self._refuse(step, history)
             self.schedule.step()
         else:
+            if self._decided_on_device:
+                refused = (~norm.isfinite()).float()
+                self.optimizer.optimizer.found_inf = refused  # as a gradient scaler tells it
+                self._refused += refused
             self.optimizer.step()
             if not self.accelerator.optimizer_step_was_skipped:
                 self.schedule.step()
@@ -215,6 +228,13 @@ class Trainer:
                 f"training.nonfinite=skip lets pass; {self._remedy()}"
             )
         self.run.say(f"step {step + 1} skipped: its gradient is not finite")
+
+    def _refuse_late(self, step: int, history: dict[str, Any]) -> None:
+        """The steps since the last look that the device left out, if any."""
+        count = int(self._refused) if self._decided_on_device else 0
+        self._refused.zero_()
+        for _ in range(count):
+            self._refuse(step, history)
 
     def _measure(self, step: int, history: dict[str, Any]) -> None:
         """Add the held-out loss of this step to the history and the tracker."""

@@ -61,7 +61,7 @@ def test_an_empty_folder_fails_the_run(empty_lab: Lab, tmp_path: Path) -> None:
         (["cfg.scale=nan"], "cfg.scale=nan is not between 0 and 100"),
         (
             ["scheduler=eulre"],
-            "scheduler=eulre is unknown (did you mean scheduler=euler?); use one of: ddim, ddpm, dpmpp_2m, euler, ",
+            "scheduler=eulre is unknown (did you mean scheduler=euler?); use one of: ddim, ddpm, deis, dpmpp_2m, ",
         ),
         (
             ["dataset=cooc"],

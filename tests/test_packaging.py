@@ -50,6 +50,8 @@ def test_every_import_of_the_package_is_a_declared_dependency() -> None:
 def test_every_dependency_is_pinned_to_a_version_in_its_range() -> None:
     pinned = pins()
     for requirement in [*BASE, *EXTRAS]:
+        if requirement.name == "t2i":  # an extra that takes in others
+            continue
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 

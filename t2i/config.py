@@ -53,6 +53,10 @@ class Task(Enum):
     evaluate = "evaluate"
     sweep = "sweep"
     report = "report"
+    doctor = "doctor"
+    diff = "diff"
+    bundle = "bundle"
+    rerun = "rerun"
     prompt = "prompt"
     serve = "serve"
 
@@ -108,7 +112,11 @@ class Config:
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
-    """Run folders for task=report; empty: the newest pipeline run."""
+    """Run folders for task=report (empty: the newest pipeline run) and task=diff (two)."""
+    run: Optional[str] = None
+    """Run folder that task=bundle packs."""
+    bundle: Optional[str] = None
+    """Archive that task=rerun repeats."""
     images: int = 8
     """Pictures for task=generate with held-out captions, and pictures a batch holds at most."""
     seed: int = 0
@@ -181,6 +189,11 @@ def register() -> None:
     # With the project's root on Hydra's search path instead, `outputs/` would become a group and shadow the key.
     for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
         store.store(group="sweeps", name=path.stem, node=OmegaConf.load(path))
+    register_resolvers()
+
+
+def register_resolvers() -> None:
+    """The `${...:}` words of our YAML files; done on import too, for processes that Hydra's launchers start."""
     resolvers: dict[str, Callable[..., str]] = {
         "project": lambda path="": str(PROJECT / path),
         "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
@@ -271,3 +284,6 @@ def strategy_from(values: Mapping[str, Any]) -> Strategy:
     strategy = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(values))))
     assert isinstance(strategy, Strategy)
     return strategy
+
+
+register_resolvers()

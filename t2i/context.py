@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
             "pillow numpy scipy safetensors").split()  # fmt: skip
+FROZEN = "T2I_FROZEN"
+"""Environment variable: the file with the composed job of a process that was started by another one."""
 log = logging.getLogger("t2i")
 
 

@@ -21,13 +21,23 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from t2i import tracking
-from t2i.config import Config, Precision, as_dict, restore, typed
-from t2i.context import PROJECT, Interrupted, Run, device_type, environment, flat, rank, world_size, write_results
+from t2i.config import Config, Precision, Task, as_dict, restore, typed
+from t2i.context import (
+    FROZEN,
+    PROJECT,
+    Interrupted,
+    Run,
+    device_type,
+    environment,
+    flat,
+    rank,
+    world_size,
+    write_results,
+)
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
 
-FROZEN = "T2I_FROZEN"
 PARENT = "T2I_PARENT_RUN"
 STATUS = "status.json"
 LOG = "run.log"
@@ -115,6 +125,8 @@ def start(cfg: DictConfig) -> None:
     try:
         _start(cfg)
     except Exception as error:
+        if "SUBMITIT_EXECUTOR" in os.environ:  # a process of a cluster: Hydra carries the error to the one that waits
+            raise
         _statuses.append(_report(error))
 
 
@@ -159,9 +171,9 @@ def work(job: Job) -> dict[str, float]:
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             write_json(folder / "environment.json", {**environment(), "overrides": job.overrides})
-            run.tracker = tracking.start(
-                config.track, f"{config.task.value} {folder.name[-6:]}", os.environ.get(PARENT)
-            )
+            if config.task is not Task.doctor:  # which looks at the database before anybody opens it
+                name = f"{config.task.value} {folder.name[-6:]}"
+                run.tracker = tracking.start(config.track, name, os.environ.get(PARENT))
             run.tracker.params(flat(values))
         task = importlib.import_module(f"t2i.tasks.{config.task.value}")
         function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)

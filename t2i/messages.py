@@ -35,6 +35,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _composition(error, overrides)
+    if isinstance(error, PermissionError | NotADirectoryError) and error.filename:
+        return UserError(f"{error.filename} cannot be written ({error.strerror}); use outputs=<a folder of yours>")
     text = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     return UserError(f"{reason} (add debug=true for the traceback)")
@@ -50,7 +52,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
         name, valid = missing.group(1), _keys_beside(key, overrides)
         if valid:
             return unknown(f"{key} is no key of the configuration", name, valid, key.removesuffix(name))
-        whole = next((item for item in overrides if key.startswith(item.split("=")[0])), f"{key}=...")
+        typed_keys = [item for item in overrides if f"{key}.".startswith(f"{item.split('=')[0]}.")]
+        whole = max(typed_keys, key=lambda item: len(item.split("=")[0]), default=f"{key}=...")
         return ConfigError(f"{key} is not there yet; to add it, put a plus before: +{whole}")
     choices = re.search(r"Invalid value '.*', expected one of \[(.*)\]", message)
     if choices:

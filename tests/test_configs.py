@@ -23,6 +23,7 @@ HEAVY = {"torch", "numpy", "scipy", "diffusers", "transformers", "datasets", "ml
 
 SURFACE = """
 batch_size
+bundle
 cfg.interval
 cfg.negative_prompt
 cfg.rescale
@@ -113,6 +114,7 @@ outputs
 prompts
 prompts_file
 recipe
+run
 runs
 sampling.attention_slicing
 sampling.channels_last
@@ -146,12 +148,22 @@ strategy.text_encoder_learning_rate
 strategy.text_targets
 strategy.use_dora
 strategy.use_rslora
+sweeps.also
+sweeps.apply
+sweeps.budget
 sweeps.direction
 sweeps.fixed
+sweeps.heartbeat
 sweeps.metric
 sweeps.name
+sweeps.racing
+sweeps.round
+sweeps.sampler
 sweeps.space
 sweeps.storage
+sweeps.study
+sweeps.trials
+sweeps.workers
 task
 track.artifacts
 track.enabled

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 
@@ -135,3 +136,20 @@ def test_a_model_spread_over_processes_is_refused(
     monkeypatch.setenv(variable, "true")
     ended = empty_lab.here("task=train")
     assert ended.status == 2 and "use accelerate launch --multi_gpu" in ended.err and ended.folders == []
+
+
+def test_a_multirun_leaves_this_process_through_submitit(lab: Lab, main_job: Ended) -> None:
+    """As on a Slurm cluster (`hydra/launcher=submitit_slurm`), with submitit's own executor for one machine."""
+    pytest.importorskip("submitit")  # of the extra `slurm`, which the tests install
+    arguments = [
+        "-m",
+        "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=5",
+        "hydra.launcher.cpus_per_task=1",
+    ]
+    ended = lab.away(*arguments, *SCENES, *TOY, "task=prepare", "seed=3,4")
+    assert ended.status == 0, ended.err + ended.out
+    finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
+    assert len(finished) == 2
+    seeds = {OmegaConf.load(folder / "config.yaml")["seed"] for folder in finished}
+    assert seeds == {3, 4}

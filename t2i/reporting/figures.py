@@ -13,6 +13,7 @@ from t2i.reporting.grids import base_versus_tuned, cell_grid, rows_of_pictures, 
 from t2i.reporting.heat_map import heat_map
 from t2i.reporting.progress import samples_over_training
 from t2i.reporting.projection import projection
+from t2i.reporting.search import effects, front
 from t2i.reporting.sheets import contact_sheet, picture_pairs
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "captions_per_picture",
     "cell_grid",
     "contact_sheet",
+    "effects",
+    "front",
     "heat_map",
     "loss_curve",
     "picture_pairs",

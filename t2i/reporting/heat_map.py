@@ -25,8 +25,11 @@ def heat_map(
     higher_is_better: bool,
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
+    tied: np.ndarray | None = None,
 ) -> Path:
     """A number for each pair of settings: darker is better, the best cell is framed, NaN cells are hatched "failed".
+
+    tied: bool (R, C), the cells that cannot be told from the best one: their frame is dashed.
 
     values, low, high: float (R, C); low and high are the ends of each cell's interval. Raises ValueError when the
     shapes do not fit the labels.
@@ -47,6 +50,8 @@ def heat_map(
         best = divmod(int(np.argmax(ranked)), len(columns))
         stated = number(float(values[best]), float(lows[best]), float(highs[best]), places)
         subtitle = f"best: {rows[best[0]]}, {columns[best[1]]} with {label} {stated}; {direction}"
+        if tied is not None and tied.sum() > 1:
+            subtitle += "; dashed: cannot be told from it"
     widest = max(style.text_width(name, style.TEXT_SIZE) for name in rows) / style.DPI
     figure = style.chart(max(5.0, widest + 2.0 + 1.15 * len(columns)), 0.75 + 0.62 * len(rows), title, subtitle)
     axes = figure.add_subplot()
@@ -73,6 +78,18 @@ def heat_map(
         ink = style.INK if np.dot(colours(norm(value))[:3], (0.299, 0.587, 0.114)) > 0.55 else style.PAPER
         text, interval = parts(float(value), float(lows[row, column]), float(highs[row, column]), places)
         is_best = best == (row, column)
+        if tied is not None and tied[row, column] and not is_best:
+            axes.add_patch(
+                Rectangle(
+                    (column + 0.03, row + 0.03),
+                    0.94,
+                    0.94,
+                    fill=False,
+                    edgecolor=style.BEST,
+                    linewidth=2,
+                    linestyle="--",
+                )
+            )
         axes.annotate(
             f"★ {text}" if is_best else text,
             middle,

@@ -1,10 +1,14 @@
-"""What to search: the structured configuration of the `sweeps` group (files in the top folder `sweeps/`)."""
+"""What to search and how: the structured configuration of the `sweeps` group (files in the top folder `sweeps/`)."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
 
 from t2i.errors import ConfigError
+from t2i.sweeps.space import Dimension, dimensions
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 class Direction(Enum):
@@ -14,29 +18,94 @@ class Direction(Enum):
     maximize = "maximize"
 
 
+class Sampler(Enum):
+    """Which cells are tried, by Optuna's samplers; grid is every combination."""
+
+    grid = "grid"
+    random = "random"
+    tpe = "tpe"
+    cmaes = "cmaes"
+    nsga2 = "nsga2"
+
+
 @dataclass
 class Sweep:
-    """A grid over overrides; each cell generates and evaluates a set of pictures."""
+    """A search over overrides; each cell generates and evaluates a set of pictures, and trains first if it has to."""
 
     name: str = "???"
     """Name of the search space, for tables and the study."""
     space: dict[str, Any] = field(default_factory=dict)
-    """Override to its list of values, e.g. {scheduler: [ddim, pndm], cfg.scale: [5, 7.5]}."""
+    """Override to its values: a list, e.g. {scheduler: [ddim, pndm]}, or a range {low, high, log, int}; with
+    {when: {strategy: lora}} beside low and high (or `values`) it exists only there."""
     fixed: dict[str, Any] = field(default_factory=dict)
     """Overrides that are the same in every cell, e.g. {scheduler.steps: 40}."""
     metric: str = "clip_score[tiny_clip]"
-    """The number that ranks the cells."""
+    """The number that ranks the cells; also seconds_per_image, evaluations_per_image, held_out_loss."""
     direction: Direction = Direction.maximize
     """Whether a higher or a lower metric is better."""
+    also: dict[str, Direction] = field(default_factory=dict)
+    """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell."""
+    sampler: Sampler = Sampler.grid
+    """grid, random, tpe (Bergstra et al. 2011), cmaes (Hansen 2016; numbers only), nsga2 (Deb et al. 2002)."""
+    trials: Optional[int] = None
+    """Cells to try; null: the whole grid. Every sampler but grid needs it."""
+    racing: bool = False
+    """Stop a cell as soon as its pictures score worse than the best cell's for the same prompts and seeds (Wilcoxon
+    signed-rank test, p < 0.1); the metric must be a CLIP score."""
+    round: int = 8
+    """Pictures between two looks at the race."""
+    workers: int = 1
+    """Processes that share the cells, one per GPU."""
+    budget: Optional[str] = None
+    """Time that the sweep may take, e.g. 30min or 2h: pictures a cell are reduced to what fits."""
+    apply: Optional[str] = None
+    """Write the best setting to conf/experiment/<apply>.yaml."""
+    study: Optional[str] = None
+    """Name of the Optuna study that several machines share; null: derived from model, weights, data and settings."""
     storage: Optional[str] = None
-    """Optuna storage URL; null: an SQLite file in the output folder."""
+    """Optuna storage URL, e.g. postgresql://user@server/t2i; null: an SQLite file in the output folder."""
+    heartbeat: int = 20
+    """Seconds between signs of life of a worker; after three without one its cell is given to another."""
+
+    def dimensions(self) -> list[Dimension]:
+        """The space, parents before what depends on them."""
+        return dimensions(self.space)
+
+    @property
+    def objectives(self) -> dict[str, Direction]:
+        """All of them, the ranking metric first."""
+        return {self.metric: self.direction, **self.also}
+
+    @property
+    def budget_seconds(self) -> Optional[float]:
+        """The budget in seconds."""
+        if self.budget is None:
+            return None
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", self.budget)
+        if match is None or float(match[1]) <= 0:
+            raise ConfigError(f"sweeps.budget={self.budget} is no time; use e.g. sweeps.budget=30min")
+        return float(match[1]) * _SECONDS[match[2]]
 
     def validate(self) -> None:
         """Raise ConfigError for spaces that cannot be searched."""
-        for key, values in self.space.items():
-            if not isinstance(values, list) or not values:
-                raise ConfigError(
-                    f"sweeps.space.{key} is {values!r}, not a list of values; use e.g. sweeps.space.cfg.scale=[5,7.5]"
-                )
-        if not self.space:
-            raise ConfigError("sweeps.space is empty; use e.g. sweeps=scheduler_cfg")
+        found = self.dimensions()
+        for key, least in (("round", 1), ("workers", 1), ("heartbeat", 1)):
+            if getattr(self, key) < least:
+                raise ConfigError(f"sweeps.{key}={getattr(self, key)} is not a positive number; use sweeps.{key}=1")
+        if self.trials is not None and self.trials < 1:
+            raise ConfigError(f"sweeps.trials={self.trials} is not a positive number; use e.g. sweeps.trials=20")
+        if self.sampler is Sampler.grid:
+            for dimension in found:
+                if dimension.values is None:
+                    raise ConfigError(
+                        f"sweeps.space.{dimension.key} is a range, and a grid needs a list; use sweeps.sampler=tpe"
+                    )
+        elif self.trials is None:
+            raise ConfigError(f"sweeps.sampler={self.sampler.value} needs a number of cells: sweeps.trials=20")
+        if self.also and self.sampler in (Sampler.cmaes,):
+            raise ConfigError("sweeps.sampler=cmaes has one objective; use sweeps.sampler=nsga2, or empty sweeps.also")
+        if self.racing and (self.also or not self.metric.startswith("clip_score[")):
+            raise ConfigError(
+                "sweeps.racing=true compares CLIP scores; use sweeps.metric=clip_score[...] and no sweeps.also"
+            )
+        _ = self.budget_seconds

@@ -1,112 +1,113 @@
-"""A thin ask/tell loop over Optuna: every cell of a grid exactly once, however often the command is repeated."""
+"""A thin ask/tell loop over Optuna: every cell exactly once, whoever works on it and however often it is repeated."""
 
-import itertools
-import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from t2i.errors import UserError
-from t2i.store import digest_of
-from t2i.sweeps.config import Sweep
+from t2i.sweeps.config import Sampler
+from t2i.sweeps.space import Cell, key_of
+from t2i.sweeps.study import CELL, ERROR, NUMBERS, Study
 
-Cell = dict[str, Any]
 log = logging.getLogger("t2i")
+Report = Callable[[Sequence[float]], bool]
+"""Takes the scores of further prompts, in the order that every cell has; whether the cell is beaten by now."""
+Measure = Callable[[Cell, Report], dict[str, Any]]
+"""The numbers of a cell, the objectives among them; raises Beaten when the report says so."""
 
 
-def cells(space: Mapping[str, list[Any]]) -> list[Cell]:
-    """Every combination, the last key varying fastest."""
-    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+class Beaten(Exception):
+    """A cell left the race; `numbers` are those of the pictures that it made."""
+
+    def __init__(self, numbers: dict[str, Any]) -> None:
+        super().__init__("beaten")
+        self.numbers = numbers
 
 
-def run_grid(
-    config: Sweep, storage: str, study_name: str, measure: Callable[[Cell, bool], dict[str, float]]
-) -> list[tuple[Cell, dict[str, float]]]:
-    """Measure each cell that no study of this name holds yet; return all cells in grid order with their numbers.
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of a cell."""
 
-    measure(cell, known) returns the cell's metrics, `config.metric` among them; known cells are asked for again only
-    to read their numbers (the store has them). A cell that raises is recorded as failed, is tried again the next time,
-    and the others go on; its numbers are empty.
+    cell: Cell
+    numbers: dict[str, Any]
+    """Empty when the cell failed; of the pictures it made when it was beaten."""
+    beaten: bool = False
+    new: bool = False
+    """Measured since this worker began."""
+
+
+def work(study: Study, measure: Measure, wait: float = 1.0) -> None:
+    """Take and measure cells until none is left, of this worker or of any other.
+
+    A cell that raises is recorded with its error and the others go on; what is no Exception (an interruption) gives the
+    cell back and is raised.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    choices: dict[str, BaseDistribution] = {key: CategoricalDistribution(v) for key, v in config.space.items()}
-    study = _study(config, storage, study_name, choices)
-    done = {_key(trial.params) for trial in _complete(study)}
-    return [
-        (cell, _measured(config, study, choices, cell, _key(cell) in done, measure)) for cell in cells(config.space)
-    ]
+    while True:
+        taken = study.take()
+        if taken is not None:
+            try:
+                with study.alive(taken[0]):
+                    _measured(study, *taken, measure)
+            except optuna.exceptions.UpdateFinishedTrialError:  # its heart seemed to have stopped
+                log.warning("cell %s was given to another worker meanwhile", taken[1])
+        elif study.left():
+            time.sleep(wait)  # another worker may die and leave its cell
+        else:
+            return
 
 
-def _measured(
-    config: Sweep,
-    study: optuna.Study,
-    choices: dict[str, BaseDistribution],
-    cell: Cell,
-    known: bool,
-    measure: Callable[[Cell, bool], dict[str, float]],
-) -> dict[str, float]:
-    """The numbers of one cell, recorded in the study when it is new; empty when it failed."""
-    trial = None if known else _ask(study, cell, choices)
+def _measured(study: Study, trial: optuna.Trial, cell: Cell, measure: Measure) -> None:
+    reported = 0
+
+    def report(scores: Sequence[float]) -> bool:
+        nonlocal reported
+        for score in scores:
+            trial.report(score, reported)
+            reported += 1
+        return trial.should_prune()
+
+    objectives = list(study.config.objectives)
     try:
-        metrics = measure(cell, known)
-        if not math.isfinite(metrics[config.metric]):
-            raise UserError(f"{config.metric} is {metrics[config.metric]}")
+        numbers = measure(cell, report)
+        for name in objectives:
+            if not math.isfinite(numbers.get(name, math.nan)):
+                raise UserError(f"{name} is {numbers.get(name, 'not measured')}")
+    except Beaten as beaten:
+        trial.set_user_attr(NUMBERS, beaten.numbers)
+        study.optuna.tell(trial, state=TrialState.PRUNED)
+        return
     except BaseException as error:
-        log.warning("cell %s failed: %s: %s", cell, type(error).__name__, error)
-        if trial is not None:
-            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
-            study.tell(trial, state=TrialState.FAIL)
-        if not isinstance(error, Exception):  # interrupted: the other cells wait for the next time
+        if isinstance(error, Exception):
+            log.warning("cell %s failed: %s: %s", cell, type(error).__name__, error)
+            trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
+        study.optuna.tell(trial, state=TrialState.FAIL)
+        if not isinstance(error, Exception):
             raise
-        return {}
-    if trial is not None:
-        for name, value in metrics.items():
-            trial.set_user_attr(name, value)
-        study.tell(trial, metrics[config.metric])
-    return metrics
+        return
+    trial.set_user_attr(NUMBERS, numbers)
+    study.optuna.tell(trial, [numbers[name] for name in objectives])
 
 
-def _ask(study: optuna.Study, cell: Cell, choices: dict[str, BaseDistribution]) -> optuna.Trial:
-    """A running trial with the values of `cell`."""
-    study.enqueue_trial(cell)
-    while (trial := study.ask(choices)).params != cell:  # a killed process left another cell in the queue
-        study.tell(trial, state=TrialState.FAIL)
-    return trial
-
-
-def _study(config: Sweep, storage: str, name: str, choices: dict[str, BaseDistribution]) -> optuna.Study:
-    """The study of exactly this space and objective, with the trials of this space that studies of others hold.
-
-    Optuna fixes the choices of a study with its first trial, so a space that grew is another study.
-    """
-    opened = optuna.storages.get_storage(storage)
-    objective = {"space": config.space, "metric": config.metric, "direction": config.direction.value}
-    own = f"{name}-{digest_of(objective)[:8]}"
-    study = optuna.create_study(storage=opened, study_name=own, direction=config.direction.value, load_if_exists=True)
-    missing = {_key(cell) for cell in cells(config.space)} - {_key(trial.params) for trial in _complete(study)}
-    others = [other for other in optuna.get_all_study_names(opened) if other.startswith(f"{name}-") and other != own]
-    for other in others:
-        for trial in _complete(optuna.load_study(study_name=other, storage=opened)):
-            if _key(trial.params) in missing and config.metric in trial.user_attrs:
-                missing.remove(_key(trial.params))
-                copy = optuna.trial.create_trial(
-                    params=trial.params,
-                    distributions=choices,
-                    value=trial.user_attrs[config.metric],
-                    user_attrs=trial.user_attrs,
-                )
-                study.add_trial(copy)
-    return study
-
-
-def _complete(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-
-
-def _key(cell: Mapping[str, Any]) -> str:
-    return json.dumps(cell, sort_keys=True)
+def outcomes(study: Study) -> list[Outcome]:
+    """Every cell: of a grid in its order, those that failed among them; otherwise in the order of the trials."""
+    finished = study.finished()
+    if study.config.sampler is Sampler.grid:
+        order = [(key_of(cell), cell) for cell in study.wanted()]
+    else:
+        order = [(key, trial.user_attrs[CELL]) for key, trial in finished.items()]
+    found = []
+    for key, cell in order:
+        trial = finished.get(key)
+        if trial is None:
+            found.append(Outcome(cell, {}))
+            continue
+        ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
+        beaten = trial.state is TrialState.PRUNED
+        found.append(Outcome(cell, trial.user_attrs.get(NUMBERS, {}), beaten, ended >= study.began))
+    return found

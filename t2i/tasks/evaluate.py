@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
+from t2i.store import Stage
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]
     return extractor, clip
 
 
-def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
-    """Generate (or reuse) a set of pictures for held-out captions and measure it, as stages of the store."""
+def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[Stage] = None) -> Measured:
+    """Generate (or reuse) a set of pictures for held-out captions and measure it, as stages of the store.
+
+    earlier: a set of the first of these pictures, which are not made again.
+    """
     import numpy as np
 
     from t2i.evaluation import extractors
@@ -90,7 +94,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned]) -> Measured:
     data_stage, data = prepared(config, run)
     count = config.eval.images
     captions, categories = captions_of(data, count), categories_of(data, count)
-    pictures = generated_set(config, run, captions, tuned)
+    pictures = generated_set(config, run, captions, tuned, earlier)
 
     def build(folder: Path) -> None:
         held_out = data.split("held_out")
@@ -172,6 +176,6 @@ def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
     return {
         "columns": ["metric", *columns],
         "rows": [[name, *(shown(metrics, name) for metrics in columns.values())] for name in names],
-        "caption": "Value and 95 % bootstrap interval. The bracket names the feature extractor: a number from another "
+        "caption": "Value and 95 % interval. The bracket names the feature extractor: a number from another "
         "extractor (such as the Inception FID of papers) is another quantity.",
     }

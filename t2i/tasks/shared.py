@@ -1,5 +1,8 @@
 """What several tasks need: prepared data, loaded networks, tuned weights, and sets of generated pictures."""
 
+import json
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from t2i.models.load import Models
 
 GENERATED_VERSION = 2
+TIMING = "timing.json"
 
 
 @dataclass(frozen=True)
@@ -157,10 +161,13 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
     models.tuned = tuned.digest
 
 
-def generated_set(config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned]) -> Stage:
+def generated_set(
+    config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned], earlier: Optional[Stage] = None
+) -> Stage:
     """One picture per caption as `000000.png` ..., picture i from seed + i, each file with its recipe inside.
 
-    Every process makes its share; pictures that a killed run left are kept.
+    Every process makes its share; pictures that a killed run left are kept, and so are those of `earlier`, a set of the
+    first captions. `timing.json` says what the others cost.
     """
     recipe = {
         "scheduler": as_dict(config.scheduler),
@@ -186,11 +193,22 @@ def generated_set(config: Config, run: Run, captions: Sequence[str], tuned: Opti
 
         if run.main:
             write_json(folder / "captions.json", list(captions))
+            for path in earlier.path.glob("[0-9]*") if earlier else ():
+                if not (folder / path.name).exists():
+                    os.link(path, folder / path.name)
+        run.barrier()
         todo = [i for i in range(rank(), len(captions), world_size()) if not (folder / f"{i:06d}.png").exists()]
         if not todo:
             return
         origin = origin_of(config, run, tuned)
-        written = 0
+        unet = load_models(config, run, tuned).unet
+        written = evaluations = 0
+
+        def count(module: object, inputs: tuple[Any, ...], output: object) -> None:
+            nonlocal evaluations
+            evaluations += len(inputs[0])
+
+        counter, began = unet.register_forward_hook(count), time.perf_counter()
         label = f"{config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
         # Compressing a PNG takes a tenth of a second at 512 pixels: threads do it while the next batch is drawn.
         with (
@@ -207,9 +225,22 @@ def generated_set(config: Config, run: Run, captions: Sequence[str], tuned: Opti
                     written += 1
             for job in jobs:
                 job.result()
+        counter.remove()
+        if run.main:
+            seconds = time.perf_counter() - began
+            write_json(folder / TIMING, {"images": written, "seconds": seconds, "evaluations": evaluations})
 
     stage = run.store.stage("generated", inputs, recipe, GENERATED_VERSION, build, collective=True, resumable=True)
     return run.use(stage)
+
+
+def cost_of(folder: Path) -> dict[str, float]:
+    """`seconds_per_image` and `evaluations_per_image` of a generated set; empty when it was made from other sets."""
+    path = folder / TIMING
+    if not path.exists():
+        return {}
+    timing = json.loads(path.read_text(encoding="utf-8"))
+    return {f"{name}_per_image": timing[name] / timing["images"] for name in ("seconds", "evaluations")}
 
 
 def origin_of(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, Any]:

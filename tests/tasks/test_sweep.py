@@ -1,6 +1,14 @@
 """A sweep goes on after a failure, and never measures a cell twice."""
 
+import re
+import time
+from pathlib import Path
+
+import psutil
 import pytest
+import yaml
+
+from t2i.tasks.sweep_workers import NUMBER as T2I_WORKER
 
 from ..conftest import SCENES, TOY, Ended, Lab
 
@@ -19,7 +27,7 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(swept: Ended) -> None:
     assert "cfg.scale=1000.0 is not between 0 and 100" in log
     (section,) = swept.json("sections.json")
     assert [row[0] for row in section["tables"][0]["rows"]] == ["1.0", "1000.0", "5.0"]
-    assert set(section["tables"][0]["rows"][1][1:]) == {"failed"}
+    assert set(section["tables"][0]["rows"][1][2:]) == {"failed"}
     assert (swept.folder / "figures" / "heat_map_clip_score.png").exists()
 
 
@@ -50,3 +58,72 @@ def test_a_metric_that_is_not_measured_is_named_with_those_that_are(lab: Lab, ma
     )
     assert ended.status == 1
     assert "sweeps.metric=fdi was not measured" in ended.err + (ended.folder / "run.log").read_text()
+
+
+SPACE = "sweeps.space={scheduler:[ddim,euler],cfg.scale:[1.0,3.0,5.0]}"
+GRID = [*SCENES, *TOY, "task=sweep", "sweeps=quick", SPACE, "sweeps.fixed={scheduler.steps:2,eval.images:6}"]
+
+
+def rows(ended: Ended) -> list[list[str]]:
+    (section,) = ended.json("sections.json")
+    table = section["tables"][0]
+    # what a picture cost is another number each time
+    kept = [i for i, head in enumerate(table["columns"]) if head not in ("seconds_per_image",)]
+    return [[row[i] for i in kept] for row in table["rows"]]
+
+
+def test_two_workers_one_killed_give_the_table_of_one(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    alone = lab.here(*GRID)
+    other = lab.sharing(tmp_path / "lab", without="generated")
+    process = other.start(*GRID, "sweeps.workers=2", "sweeps.heartbeat=1")
+    end = time.monotonic() + 150
+    victim = None
+    while victim is None:
+        assert time.monotonic() < end and process.poll() is None, "no worker has begun"
+        for child in psutil.Process(process.pid).children():
+            started = list(other.root.glob("store/generated/*"))
+            if started and T2I_WORKER in child.environ():
+                victim = child
+        time.sleep(0.1)
+    victim.kill()
+    together = other.end(process, set())
+    assert together.status == 0, together.err
+    assert rows(together) == rows(alone) and together.metrics["cells"] == 6
+    assert "ended with status -9" in together.out
+    again = other.here(*GRID)
+    assert again.metrics["new_cells"] == 0 and "built " not in again.out
+    assert (together.folder / "report.html").stat().st_size > 100_000
+
+
+def test_the_plan_is_told_and_a_budget_reduces_the_pictures(empty_lab: Lab) -> None:
+    space = "sweeps.space={cfg.scale:[1.0,5.0]}"
+    arguments = [*SCENES, *TOY, "task=sweep", "sweeps=guidance", space, "eval.images=12", "scheduler.steps=20"]
+    refused = empty_lab.here(*arguments, "sweeps.budget=0.001s")
+    assert refused.status == 2 and "too few to compare" in refused.err
+    ended = empty_lab.here(*arguments)
+    assert re.search(r"this sweep: 2 new cells, about \d+ s to draw, \d+\.\d GB", ended.out)
+    assert "this sweep" not in empty_lab.here(*arguments).out, "nothing is left to plan"
+
+
+def test_the_best_setting_becomes_an_experiment(
+    lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    monkeypatch.setattr("t2i.tasks.sweep_figures.CONF", tmp_path)
+    ended = lab.here(*GRID, "sweeps.apply=chosen")
+    assert ended.status == 0, ended.err
+    written = yaml.safe_load((tmp_path / "experiment" / "chosen.yaml").read_text())
+    scale, scheduler = written["cfg"]["scale"], written["defaults"][0]["override /scheduler"]
+    assert f"scheduler={scheduler} cfg.scale={scale}" in ended.out
+    again = lab.here(*GRID, "sweeps.apply=chosen")
+    assert again.status == 2 and "choose another name" in again.err
+
+
+def test_a_race_makes_fewer_pictures_and_finds_the_same(lab: Lab, main_job: Ended) -> None:
+    more = ["eval.images=12", "sweeps.space={scheduler.steps:[8,1]}", "sweeps.round=4"]
+    whole = lab.here(*SCENES, *TOY, "task=sweep", "sweeps=steps", *more)
+    race = lab.here(*SCENES, *TOY, "task=sweep", "sweeps=steps", *more, "sweeps.racing=true")
+    assert race.metrics["images"] < whole.metrics["images"] == 24
+    name = "best.clip_score[tiny_clip]"
+    assert race.metrics[name] == pytest.approx(whole.metrics[name], abs=0.1)
+    assert "left the race early" in race.out

@@ -1,0 +1,272 @@
+"""One Optuna study that several workers share: who takes which cell, who is still alive, what is done.
+
+A worker that dies leaves a running trial behind. On the same machine its process is seen to be gone, on another one its
+heartbeat stops; then the trial fails without an error of its own, and its cell is taken by somebody else.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import optuna
+import psutil
+from filelock import FileLock
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError
+
+from t2i.errors import ConfigError
+from t2i.store import digest_of
+from t2i.sweeps.config import Sampler, Sweep
+from t2i.sweeps.space import Cell, cells, key_of, suggest
+
+CELL, NUMBERS, ERROR, WORKER, DUPLICATE, RETRIES = "cell", "numbers", "error", "worker", "duplicate", "retries"
+"""Names of the attributes of a trial."""
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+LIVE = (TrialState.RUNNING, TrialState.WAITING)
+GRACE = 3
+"""Heartbeats that may be missed."""
+# Heartbeats have been "experimental" since 2021; a user can do nothing about it.
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
+
+
+def open_storage(url: str, heartbeat: int) -> RDBStorage:
+    """The database, created once however many open it at the same time. Raises ConfigError when it cannot be reached."""
+    options: dict[str, Any] = {"heartbeat_interval": heartbeat, "grace_period": GRACE * heartbeat}
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///")).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}}, **options)
+    for attempt in range(3):
+        try:
+            return RDBStorage(_driver(url), engine_kwargs={"pool_pre_ping": True}, **options)
+        except (DBAPIError, ImportError) as error:  # two that create the tables at once: the second finds them
+            if attempt == 2 or isinstance(error, ImportError):
+                reason = str(error).splitlines()[0]
+                raise ConfigError(
+                    f"sweeps.storage={_anonymous(url)} cannot be opened ({reason}); check server and URL"
+                ) from error
+            time.sleep(1)
+    raise AssertionError
+
+
+def _driver(url: str) -> str:
+    """SQLAlchemy means psycopg 2 by plain postgresql://; psycopg 3 is what the extra `postgres` installs."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1).replace("postgres://", "postgresql+psycopg://", 1)
+
+
+def _anonymous(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('//')[0]}//...@{tail}" if at else url
+
+
+class Study:
+    """The cells of one sweep in a shared database."""
+
+    def __init__(self, config: Sweep, storage: RDBStorage, name: str, seed: int = 0) -> None:
+        """Opens or creates the study of exactly this space and objectives, with what other spaces have measured.
+
+        Optuna fixes the choices of a study with its first trial, so a space that grew is another study.
+        """
+        self.config, self.storage = config, storage
+        self.dimensions = config.dimensions()
+        objectives = {metric: direction.value for metric, direction in config.objectives.items()}
+        own = f"{name}-{digest_of({'space': config.space, 'objectives': objectives, 'racing': config.racing})[:8]}"
+        pruner = optuna.pruners.WilcoxonPruner() if config.racing else optuna.pruners.NopPruner()
+        self.optuna = optuna.create_study(
+            storage=storage,
+            study_name=own,
+            directions=[optuna.study.StudyDirection[value.upper()] for value in objectives.values()],
+            sampler=_sampler(config, seed),
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        self.began = time.time()
+        if config.sampler is Sampler.grid and not config.racing:
+            self._take_over(name, own)
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial but the duplicates that two workers made at once."""
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if DUPLICATE not in trial.user_attrs]
+
+    def by_cell(self) -> dict[str, list[FrozenTrial]]:
+        """The trials of each cell, oldest first; one that waits for its first worker has the parameters it will get."""
+        found: dict[str, list[FrozenTrial]] = {}
+        for trial in self.trials():
+            found.setdefault(key_of(_cell(trial)), []).append(trial)
+        return found
+
+    def finished(self) -> dict[str, FrozenTrial]:
+        """The trial that measured a cell, or stopped it in a race."""
+        results = {key: [t for t in group if t.state in DONE] for key, group in self.by_cell().items()}
+        return {key: group[0] for key, group in results.items() if group}
+
+    def wanted(self) -> list[Cell]:
+        """The cells of a grid."""
+        return cells(self.config.space)[: self.config.trials]
+
+    def missing(self) -> list[Cell]:
+        """Cells of a grid that nobody has measured or is about to: new, or left by a worker that died."""
+        found = self.by_cell()
+        return [cell for cell in self.wanted() if self._free(found.get(key_of(cell), []))]
+
+    def _free(self, group: list[FrozenTrial]) -> bool:
+        return not any(t.state in DONE + LIVE or self._failed_lately(t) for t in group)
+
+    def _failed_lately(self, trial: FrozenTrial) -> bool:
+        """Whether a cell failed since this worker began; a failure of before is worth another attempt."""
+        return ERROR in trial.user_attrs and _ended(trial) >= self.began
+
+    def left(self) -> bool:
+        """Whether somebody is still at work on this sweep."""
+        return any(trial.state in LIVE for trial in self.trials())
+
+    # -- taking cells ----------------------------------------------------------------------------------------------------
+
+    def take(self) -> Optional[tuple[optuna.Trial, Cell]]:
+        """A cell of this worker's own; None when there is none to take now."""
+        self.bury_the_dead()
+        if self.config.sampler is Sampler.grid:
+            for cell in self.missing():
+                self.optuna.enqueue_trial(cell, user_attrs={CELL: cell})
+        else:
+            self._retry_the_dead()
+        if not self._open():
+            return None
+        trial = self.optuna.ask()
+        trial.set_user_attr(WORKER, _me())
+        cell = suggest(self.dimensions, trial)
+        trial.set_user_attr(CELL, cell)
+        if self._superfluous(trial, cell):
+            trial.set_user_attr(DUPLICATE, True)
+            self.optuna.tell(trial, state=TrialState.FAIL)
+            return self.take()
+        return trial, cell
+
+    def _open(self) -> bool:
+        """Whether a cell waits in the queue, or a sampler may suggest another one."""
+        trials = self.trials()
+        if any(trial.state is TrialState.WAITING for trial in trials):
+            return True
+        counted = [trial for trial in trials if trial.state in DONE + LIVE or self._failed_lately(trial)]
+        return self.config.sampler is not Sampler.grid and len(counted) < (self.config.trials or 0)
+
+    def _superfluous(self, trial: optuna.Trial, cell: Cell) -> bool:
+        """Whether an older trial has this cell of a grid, or enough older ones exist: two workers asked at once."""
+        older = [t for t in self.trials() if t.number < trial.number and (t.state in DONE + LIVE)]
+        if self.config.sampler is not Sampler.grid:
+            return len(older) >= (self.config.trials or 0)
+        return any(key_of(_cell(t)) == key_of(cell) for t in older) or key_of(cell) not in map(key_of, self.wanted())
+
+    def _retry_the_dead(self) -> None:
+        """Queue the values of trials that ended without a result or an error of their own, unless somebody did."""
+        trials = self.trials()
+        retried = {trial.user_attrs.get(RETRIES) for trial in trials}
+        for trial in trials:
+            if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and trial.number not in retried:
+                self.optuna.enqueue_trial(trial.params, user_attrs={CELL: trial.params, RETRIES: trial.number})
+
+    def bury_the_dead(self) -> None:
+        """Fail the trials of workers that are gone: of this machine by their process, of others by their heartbeat."""
+        optuna.storages.fail_stale_trials(self.optuna)
+        for trial in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if _is_gone(trial.user_attrs.get(WORKER)):
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self.storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+
+    @contextlib.contextmanager
+    def alive(self, trial: optuna.Trial) -> Iterator[None]:
+        """Inside, the database hears from this worker every `heartbeat` seconds."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while True:
+                # A heartbeat that the database refuses is missed, not fatal: the next one may pass.
+                with contextlib.suppress(DBAPIError):
+                    self.storage.record_heartbeat(trial._trial_id)
+                if stop.wait(self.config.heartbeat):
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    # -- other studies -----------------------------------------------------------------------------------------------------
+
+    def _take_over(self, name: str, own: str) -> None:
+        """Copy what studies of other spaces have measured of these cells."""
+        choices: dict[str, BaseDistribution] = {d.key: CategoricalDistribution(d.values or []) for d in self.dimensions}
+        missing = {key_of(cell) for cell in self.missing()}
+        for other in optuna.get_all_study_names(self.storage):
+            if other == own or other.rpartition("-")[0] != name:
+                continue
+            for trial in optuna.load_study(study_name=other, storage=self.storage).get_trials(deepcopy=False):
+                cell, numbers = _cell(trial), trial.user_attrs.get(NUMBERS, {})
+                values = [numbers.get(metric) for metric in self.config.objectives]
+                if trial.state is TrialState.COMPLETE and key_of(cell) in missing and None not in values:
+                    missing.remove(key_of(cell))
+                    copy = optuna.trial.create_trial(
+                        params=cell,
+                        distributions={key: choices[key] for key in cell},
+                        values=values,
+                        user_attrs=trial.user_attrs,
+                    )
+                    self.optuna.add_trial(copy)
+
+
+def _cell(trial: FrozenTrial) -> Cell:
+    cell: Cell = trial.user_attrs.get(CELL) or trial.params
+    return cell
+
+
+def _ended(trial: FrozenTrial) -> float:
+    return trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
+
+
+def _me() -> str:
+    return json.dumps([socket.gethostname(), os.getpid(), psutil.Process().create_time()])
+
+
+def _is_gone(worker: Any) -> bool:
+    """Whether a worker of this machine has ended; of another machine, nobody here knows."""
+    if not isinstance(worker, str):
+        return False
+    host, number, created = json.loads(worker)
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(number)
+        # the clock that start times are told by may be set by a second meanwhile
+        return abs(process.create_time() - created) > 5 or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _sampler(config: Sweep, seed: int) -> BaseSampler:
+    samplers: Mapping[Sampler, Any] = {
+        Sampler.grid: optuna.samplers.RandomSampler,  # the queue decides
+        Sampler.random: optuna.samplers.RandomSampler,
+        Sampler.tpe: optuna.samplers.TPESampler,
+        Sampler.cmaes: optuna.samplers.CmaEsSampler,
+        Sampler.nsga2: optuna.samplers.NSGAIISampler,
+    }
+    more = {"constant_liar": True} if config.sampler is Sampler.tpe and config.workers > 1 else {}
+    sampler: BaseSampler = samplers[config.sampler](seed=seed + os.getpid() if config.workers > 1 else seed, **more)
+    return sampler

@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint clean
+.PHONY: help demo test test-slow bench bench-quick bench-table lint clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -27,6 +27,12 @@ test-slow: $(VENV)/dev.stamp ## The slow tier: full-size networks and whole runs
 
 bench: $(VENV)/dev.stamp ## Measure beside a peer, e.g. make bench NAME=prepare; results in bench/results
 	$(PY) -m bench $(NAME) $(ARGS)
+
+bench-quick: $(VENV)/dev.stamp ## Every bench at its smallest: do both sides agree?
+	OMP_NUM_THREADS=1 $(PY) -m bench quick
+
+bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/results
+	$(PY) -m bench.table
 
 lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports
 	$(PY) -m ruff check .

@@ -1,0 +1,135 @@
+"""The 3 x 3 grid of schedulers and guidance scales, against the loop that one would write.
+
+The peer loads StableDiffusionPipeline for every cell, draws the pictures one by one, writes PNG files, reads them again and
+asks torchmetrics for FID and the mean cosine for a CLIP score. Ours is `python run.py task=sweep`. Both are fresh processes, one
+thread, processor time; the pictures must be equal to one grey level. The features are the bundled evaluator's on both
+sides, so that only the way differs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench._measure import ratio
+from bench.startup import PROJECT, _processor_seconds
+
+SCHEDULERS = {"ddim": "DDIMScheduler", "pndm": "PNDMScheduler", "euler": "EulerDiscreteScheduler"}
+SCALES = (5.0, 7.5, 10.0)
+DATA = ["dataset.train=200", "dataset.val=40"]
+
+
+def run(images: int = 20, steps: int = 20, rounds: int = 2) -> dict[str, Any]:
+    """The ratio of the peer's time to ours for nine cells."""
+    ours, theirs, differences = [], [], []
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as scratch:
+        for number in range(rounds):
+            outputs = Path(scratch) / str(number)
+            common = [f"outputs={outputs}", "track.enabled=false", *DATA, f"eval.images={images}"]
+            prepare = [
+                sys.executable,
+                str(PROJECT / "run.py"),
+                "task=generate",
+                *common,
+                f"images={images}",
+                "scheduler.steps=1",
+            ]
+            start = partial(subprocess.run, check=True, capture_output=True, cwd=PROJECT, env=surroundings)
+            start(prepare)  # the data, which both sides read
+            captions = next(outputs.glob("store/generated/*/captions.json"))
+            fixed = f"sweeps.fixed={{scheduler.steps:{steps},eval.images:{images}}}"
+            metrics = "eval.metrics=[fid,clip_score]"
+            grid = [sys.executable, str(PROJECT / "run.py"), "task=sweep", "sweeps=quick", fixed, metrics, *common]
+            ours.append(_processor_seconds(partial(start, grid)))
+            folder = Path(scratch) / f"peer{number}"
+            loop = [
+                sys.executable,
+                "-c",
+                f"from bench.sweep import peer; peer({str(folder)!r}, {str(captions)!r}, {steps})",
+            ]
+            theirs.append(_processor_seconds(partial(start, loop)))
+            differences.append(_difference(outputs, folder))
+            print(f"round {number + 1}: ours {ours[-1]:.1f} s, the loop {theirs[-1]:.1f} s", flush=True)
+    return {
+        "what": f"9 cells of {images} pictures, {steps} steps, bundled model",
+        "clock": "process, of children",
+        "ours_s": [round(value, 1) for value in ours],
+        "theirs_s": [round(value, 1) for value in theirs],
+        **ratio(theirs, ours),
+        "largest_difference": max(differences),
+        "results_equal": max(differences) <= 1,
+    }
+
+
+def peer(folder: str, captions_file: str, steps: int) -> None:
+    """The plain loop."""
+    import diffusers
+    import torch
+    from PIL import Image
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    from t2i.evaluation.clip_extractor import ClipExtractor
+    from t2i.evaluation.extractors import TINY_CLIP
+
+    captions = json.loads(Path(captions_file).read_text(encoding="utf-8"))
+    clip = ClipExtractor(str(TINY_CLIP), "tiny_clip")
+
+    class Features(torch.nn.Module):
+        num_features = clip.images(np.zeros((1, 64, 64, 3), np.uint8)).shape[1]
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy()))
+
+    texts = clip.texts(captions)
+    numbers = {}
+    for name, kind in SCHEDULERS.items():
+        for scale in SCALES:
+            pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+                PROJECT / "t2i" / "assets" / "tiny", safety_checker=None
+            )
+            pipeline.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
+            pipeline.set_progress_bar_config(disable=True)
+            cell = Path(folder) / f"{name}_{scale:g}"
+            cell.mkdir(parents=True)
+            for i, caption in enumerate(captions):
+                generator = torch.Generator("cpu").manual_seed(i)
+                picture = pipeline(
+                    caption, num_inference_steps=steps, guidance_scale=scale, height=64, width=64, generator=generator
+                ).images[0]
+                picture.save(cell / f"{i:06d}.png")
+            pictures = np.stack([np.asarray(Image.open(path)) for path in sorted(cell.glob("*.png"))])
+            tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+            distance = FrechetInceptionDistance(feature=Features(), normalize=False)
+            distance.update(tensor, real=True)  # a reference of the same size; which one does not matter to the time
+            distance.update(tensor.flip(0), real=False)
+            features = clip.images(pictures)
+            cosine = (features * texts).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(texts, axis=1)
+            numbers[cell.name] = [float(distance.compute()), 100 * float(cosine.mean())]
+    (Path(folder) / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
+
+
+def _difference(outputs: Path, folder: Path) -> int:
+    """Between the pictures of both sides, in grey levels; each cell is found by the recipe in its first picture."""
+    from PIL import Image
+
+    from t2i.sampling.recipe import read_recipe
+
+    worst, cells = 0, 0
+    for made in outputs.glob("store/generated/*"):
+        recipe = read_recipe(made / "000000.png")
+        other = folder / f"{recipe['scheduler']['name']}_{recipe['cfg']['scale']:g}"
+        if not other.is_dir() or recipe["scheduler"]["steps"] == 1:
+            continue
+        cells += 1
+        for path in sorted(other.glob("*.png")):
+            left, right = (np.asarray(Image.open(p)).astype(int) for p in (path, made / path.name))
+            worst = max(worst, int(np.abs(left - right).max()))
+    assert cells == 9, f"{cells} cells were found"
+    return worst

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import CONF, Config, as_dict, compose
-from t2i.context import Run, device_type
+from t2i.context import Run, device_type, world_size
+from t2i.errors import ConfigError
 from t2i.tasks.shared import Tuned, find_tuned, load_models, origin_of, precision_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ def prompt(config: Config, run: Run) -> dict[str, float]:
 
 
 def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
-    """The base model, and the tuned one where weights are given, ready to draw."""
+    """The base model, and the tuned one where weights are given, ready to draw; ConfigError in several processes."""
     from t2i.web.painter import Painter
 
+    if world_size() > 1:
+        raise ConfigError(f"task={config.task.value} answers from one process; start it without accelerate launch")
     models = {"base": load_models(config, run)}
     if tuned is not None:
         models["tuned"] = load_models(config, run, tuned)

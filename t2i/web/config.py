@@ -1,6 +1,7 @@
 """Where the page is served, to whom, and how much of it: the `serve` key."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -8,6 +9,8 @@ from typing import Optional
 from t2i.errors import ConfigError
 
 MOST_WAITING = 32
+HOST = re.compile(r"[A-Za-z0-9_.:-]+")
+"""No wildcard: any site whose name leads here could then ask from a visitor's browser."""
 
 
 @dataclass
@@ -50,6 +53,9 @@ class Serve:
             raise ConfigError(f"serve.rate={self.rate} is not positive; use e.g. serve.rate=60")
         if self.keep < 1:
             raise ConfigError(f"serve.keep={self.keep} is not positive; use e.g. serve.keep=500")
+        for name in self.hosts:
+            if not HOST.fullmatch(name):
+                raise ConfigError(f"serve.hosts={name} is no name of a host; use e.g. serve.hosts=[lab.example.org]")
         if not self.loopback and self.credentials is None:
             raise ConfigError(
                 f"serve.host={self.host} lets other machines in, and no credentials are given; write user:password into a "

@@ -80,6 +80,7 @@ def run(
     names = ["localhost", "127.0.0.1", *serve.hosts]
     if not _any_address(serve.host):
         names.append(serve.host)
+    names = [f"[{name}]" if ":" in name else name for name in names]  # as browsers write them
     trusted = TrustedHostMiddleware(guarded, allowed_hosts=names, www_redirect=False)
     config = uvicorn.Config(
         trusted,

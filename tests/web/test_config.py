@@ -20,6 +20,13 @@ def test_other_machines_are_let_in_only_with_credentials(host: str) -> None:
     Serve(host=host, credentials="login").validate()
 
 
+@pytest.mark.parametrize("name", ["*", "*.example.org", "http://example.org", ""])
+def test_only_whole_names_are_trusted(name: str) -> None:
+    Serve(hosts=["lab.example.org"]).validate()
+    with pytest.raises(ConfigError, match="is no name of a host"):
+        Serve(hosts=[name]).validate()
+
+
 @pytest.mark.parametrize("text", ["", "ada", ":correct horse", "ada:short", "ada:correct horse\nbob:battery staple"])
 def test_a_credentials_file_without_one_user_and_password_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "login"

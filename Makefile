@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench bench-quick bench-table lint clean
+.PHONY: help demo test test-slow bench bench-quick bench-table docs lint clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -33,6 +33,10 @@ bench-quick: $(VENV)/dev.stamp ## Every bench at its smallest: do both sides agr
 
 bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/results
 	$(PY) -m bench.table
+
+docs: $(VENV)/dev.stamp ## The guides as a site in build/site, links checked
+	$(PY) tools/configuration_reference.py
+	$(PY) -m mkdocs build --quiet
 
 lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports
 	$(PY) -m ruff check .

@@ -9,7 +9,14 @@ import pytest
 
 from ..conftest import SCENES, TOY, Ended, Lab
 
-TRAIN = [*SCENES, *TOY, "task=train", "training.export_pipeline=false", "training.validation_images=0", "training.seed=5"]
+TRAIN = [
+    *SCENES,
+    *TOY,
+    "task=train",
+    "training.export_pipeline=false",
+    "training.validation_images=0",
+    "training.seed=5",
+]
 
 
 @pytest.fixture(scope="module")

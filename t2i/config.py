@@ -51,6 +51,7 @@ class Task(Enum):
     clip = "clip"
     generate = "generate"
     evaluate = "evaluate"
+    compare = "compare"
     sweep = "sweep"
     report = "report"
     doctor = "doctor"
@@ -112,7 +113,7 @@ class Config:
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
-    """Run folders for task=report (empty: the newest pipeline run) and task=diff (two)."""
+    """Run folders for task=report (empty: the newest pipeline run) and task=compare or diff (two)."""
     run: Optional[str] = None
     """Run folder that task=bundle packs."""
     bundle: Optional[str] = None
@@ -143,6 +144,12 @@ class Config:
         if self.weights is not None and not Path(self.weights).expanduser().exists():
             raise ConfigError(
                 f"weights={self.weights} does not exist; give a run folder of task=train or task=pipeline"
+            )
+        storage = (self.sweeps.storage or "").replace("+psycopg", "")
+        if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
+            raise ConfigError(
+                "track.uri and sweeps.storage are one database, and MLflow and Optuna would overwrite each other's version in "
+                "it; make a second one on the same server for sweeps.storage"
             )
         if self.launch.processes < 1:
             raise ConfigError(

@@ -42,12 +42,21 @@ def test_three_workers_one_of_them_killed_measure_every_cell_once(url: str, tmp_
 
 
 def test_the_server_keeps_mlflow_s_runs_too(url: str, empty_lab: Lab) -> None:
+    import psycopg
     from mlflow import MlflowClient
 
-    uri = url.replace("postgresql://", "postgresql+psycopg://")
+    with psycopg.connect(url, autocommit=True) as connection:  # Optuna and MLflow would overwrite each other's version
+        connection.execute("CREATE DATABASE mlflow")
+    uri = url.replace("postgresql://", "postgresql+psycopg://").removesuffix("/postgres") + "/mlflow"
     arguments = ["task=prepare", "dataset.train=4", "dataset.val=2", f"track.uri={uri}", "track.enabled=true"]
     ended = empty_lab.here(*arguments, f"track.artifacts={empty_lab.root}/artifacts")
     assert ended.status == 0, ended.err
     client = MlflowClient(tracking_uri=uri)
     (run,) = client.search_runs([client.get_experiment_by_name("t2i").experiment_id])
     assert run.info.status == "FINISHED" and run.data.metrics["train_images"] == ended.metrics["train_images"]
+
+
+def test_one_database_for_both_is_refused(empty_lab: Lab) -> None:
+    url = "postgresql://t2i@127.0.0.1:5/postgres"
+    ended = empty_lab.here("task=prepare", "track.enabled=true", f"track.uri={url}", f"sweeps.storage={url}")
+    assert ended.status == 2 and "one database" in ended.err

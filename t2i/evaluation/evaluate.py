@@ -1,4 +1,4 @@
-"""From generated images to numbers with intervals and a definition, and from two such results to a verdict."""
+"""From generated images to numbers with intervals and a definition; two such results: t2i/evaluation/verdict.py."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation import registry
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.definition import define, differences
+from t2i.evaluation.definition import define
 from t2i.evaluation.extractors import Extractor, ImageExtractor
 from t2i.evaluation.gather import Samples, gather
 from t2i.evaluation.measurement import Features, Inputs
-from t2i.evaluation.paired import PairedDifference, paired_difference
+from t2i.evaluation.paired import PairedDifference
 
 
 @dataclass(frozen=True)
@@ -101,38 +101,3 @@ def _lacks(name: str, inputs: Inputs | None) -> str:
     fewest = min(len(inputs.generated), len(inputs.generated if inputs.reference is None else inputs.reference))
     least = registry.SMALLEST.get(name, 2)
     return f"needs {least} samples, of {fewest}" if fewest < least else ""
-
-
-def compare(base: Result, tuned: Result, seed: int = 0, replicates: int = 2000) -> dict[str, Any]:
-    """Base against tuned on the same prompts and seeds: the paired CLIP-score difference and a verdict.
-
-    Returns `metric`, `difference` (tuned minus base), `low`, `high` (95 %), `wins`, `losses`, `ties`, `sign_test_p`,
-    `smallest_detectable` (what this N would have shown in 80 of 100 cases), `samples`, `verdict` (`better`, `worse` or
-    `cannot tell`: does the interval leave zero out?) and `sentence`.
-    Raises UserError that names the fields in which the two definitions differ.
-    """
-    if fields := differences(base.definition, tuned.definition):
-        raise UserError(f"the two results are not comparable, they differ in {', '.join(fields)}: evaluate both alike")
-    metric = f"clip_score[{base.definition['clip']}]"
-    if metric not in base.per_sample or metric not in tuned.per_sample:
-        raise UserError(f"{metric} per sample is missing: expected it in both results; add clip_score to eval.metrics")
-    paired = paired_difference(base.per_sample[metric], tuned.per_sample[metric], seed, replicates)
-    change, count = paired.difference, len(base.per_sample[metric])
-    verdict = "better" if change.low > 0 else "worse" if change.high < 0 else "cannot tell"
-    return {
-        "metric": metric,
-        "difference": change.value,
-        "low": change.low,
-        "high": change.high,
-        "wins": paired.wins,
-        "losses": paired.losses,
-        "ties": paired.ties,
-        "sign_test_p": paired.p,
-        "smallest_detectable": paired.smallest_detectable,
-        "samples": count,
-        "verdict": verdict,
-        "sentence": (
-            f"{verdict} at N = {count}: {metric} changes by {change.value:+.2f} "
-            f"({change.low:+.2f} to {change.high:+.2f}), sign test p = {paired.p:.2g}"
-        ),
-    }

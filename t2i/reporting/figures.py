@@ -1,5 +1,6 @@
 """Every figure of the project in one place: each takes plain arrays and a path, writes a PNG, returns the path."""
 
+from t2i.reporting.changes import Change, changes
 from t2i.reporting.comparisons import bars_with_intervals, similarity_histogram
 from t2i.reporting.curves import loss_curve, training_resources
 from t2i.reporting.exploration import (
@@ -17,11 +18,13 @@ from t2i.reporting.search import effects, front
 from t2i.reporting.sheets import contact_sheet, picture_pairs
 
 __all__ = [
+    "Change",
     "bars_with_intervals",
     "base_versus_tuned",
     "caption_lengths",
     "captions_per_picture",
     "cell_grid",
+    "changes",
     "contact_sheet",
     "effects",
     "front",

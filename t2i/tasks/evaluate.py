@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
-from t2i.store import Stage
+from t2i.store import Stage, write_json
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
 
     from t2i.data.prepared import Split
     from t2i.evaluation.evaluate import Result
     from t2i.evaluation.extractors import Extractor, ImageExtractor
+    from t2i.evaluation.measurement import Inputs
 
-VERSION = 2
+VERSION = 3
+FEATURES = "features.npz"
+EVALUATED = "evaluated.json"
+"""In a run folder: for each evaluated model the digests of its stages, by which task=compare finds them."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,36 @@ class Measured:
     result: "Result"
     captions: list[str]
     folder: Path
+    """Of the generated set."""
+    numbers: Path
+    """`result.json`, `per_sample.npz` and `features.npz`."""
+    data: Path
+    """The prepared dataset that captions and reference are from."""
+
+    def inputs(self) -> "dict[str, Inputs]":
+        """The features that the numbers came from."""
+        from t2i.evaluation import feature_file
+
+        return feature_file.load(self.numbers / FEATURES)
 
     def pictures(self, count: int) -> "np.ndarray":
         """The first `count` pictures, uint8 (count, H, W, 3)."""
         return read_pictures(self.folder, count)
 
+    def picked(self, rows: "Sequence[int]") -> "np.ndarray":
+        """The pictures of these captions, uint8 (len(rows), H, W, 3)."""
+        import numpy as np
+
+        return np.concatenate([read_pictures(self.folder, 1, row) for row in rows])
+
 
 def evaluate(config: Config, run: Run) -> dict[str, float]:
     """Returns every metric with its interval; leaves `definition.json` and a table beside it."""
     tuned = find_tuned(config, run)
-    result = measure(config, run, tuned).result
+    measured = measure(config, run, tuned)
+    result = measured.result
     if run.main:
+        note(run, {"tuned" if tuned else "base": measured})
         (run.folder / "definition.json").write_text(json.dumps(result.definition, indent=2), encoding="utf-8")
         run.section(
             "Evaluation",
@@ -52,6 +75,15 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
         for name, reason in result.skipped.items():
             run.say(f"{name:<32} not measured: {reason}")
     return result.metrics
+
+
+def note(run: Run, models: "dict[str, Measured]") -> None:
+    """Leave in the run folder which stages the numbers of which model are in, and what they are about."""
+    found = {
+        name: {"metrics": own.numbers.name, "generated": own.folder.name, "prepared": own.data.name}
+        for name, own in models.items()
+    }
+    write_json(run.folder / EVALUATED, found)
 
 
 def extractor_of(config: Config, run: Run) -> "Extractor":
@@ -87,8 +119,8 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     """
     import numpy as np
 
-    from t2i.evaluation import extractors
-    from t2i.evaluation.evaluate import Result, result_of
+    from t2i.evaluation import extractors, feature_file
+    from t2i.evaluation.evaluate import result_of
     from t2i.evaluation.gather import Samples, gather
 
     data_stage, data = prepared(config, run)
@@ -122,6 +154,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         if not run.main:
             return
         result = result_of(config.eval, samples, *networks, gathered)
+        feature_file.save(folder / FEATURES, gathered)
         (folder / "result.json").write_text(
             json.dumps(
                 {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
@@ -132,11 +165,19 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
 
     inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractors.digests(config.eval)}
     stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build, collective=True)
-    found = json.loads((stage.path / "result.json").read_text(encoding="utf-8"))
-    with np.load(stage.path / "per_sample.npz", allow_pickle=False) as arrays:
+    return Measured(read_result(stage.path), captions, pictures.path, stage.path, data_stage.path)
+
+
+def read_result(folder: Path) -> "Result":
+    """What a stage of numbers holds."""
+    import numpy as np
+
+    from t2i.evaluation.evaluate import Result
+
+    found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    with np.load(folder / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
-    result = Result(found["metrics"], per_sample, found["definition"], found["skipped"])
-    return Measured(result, captions, pictures.path)
+    return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
 
 
 def _pictures(folder: Path, count: int, side: Optional[int]) -> "np.ndarray":

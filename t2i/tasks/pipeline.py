@@ -4,12 +4,12 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.store import write_json
 from t2i.tasks.embed import embed
-from t2i.tasks.evaluate import Measured, measure, metrics_table
+from t2i.tasks.evaluate import Measured, measure, note
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
-from t2i.tasks.shared import prepared
 from t2i.tasks.sweep import sweep
 from t2i.tasks.train import train, trained
+from t2i.tasks.verdict import tell, verdict_of
 from t2i.tasks.verify import verify
 
 
@@ -33,8 +33,12 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     base, better = measure(config, run, None), measure(config, run, tuned)
     add("base", base.result.metrics)
     add("tuned", better.result.metrics)
+    verdict = verdict_of(run, base, better)
+    add("comparison", verdict.numbers)
     if run.main:
-        add("comparison", _compare(config, run, base, better))
+        note(run, {"base": base, "tuned": better})
+        tell(config, run, verdict, base, better, ("base", "tuned"), "Base against tuned")
+        _more(run, base, better)
     run.say("6/7 scheduler x guidance sweep")
     add("sweep", sweep(config, run, tuned))
     run.say("7/7 report")
@@ -46,76 +50,18 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     return metrics
 
 
-def _compare(config: Config, run: Run, base_set: Measured, tuned_set: Measured) -> dict[str, float]:
-    from t2i.evaluation.evaluate import compare
-    from t2i.reporting.figures import bars_with_intervals, base_versus_tuned, sample_grid
-    from t2i.reporting.numbers import number
+def _more(run: Run, base: Measured, tuned: Measured) -> None:
+    """The tuned model's pictures in a grid, and each metric of both models as a figure."""
+    from t2i.reporting.figures import bars_with_intervals, sample_grid
 
-    base, tuned = base_set.result, tuned_set.result
-    verdict = compare(base, tuned)
-    _, data = prepared(config, run)
-    captions = base_set.captions
-    shown = min(12, len(captions))
-    pictures = {"base": base_set.pictures(shown), "tuned": tuned_set.pictures(shown)}
-    held_out = data.split("held_out")
-    side = config.dataset.resolution
-    real = held_out.squares(range(shown), side) if len(held_out) >= shown else None
-    title = f"{config.model.name}: base and tuned ({config.strategy.kind}), same captions and seeds"
-    folder = run.figures()
-    figures = [
-        (
-            base_versus_tuned(
-                pictures["base"], pictures["tuned"], captions[:shown], folder / "base_versus_tuned.png", title, real
-            ),
-            "Each column is one held-out caption: the real picture, the base model, the tuned model, with equal seeds.",
-        ),
-        (
-            sample_grid(
-                pictures["tuned"],
-                captions[:shown],
-                folder / "generated_samples_grid.png",
-                "Tuned model, held-out captions",
-            ),
-            "Pictures of the tuned model.",
-        ),
-    ]
-    names = [name for name in base.metrics if not name.endswith((".low", ".high")) and f"{name}.low" in base.metrics]
-    for name in names:
-        values = [result.metrics[name] for result in (base, tuned)]
-        low, high = ([result.metrics[name + end] for result in (base, tuned)] for end in (".low", ".high"))
-        path = bars_with_intervals(
-            ["base", "tuned"],
-            values,
-            low,
-            high,
-            folder / f"metric_{name.split('[')[0]}.png",
-            name,
-            name,
-        )
+    shown, folder = min(12, len(tuned.captions)), run.figures()
+    title = "Tuned model, held-out captions"
+    grid = sample_grid(tuned.pictures(shown), tuned.captions[:shown], folder / "generated_samples_grid.png", title)
+    figures = [(grid, "Pictures of the tuned model.")]
+    first, second = base.result.metrics, tuned.result.metrics
+    for name in [name for name in first if f"{name}.low" in first]:
+        values, low, high = ([numbers[name + end] for numbers in (first, second)] for end in ("", ".low", ".high"))
+        path = folder / f"metric_{name.split('[')[0]}.png"
+        bars_with_intervals(["base", "tuned"], values, low, high, path, name, name)
         figures.append((path, f"{name} of base and tuned, 95 % intervals."))
-    fid = f"fid[{base.definition['extractor']}]"
-    sentence = verdict["sentence"][0].upper() + verdict["sentence"][1:]
-    if fid in base.metrics:
-        base_fid, tuned_fid = (
-            number(r.metrics[fid], r.metrics[f"{fid}.low"], r.metrics[f"{fid}.high"]) for r in (base, tuned)
-        )
-        sentence += f"; {fid} {base_fid} before, {tuned_fid} after (lower is closer to the real pictures)"
-    text = (
-        f"{sentence}. {base.definition['generated_count']} pictures a model, same captions and seeds; "
-        f"{base.definition['reference_count']} real held-out pictures as reference."
-    )
-    run.section(
-        "Base against tuned",
-        text,
-        [metrics_table({"base": base.metrics, "tuned": tuned.metrics})],
-        figures,
-        verdict=f"**{sentence[: len(verdict['verdict'])]}**{sentence[len(verdict['verdict']) :]}.",
-        facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind},
-    )
-    run.say(text)
-    numbers = {
-        "difference": verdict["difference"],
-        "difference.low": verdict["low"],
-        "difference.high": verdict["high"],
-    }
-    return {**numbers, "sign_test_p": verdict["sign_test_p"]}
+    run.section("Samples and numbers", "What the tuned model draws, and the numbers of both models.", (), figures)

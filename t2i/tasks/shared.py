@@ -20,7 +20,7 @@ from t2i.store import Stage, digest_of, write_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.data.prepared import Prepared
+    from t2i.data.prepared import Prepared, Split
     from t2i.models.load import Models
 
 GENERATED_VERSION = 2
@@ -70,9 +70,13 @@ def captions_of(data: "Prepared", count: int) -> list[str]:
 def categories_of(data: "Prepared", count: int) -> list[list[str]]:
     """The categories of the pictures behind `captions_of`."""
     split = data.split("held_out")
+    return [split.categories[row] for row in rows_of(split)[:count]]
+
+
+def rows_of(split: "Split") -> list[int]:
+    """The picture behind each caption, in the order of `captions_of`."""
     rounds = max(map(len, split.captions), default=0)
-    order = [i for k in range(rounds) for i in range(len(split)) if k < len(split.captions[i])]
-    return [split.categories[i] for i in order[:count]]
+    return [i for k in range(rounds) for i in range(len(split)) if k < len(split.captions[i])]
 
 
 def precision_of(config: Config) -> str:

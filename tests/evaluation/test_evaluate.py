@@ -14,10 +14,11 @@ from t2i.errors import UserError
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import differences, text_digest
-from t2i.evaluation.evaluate import Result, compare, evaluate, evaluate_samples, paired_differences
+from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples, paired_differences
 from t2i.evaluation.gather import Samples, gather
 from t2i.evaluation.inception_score import inception_score
 from t2i.evaluation.registry import METRICS
+from t2i.evaluation.verdict import refuse_unlike
 
 CLASSES = ["cat", "bus", "apple"]
 CAPTIONS = [f"a {CLASSES[i % 3]} number {i}" for i in range(10)]
@@ -95,33 +96,9 @@ def test_text_digest_keeps_the_borders() -> None:
     assert text_digest(["ab", "c"]) != text_digest(["a", "bc"]) != text_digest(["abc"])
 
 
-def scored(result: Result, scores: np.ndarray) -> Result:
-    return dataclasses.replace(result, per_sample={"clip_score[toy]": scores})
-
-
-@pytest.mark.parametrize(
-    ("gain", "verdict"),
-    [(np.arange(1.0, 11.0), "better"), (-np.arange(1.0, 11.0), "worse"), (np.tile([1.0, -1], 5), "")],
-)
-def test_verdict_follows_the_paired_interval(result: Result, gain: np.ndarray, verdict: str) -> None:
-    base = np.linspace(0, 90, 10)
-    found = compare(scored(result, base), scored(result, base + gain))
-    assert found["verdict"] == (verdict or "cannot tell")
-    assert found["difference"] == pytest.approx(gain.mean())
-    assert found["low"] <= found["difference"] <= found["high"]
-    assert found["sentence"].startswith(f"{found['verdict']} at N = 10: clip_score[toy] changes by ")
-    assert found["sign_test_p"] == pytest.approx(2 / 2**10 if verdict else 1.0)
-
-
 def test_unlike_definitions_are_refused_by_field(result: Result) -> None:
-    other = dataclasses.replace(result, definition=result.definition | {"reference_sha256": "else"})
-    with pytest.raises(UserError, match="differ in reference_sha256"):
-        compare(result, other)
-
-
-def test_a_comparison_without_scores_is_one_sentence(result: Result) -> None:
-    with pytest.raises(UserError, match="add clip_score to eval.metrics"):
-        compare(result, dataclasses.replace(result, per_sample={}))
+    with pytest.raises(UserError, match=r"differ in reference_sha256 \(reference_sha256: \w+ and else\)"):
+        refuse_unlike(result.definition, result.definition | {"reference_sha256": "else"})
 
 
 class Classifier:
@@ -189,7 +166,7 @@ def test_how_the_images_came_to_be_is_part_of_the_definition(extractor: ClipExtr
         for steps in (20, 25)
     ]
     with pytest.raises(UserError, match="differ in generation.scheduler.steps"):
-        compare(*made)
+        refuse_unlike(*(found.definition for found in made))
 
 
 def test_another_resize_policy_is_another_number(toy_clip: Path, extractor: ClipExtractor, images: np.ndarray) -> None:
@@ -197,4 +174,4 @@ def test_another_resize_policy_is_another_number(toy_clip: Path, extractor: Clip
     assert not np.allclose(other.images(images), extractor.images(images), rtol=1e-3)
     found = [evaluate_samples(CONFIG, samples(images), network, network) for network in (extractor, other)]
     with pytest.raises(UserError, match="differ in antialias, crop, resize"):
-        compare(*found)
+        refuse_unlike(*(result.definition for result in found))

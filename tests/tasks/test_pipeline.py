@@ -34,7 +34,10 @@ def recorded(client: Any, main_job: Ended) -> Any:
 
 def test_the_run_folder_holds_everything(main_job: Ended) -> None:
     folder = main_job.folder
-    files = "config.yaml metrics.json environment.json run.log status.json sections.json stages.json report.html train_log.csv"
+    files = (
+        "config.yaml metrics.json environment.json run.log status.json sections.json stages.json evaluated.json "
+        "report.html train_log.csv"
+    )
     vectors = "text_embeddings.npy text_embeddings_pooled.npy text_index.json"  # links into the store
     assert {path.name for path in folder.iterdir() if path.is_file()} == {*files.split(), *vectors.split()}
     assert main_job.json("status.json") == {"status": "FINISHED"}
@@ -46,6 +49,7 @@ def test_the_run_folder_holds_everything(main_job: Ended) -> None:
         "caption_similarity",
         "training_loss",
         "base_versus_tuned",
+        "changes",
         "generated_samples_grid",
         "metric_fid",
         "metric_clip_score",
@@ -96,6 +100,7 @@ def test_the_report_is_one_file_about_every_part(main_job: Ended) -> None:
         "Training",
         "While it trained",
         "Base against tuned",
+        "Samples and numbers",
         "Sweep",
     ]
     for title in titles:
@@ -151,7 +156,7 @@ def test_the_second_run_gives_equal_numbers(main_job: Ended, repeated: Ended) ->
 
 def test_the_report_can_be_made_again(lab: Lab, main_job: Ended) -> None:
     ended = lab.here("task=report", f"runs=[{main_job.folder}]")
-    assert ended.metrics == {"sections": 8.0}
+    assert ended.metrics == {"sections": 9.0}
     again, first = ((run.folder / "report.html").read_text(encoding="utf-8") for run in (ended, main_job))
     assert again == first
 

@@ -1,0 +1,174 @@
+"""Better, worse, or cannot tell: every metric of two evaluations of the same prompts and seeds, as one table.
+
+A metric has changed when its p value, adjusted by Holm's method for the number of metrics in the table, is at most 5 %
+and the interval of its change leaves zero out. The CLIP score's p comes from the sign test and its interval from a
+paired bootstrap, so both have to agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from t2i.errors import UserError
+from t2i.evaluation.definition import differences
+from t2i.evaluation.evaluate import Result, paired_differences
+from t2i.evaluation.intervals import LEVEL, Interval
+from t2i.evaluation.measurement import Inputs
+from t2i.evaluation.paired import holm
+from t2i.evaluation.registry import METRICS
+
+FEW = 1000
+"""Pictures below which FID is mostly its own bias: KID and CMMD, which have none, come first."""
+
+UNBIASED = ("kid", "cmmd")
+
+LABELS = {
+    "fid": "FID",
+    "kid": "KID",
+    "inception_score": "Inception Score",
+    "clip_score": "CLIP score",
+    "ref_clip_score": "RefCLIPScore",
+    "cmmd": "CMMD",
+    "fd_dinov2": "FD-DINOv2",
+    "vendi": "Vendi score",
+    "memorisation_distance": "distance to training images",
+}
+"""Names in sentences; others are written as they are."""
+
+BETTER, WORSE, LARGER, SMALLER, UNCLEAR = "better", "worse", "larger", "smaller", "cannot tell"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of both models."""
+
+    metric: str
+    """`fid[tiny_clip]`."""
+    first: float
+    second: float
+    change: Interval
+    """second - first; where a change of FID was found, with the interval that does not assume that there is none."""
+    p: float
+    adjusted: float
+    """p by Holm's method over the table."""
+    smallest_detectable: float
+    """The change that this many pictures show in 80 of 100 cases."""
+    test: str
+    """What p comes from."""
+    higher_is_better: bool | None
+    verdict: str
+    """`better`, `worse` or `cannot tell`; `larger` or `smaller` where neither is better."""
+
+    @property
+    def label(self) -> str:
+        """The metric's name in a sentence."""
+        name = self.metric.split("[")[0]
+        return LABELS.get(name, name.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found."""
+
+    rows: list[Row]
+    samples: int
+
+    @property
+    def answer(self) -> str:
+        """`better`, `worse`, `mixed` or `cannot tell`."""
+        found = {row.verdict for row in self.rows} & {BETTER, WORSE}
+        return "mixed" if len(found) == 2 else found.pop() if found else UNCLEAR
+
+    @property
+    def sentence(self) -> str:
+        """`better by KID and FID, worse by CLIP score at N = 100`."""
+        found = [
+            f"{verdict} by {_listed([row.label for row in self.rows if row.verdict == verdict])}"
+            for verdict in (BETTER, WORSE)
+            if any(row.verdict == verdict for row in self.rows)
+        ]
+        return f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Of every metric the change with its interval, p, and what could have been seen; for metrics.json."""
+        found: dict[str, float] = {}
+        for row in self.rows:
+            found[f"{row.metric}.difference"] = row.change.value
+            found[f"{row.metric}.difference.low"] = row.change.low
+            found[f"{row.metric}.difference.high"] = row.change.high
+            found[f"{row.metric}.p"], found[f"{row.metric}.p_holm"] = row.p, row.adjusted
+            found[f"{row.metric}.smallest_detectable"] = row.smallest_detectable
+        return found
+
+
+def decide(first: Result, second: Result, inputs: tuple[Mapping[str, Inputs], Mapping[str, Inputs]]) -> Verdict:
+    """How `second` differs from `first`, metric by metric, from the features `inputs` of both.
+
+    Raises UserError that names the fields in which the two definitions differ, and when no metric has a test.
+    """
+    refuse_unlike(first.definition, second.definition)
+    extractor, clip = first.definition["extractor"], first.definition["clip"]
+    found = {
+        key: (name, change)
+        for name in inputs[0]
+        if name in inputs[1]
+        for key, change in paired_differences({name: inputs[0][name]}, {name: inputs[1][name]}, extractor, clip).items()
+    }
+    if not found:
+        raise UserError(
+            f"none of the measured metrics ({', '.join(inputs[0])}) has a test of its change: add clip_score, kid or fid "
+            "to eval.metrics and evaluate both again"
+        )
+    rows = []
+    for (key, (name, change)), adjusted in zip(
+        found.items(), holm([change.p for _, change in found.values()]), strict=True
+    ):
+        rows.append(
+            Row(
+                key,
+                first.metrics[key],
+                second.metrics[key],
+                change.size or change.difference,
+                change.p,
+                float(adjusted),
+                change.smallest_detectable,
+                change.test,
+                METRICS[name].higher_is_better,
+                _verdict(change.difference, float(adjusted), METRICS[name].higher_is_better),
+            )
+        )
+    samples = int(first.definition["generated_count"])
+    if samples < FEW:
+        rows.sort(key=lambda row: row.metric.split("[")[0] not in UNBIASED)
+    return Verdict(rows, samples)
+
+
+def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+    """UserError that names the fields in which two definitions differ, with both values of the first of them."""
+    if fields := differences(first, second):
+        both = " and ".join(_value(definition, fields[0]) for definition in (first, second))
+        raise UserError(
+            f"the two results are not comparable, they differ in {', '.join(fields)} ({fields[0]}: {both}): evaluate both "
+            "alike"
+        )
+
+
+def _verdict(change: Interval, p: float, higher_is_better: bool | None) -> str:
+    if p > 1.0 - LEVEL or change.low <= 0.0 <= change.high:
+        return UNCLEAR
+    rises = change.value > 0
+    if higher_is_better is None:
+        return LARGER if rises else SMALLER
+    return BETTER if rises == higher_is_better else WORSE
+
+
+def _value(definition: Mapping[str, Any], field: str) -> str:
+    value: Any = definition
+    for name in field.split("."):
+        value = value.get(name, "absent") if isinstance(value, Mapping) else "absent"
+    return str(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -58,10 +58,13 @@ class Painter:
         """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
         return noise_levels(self.settings(order)[0].start(self.models[order.model].scheduler_config))
 
-    def draw(self, order: Order, on_step: OnStep | None = None) -> list[Picture]:
+    def draw(
+        self, order: Order, on_step: OnStep | None = None, on_tile: Callable[[], None] = lambda: None
+    ) -> list[Picture]:
         """`order.count` pictures, written with their recipes as `<name>.png` and `.json`; names cannot be guessed.
 
-        Raises UserError for what the model cannot do, and whatever `on_step` raises.
+        on_tile: is called before each tile of a large picture is decoded, which takes as long as several steps. Raises
+        UserError for what the model cannot do, and whatever the two callbacks raise.
         """
         start = time.monotonic()
         scheduler, guidance = self.settings(order)
@@ -71,7 +74,11 @@ class Painter:
         batches = sample(
             models, conditions, seeds, scheduler, guidance, self.batch_size, on_step=on_step, keep_text=self.keep_text
         )
-        drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
+        watch = models.vae.decoder.register_forward_pre_hook(lambda *_: on_tile())
+        try:
+            drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
+        finally:
+            watch.remove()
         facts = self.describe(order.model, scheduler, guidance, order.size)
         self.folder.mkdir(parents=True, exist_ok=True)
         pictures = []

@@ -172,10 +172,13 @@ class Studio:
         before, batches, shown = job.step, 0, 0.0
         levels = self.painter.noise_levels(order) if job.watched else []
 
-        def on_step(step: int, total: int, latents: torch.Tensor) -> None:
-            nonlocal batches, shown
+        def wanted() -> None:
             if job.cancelled.is_set():
                 raise Cancelled
+
+        def on_step(step: int, total: int, latents: torch.Tensor) -> None:
+            nonlocal batches, shown
+            wanted()
             batches += step == 1
             # Some schedulers evaluate the network twice in a step: `total` is then larger than what was asked for.
             job.step = before + round((batches - 1 + step / total) * order.steps)
@@ -184,9 +187,8 @@ class Studio:
                 scale, noise = levels[step - 1]
                 job.preview = self._encoded(latents[0] / scale, noise)
 
-        if job.cancelled.is_set():
-            raise Cancelled
-        return self.painter.draw(order, on_step)
+        wanted()
+        return self.painter.draw(order, on_step, wanted)
 
     def _encoded(self, latents: torch.Tensor, noise: float) -> str:
         image = Image.fromarray(self.preview.picture(latents, noise))

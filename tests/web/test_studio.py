@@ -30,7 +30,7 @@ class SlowPainter:
         self.threads: set[int] = set()
         self.failure: Exception | None = None
 
-    def draw(self, order: Order, on_step: Any) -> list[Picture]:
+    def draw(self, order: Order, on_step: Any, on_tile: Any) -> list[Picture]:
         self.threads.add(threading.get_ident())
         for step in range(1, order.steps + 1):
             assert self.go.acquire(timeout=20)

@@ -140,7 +140,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
             categories if labelled else None,
             held_out.squares(range(len(held_out)), config.dataset.resolution),
             classes if labelled else None,
-            train=_blocks(data.split("train"), config.dataset.resolution),
+            train=blocks(data.split("train"), config.dataset.resolution),
             other_captions=_other_captions(held_out, count),
             generation={
                 "scheduler": as_dict(config.scheduler),
@@ -191,7 +191,7 @@ def _pictures(folder: Path, count: int, side: Optional[int]) -> "np.ndarray":
     return np.concatenate([pillow_bicubic(read_pictures(folder, 1, first), side) for first in range(count)])
 
 
-def _blocks(split: "Split", side: int) -> "Iterator[np.ndarray]":
+def blocks(split: "Split", side: int) -> "Iterator[np.ndarray]":
     """The pictures of a split, 256 at a time, uint8 (n, side, side, 3)."""
     for start in range(0, len(split), 256):
         yield split.squares(range(start, min(start + 256, len(split))), side)

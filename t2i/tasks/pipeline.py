@@ -5,6 +5,7 @@ from t2i.context import Run
 from t2i.store import write_json
 from t2i.tasks.embed import embed
 from t2i.tasks.evaluate import Measured, measure, note
+from t2i.tasks.memorisation import memorisation
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
 from t2i.tasks.sweep import sweep
@@ -39,6 +40,7 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
         note(run, {"base": base, "tuned": better})
         tell(config, run, verdict, base, better, ("base", "tuned"), "Base against tuned")
         _more(run, base, better)
+    add("memorisation", memorisation(config, run, base, better, tuned, metrics))
     run.say("6/7 scheduler x guidance sweep")
     add("sweep", sweep(config, run, tuned))
     run.say("7/7 report")

@@ -183,7 +183,7 @@ def _pictures(
         captions,
         run.figures() / "base_versus_tuned.png",
         f"{names[0]} and {names[1]}, same captions and seeds: the largest losses first",
-        "Brackets: change of the CLIP score. The first half lost most, the second half gained most."
+        "Brackets: change of the CLIP score, from the largest loss to the largest gain."
         if len(change)
         else "Each column: one caption and one seed.",
     )

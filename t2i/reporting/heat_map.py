@@ -115,7 +115,7 @@ def heat_map(
         axes.add_patch(
             Rectangle((best[1] + 0.02, best[0] + 0.02), 0.96, 0.96, fill=False, edgecolor=style.BEST, linewidth=3)
         )
-        bar = figure.colorbar(mesh, ax=axes, label=f"{label} ({direction})", pad=0.02)
+        bar = figure.colorbar(mesh, ax=axes, label=direction, pad=0.02)  # the title has the metric
         bar.outline.set_visible(False)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)

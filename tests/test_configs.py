@@ -91,6 +91,7 @@ eval.extractor
 eval.images
 eval.inception
 eval.metrics
+eval.reference
 eval.replicates
 eval.resize
 eval.resolution
@@ -366,6 +367,7 @@ INVALID: dict[str, list[object]] = {
     "eval.metrics": [["fdi"], []],
     "eval.extractor": ["inceptoin"],
     "eval.resize": ["bilinear"],
+    "eval.reference": ["no/such/run"],
     "eval.resolution": [0],
     "model.resolution": [65],
     "launch.processes": [0],

@@ -1,9 +1,13 @@
 """Settings of the evaluation. Imports nothing heavy: the command line reads this module for `--help`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 from t2i.errors import ConfigError
+
+HELD_OUT = "held_out"
+"""Value of `reference` that means the real held-out pictures of the dataset."""
 
 BUNDLED = "bundled"
 """Value of `clip` that means the weights in `t2i/assets/tiny_clip`."""
@@ -32,6 +36,10 @@ class Evaluation:
 
     dinov2: str = "facebook/dinov2-large"
     """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
+
+    reference: str = HELD_OUT
+    """What generated pictures are held against: `held_out` (real pictures of the dataset), or a run folder of task=generate
+    or task=evaluate, whose generated pictures are the reference (as a grid of schedulers against a slow solver)."""
 
     resize: Optional[str] = None
     """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
@@ -78,6 +86,8 @@ class Evaluation:
             raise ConfigError(f"eval.metrics={self.metrics} is empty or repeats a name; valid: {', '.join(METRICS)}")
         if self.extractor not in EXTRACTORS:
             raise ConfigError(f"eval.extractor={self.extractor}; valid extractors: {', '.join(EXTRACTORS)}")
+        if self.reference != HELD_OUT and not Path(self.reference).expanduser().is_dir():
+            raise ConfigError(f"eval.reference={self.reference} is no run folder; valid: {HELD_OUT}, or a run folder")
         if self.resize is not None:
             resize.policy(self.resize)
         if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):

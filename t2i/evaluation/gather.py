@@ -26,6 +26,8 @@ class Samples:
     reference: np.ndarray | None = None
     """uint8 (M, H, W, 3): real images, or a generated set that stands for them."""
     classes: list[str] | None = None
+    reference_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Those of `reference` that are known already, float32 (M, D) by the name of the network."""
     train: Iterable[np.ndarray] | None = None
     """Blocks uint8 (n, H, W, 3) of the images that the model was trained on, read once and only by `memorisation`."""
     other_captions: Sequence[Sequence[str]] | None = None
@@ -62,11 +64,14 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
     if samples.train is not None and "memorisation" in config.metrics:
         train = np.concatenate([features("training", block) for block in samples.train])
     generated = features("generated", samples.generated)
+    reference = samples.reference_features.get(extractor.name)
+    if reference is None and samples.reference is not None:
+        reference = features("reference", samples.reference)
     return Inputs(
         generated=generated,
         seed=config.seed,
         replicates=config.replicates,
-        reference=None if samples.reference is None else features("reference", samples.reference),
+        reference=reference,
         logits=extractor.logits(generated),
         train=train,
     )

@@ -1,13 +1,15 @@
 """`task=evaluate`: numbers with intervals for the base or the tuned model, by their definition."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
+from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
+from t2i.tasks.reference import reference_of
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
         run.section(
             "Evaluation",
             f"{'Tuned' if tuned else 'Base'} model, {result.definition['generated_count']} pictures against "
-            f"{result.definition['reference_count']} real held-out ones.",
+            f"{result.definition['reference_count']} {_of_reference(config)}.",
             [metrics_table({"value": result.metrics})],
         )
         for row in metrics_table({"value": result.metrics})["rows"]:
@@ -75,6 +77,10 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
         for name, reason in result.skipped.items():
             run.say(f"{name:<32} not measured: {reason}")
     return result.metrics
+
+
+def _of_reference(config: Config) -> str:
+    return "real held-out ones" if config.eval.reference == HELD_OUT else f"generated ones of {config.eval.reference}"
 
 
 def note(run: Run, models: "dict[str, Measured]") -> None:
@@ -127,6 +133,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     count = config.eval.images
     captions, categories = captions_of(data, count), categories_of(data, count)
     pictures = generated_set(config, run, captions, tuned, earlier)
+    reference = reference_of(config, run, data_stage, data, lambda: extractors_of(config, run))
 
     def build(folder: Path) -> None:
         held_out = data.split("held_out")
@@ -138,8 +145,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
             _pictures(pictures.path, count, config.eval.resolution),
             captions,
             categories if labelled else None,
-            held_out.squares(range(len(held_out)), config.dataset.resolution),
+            reference.pictures(),
             classes if labelled else None,
+            reference_features=reference.features(),
             train=blocks(data.split("train"), config.dataset.resolution),
             other_captions=_other_captions(held_out, count),
             generation={
@@ -163,8 +171,16 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         )
         np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
 
-    inputs = {"pictures": pictures.digest, "data": data_stage.digest, "extractor": extractors.digests(config.eval)}
-    stage = run.stage("metrics", inputs, as_dict(asdict(config.eval)), VERSION, build, collective=True)
+    inputs = {
+        "pictures": pictures.digest,
+        "data": data_stage.digest,
+        "reference": reference.stage.digest,
+        "extractor": extractors.digests(config.eval),
+    }
+    settings = {
+        name: value for name, value in as_dict(config.eval).items() if name != "reference"
+    }  # known by its digest
+    stage = run.stage("metrics", inputs, settings, VERSION, build, collective=True)
     return Measured(read_result(stage.path), captions, pictures.path, stage.path, data_stage.path)
 
 

@@ -43,10 +43,11 @@ def write(folders: list[Path], path: Path) -> Path:
     from t2i.reporting.report import Figure, Section, Table, write_report
 
     sections: list[Section] = []
-    verdict, facts = "", dict[str, Any]()
+    verdict, question, facts = "", "Did fine-tuning work?", dict[str, Any]()
     for folder in folders:
         for part in _sections(folder):
             verdict = part["facts"].get("verdict", verdict)
+            question = part["facts"].get("question", question)
             facts |= part["facts"].get("facts", {})
             sections.append(
                 Section(
@@ -72,7 +73,7 @@ def write(folders: list[Path], path: Path) -> Path:
     }
     return write_report(
         path,
-        title="Did fine-tuning work?" if verdict else "t2i run",
+        title=question if verdict else "t2i run",
         subtitle=", ".join(folder.name for folder in folders),
         verdict=verdict or "No comparison of a base and a tuned model is part of these runs.",
         facts=facts,

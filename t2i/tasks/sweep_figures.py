@@ -40,7 +40,11 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     )
     figures = [*_maps(config, run, finding), *_fronts(config, run, finding), *_effects(config, run, finding)]
     figures += _pictures(config, run, finding)
-    run.section("Sweep", text, [table(finding)], figures, best=command, verdict=f"**{command}** - {_sure(finding)}")
+    # In a pipeline the page answers another question.
+    head = {"question": "Which setting is best?", "verdict": f"**{command}** - {_sure(finding)}"}
+    run.section(
+        "Sweep", text, [table(finding)], figures, best=command, **(head if config.task.value == "sweep" else {})
+    )
     run.say(text)
     if config.sweeps.apply:
         run.say(f"written: {apply(config, settings)}; use it by experiment={config.sweeps.apply}")

@@ -18,9 +18,9 @@ from t2i.evaluation.paired import holm
 from t2i.evaluation.registry import METRICS
 
 FEW = 1000
-"""Pictures below which FID is mostly its own bias: KID and CMMD, which have none, come first."""
+"""Pictures below which FID is mostly its own bias: KID, which has none, and CMMD, whose is small, come first."""
 
-UNBIASED = ("kid", "cmmd")
+ROBUST = ("kid", "cmmd")
 
 LABELS = {
     "fid": "FID",
@@ -140,7 +140,7 @@ def decide(first: Result, second: Result, inputs: tuple[Mapping[str, Inputs], Ma
         )
     samples = int(first.definition["generated_count"])
     if samples < FEW:
-        rows.sort(key=lambda row: row.metric.split("[")[0] not in UNBIASED)
+        rows.sort(key=lambda row: row.metric.split("[")[0] not in ROBUST)
     return Verdict(rows, samples)
 
 

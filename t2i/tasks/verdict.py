@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 VERSION = 1
 SHOWN = 12
 FEW_NOTE = (
-    "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID and CMMD, which "
-    "have none, come first."
+    "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID, which has none, "
+    "and CMMD, whose is small, come first."
 )
 
 

@@ -52,6 +52,7 @@ class Task(Enum):
     generate = "generate"
     evaluate = "evaluate"
     compare = "compare"
+    drift = "drift"
     sweep = "sweep"
     report = "report"
     doctor = "doctor"
@@ -113,7 +114,7 @@ class Config:
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
-    """Run folders for task=report (empty: the newest pipeline run) and task=compare or diff (two)."""
+    """Run folders for task=report (empty: the newest pipeline run), task=compare or diff (two), task=drift."""
     run: Optional[str] = None
     """Run folder that task=bundle packs."""
     bundle: Optional[str] = None

@@ -81,7 +81,8 @@ def reference_of(
         if run.main:
             rows = features[extractor.name].astype(np.float64)
             arrays = {f"{name}.features": values for name, values in features.items()}
-            np.savez(target / FILE, mu=rows.mean(axis=0), sigma=np.cov(rows, rowvar=False, ddof=DDOF), **arrays)
+            arrays |= {"mu": rows.mean(axis=0), "sigma": np.cov(rows, rowvar=False, ddof=DDOF)}
+            np.savez(target / FILE, **arrays)  # type: ignore[arg-type]
 
     inputs = {"pictures": source, "extractor": extractors.digests(config.eval)}
     resolution = config.dataset.resolution if config.eval.reference == HELD_OUT else None

@@ -3,6 +3,7 @@
 from t2i.reporting.changes import Change, changes
 from t2i.reporting.comparisons import bars_with_intervals, similarity_histogram
 from t2i.reporting.curves import loss_curve, training_resources
+from t2i.reporting.drift import drift_matrix
 from t2i.reporting.exploration import (
     caption_lengths,
     captions_per_picture,
@@ -26,6 +27,7 @@ __all__ = [
     "cell_grid",
     "changes",
     "contact_sheet",
+    "drift_matrix",
     "effects",
     "front",
     "heat_map",

@@ -78,30 +78,32 @@ def _section(
 ) -> None:
     import numpy as np
 
-    from t2i.reporting.figures import heat_map
+    from t2i.reporting.figures import drift_matrix
     from t2i.reporting.numbers import number
 
     values, low, high = (
         np.array([[getattr(cell.difference, end) for cell in row] for row in found]) for end in ("value", "low", "high")
     )
-    path = heat_map(
+    clear = (adjusted <= 0.05) & ((low > 0) | (high < 0))
+    path = drift_matrix(
         [f"tuned on {name}" for name in names],
         [f"on {domain}" for domain in domains],
         values,
+        low,
+        high,
+        clear,
         run.figures() / "drift.png",
         "What tuning changed, domain by domain",
         "change of CLIP score",
-        True,
-        low,
-        high,
+        "Purple: gained, orange: lost; bold: clear (sign test, Holm's correction over all cells, 5 %).",
     )
     lost = [
         f"{name} on {domain}"
         for i, name in enumerate(names)
         for j, domain in enumerate(domains)
-        if adjusted[i, j] <= 0.05 and high[i, j] < 0
+        if clear[i, j] and values[i, j] < 0
     ]
-    gained = int(((adjusted <= 0.05) & (low > 0)).sum())
+    gained = int((clear & (values > 0)).sum())
     text = (
         f"{config.eval.images} pictures a cell, same captions and seeds as the base model: {gained} of {adjusted.size} cells "
         f"are better than the base model, {len(lost)} worse" + (f" ({'; '.join(lost)})" if lost else "") + "."

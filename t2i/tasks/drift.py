@@ -98,7 +98,7 @@ def _section(
         "Purple: gained, orange: lost; bold: clear (sign test, Holm's correction over all cells, 5 %).",
     )
     lost = [
-        f"{name} on {domain}"
+        f"{domain} when tuned on {name}"
         for i, name in enumerate(names)
         for j, domain in enumerate(domains)
         if clear[i, j] and values[i, j] < 0

@@ -214,6 +214,13 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
 
 
+def help_text() -> str:
+    """What `--help` prints. Hydra would list every group by copying the whole schema some hundred times: three seconds."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
+    template: str = values["hydra"]["help"]["template"]
+    return template.replace("${options:}", _options())
+
+
 def _options() -> str:
     """Every option of every group with the first comment of its file, for --help."""
     groups = (path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "accelerate")  # no option of ours

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from t2i import tracking
-from t2i.config import Config, Precision, Task, as_dict, restore, typed
+from t2i.config import Config, Precision, Task, as_dict, help_text, restore, typed
 from t2i.context import (
     FROZEN,
     PROJECT,
@@ -74,6 +74,9 @@ def guard(compose: Callable[[], None]) -> int:
     try:
         _multirun_first()
         _refuse_sharding()
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(help_text(), end="")
+            return 0
         if FROZEN in os.environ:
             work(Job.load(json.loads(Path(os.environ[FROZEN]).read_text(encoding="utf-8"))))
         elif world_size() > 1 and rank() > 0:

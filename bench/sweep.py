@@ -91,9 +91,8 @@ def peer(folder: str, captions_file: str, steps: int) -> None:
     numbers = {}
     for name, kind in SCHEDULERS.items():
         for scale in SCALES:
-            pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-                PROJECT / "t2i" / "assets" / "tiny", safety_checker=None
-            )
+            tiny = PROJECT / "t2i" / "assets" / "tiny"
+            pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
             pipeline.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
             pipeline.set_progress_bar_config(disable=True)
             cell = Path(folder) / f"{name}_{scale:g}"

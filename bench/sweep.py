@@ -121,7 +121,7 @@ def _difference(outputs: Path, folder: Path) -> int:
     from t2i.sampling.recipe import read_recipe
 
     worst, cells = 0, 0
-    for made in outputs.glob("store/generated/*"):
+    for made in outputs.glob("store/generated/[0-9a-f]*"):  # locks begin with a dot
         recipe = read_recipe(made / "000000.png")
         other = folder / f"{recipe['scheduler']['name']}_{recipe['cfg']['scale']:g}"
         if not other.is_dir() or recipe["scheduler"]["steps"] == 1:

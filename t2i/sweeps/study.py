@@ -267,6 +267,7 @@ def _sampler(config: Sweep, seed: int) -> BaseSampler:
         Sampler.cmaes: optuna.samplers.CmaEsSampler,
         Sampler.nsga2: optuna.samplers.NSGAIISampler,
     }
-    more = {"constant_liar": True} if config.sampler is Sampler.tpe and config.workers > 1 else {}
-    sampler: BaseSampler = samplers[config.sampler](seed=seed + os.getpid() if config.workers > 1 else seed, **more)
+    # Cells that others are at work on count as bad ones, so that two workers do not try the same.
+    more = {"constant_liar": True} if config.sampler is Sampler.tpe else {}
+    sampler: BaseSampler = samplers[config.sampler](seed=seed, **more)
     return sampler

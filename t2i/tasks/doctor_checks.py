@@ -202,7 +202,6 @@ def _weights(config: Config, offline: bool) -> Iterator[Finding]:
 def _fetched(name: str, where: str, offline: bool, find: Callable[[], object], key: str) -> Finding:
     """Whether weights are here; from the hub they are only fetched by the task that needs them."""
     local = where == "bundled" or Path(where).expanduser().is_absolute()
-    before = os.environ.get("HF_HUB_OFFLINE")
     try:
         import huggingface_hub.constants as constants
 
@@ -216,9 +215,6 @@ def _fetched(name: str, where: str, offline: bool, find: Callable[[], object], k
         if not local and not offline:
             return Finding(name, State.ok, f"{where} will be fetched from the hub")
         return Finding(name, State.fail, str(error).split(";")[0], f"give a folder: {key}=<folder>, or go online once")
-    finally:
-        if before is not None:
-            os.environ["HF_HUB_OFFLINE"] = before
 
 
 def databases(config: Config, run: Run) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 import math
 import os
+import socket
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -154,6 +156,8 @@ def _study(config: Config, run: Run, tuned: Optional[Tuned]) -> "Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = config.sweeps.storage or f"sqlite:///{Path(config.outputs) / 'sweeps.db'}"
     seed = config.seed + int(os.environ.get(sweep_workers.NUMBER, "0"))
+    if not storage.startswith("sqlite"):  # machines that share a study shall not suggest the same cells
+        seed += zlib.crc32(socket.gethostname().encode())
     name = config.sweeps.study or study_name(config, run, tuned)
     return Study(config.sweeps, open_storage(storage, config.sweeps.heartbeat), name, seed)
 

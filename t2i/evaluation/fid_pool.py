@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2i.evaluation.gaussian import DDOF, Gaussian
+from t2i.evaluation.gaussian import DDOF, Gaussian, eigenvalues
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pool:
     def of(cls, features: np.ndarray, real: Gaussian) -> "Pool":
         """Of checked features float64 (P, D)."""
         rows = features - real.mean
-        cross = rows @ real.factor.T
+        cross = _times_transposed(rows, real.factor)
         # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it; a reference of N has N - 1 columns.
         gram = cross @ cross.T if len(rows) <= 2 * (cross.shape[1] + 1) else None
         return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
@@ -60,22 +60,45 @@ class Pool:
         if self.gram is not None:
             return np.array([self.fid(order[:size]) for size in sizes])
         width = self.cross.shape[1]
+        # Up to the factor's width the Gram matrix of the rows is the smaller one: one of the largest such size serves all.
+        small = int(max((size for size in sizes if size < width), default=0))
+        gram = self.cross[order[:small]] @ self.cross[order[:small]].T
         square, total = np.zeros((width, width)), np.zeros(width)
         mean, squares, start, values = np.zeros(self.rows.shape[1]), 0.0, 0, []
         for size in sizes:
             fresh = order[start:size]
-            part = self.cross[fresh]
-            square += part.T @ part
-            total += part.sum(axis=0)
             mean += self.rows[fresh].sum(axis=0)
             squares += float(self.squares[fresh].sum())
-            values.append(self._value(square - np.outer(total, total) / size, mean / size, squares, float(size)))
-            start = size
+            if size <= small:
+                picked = _centred(gram[:size, :size])
+            else:
+                part = self.cross[order[start if start > small else 0 : size]]
+                square += part.T @ part
+                total += part.sum(axis=0)
+                picked = square - np.outer(total, total) / size
+            values.append(self._value(picked, mean / size, squares, float(size)))
+            start = int(size)
         return np.array(values)
 
     def _value(self, square: np.ndarray, mean: np.ndarray, squares: float, size: float) -> float:
         """From the centred Gram matrix of the subset's cross-Gram, before division by size - 1."""
         offset = float(mean @ mean)
         trace = (float(squares) - size * offset) / (size - DDOF)
-        norm = np.sqrt(np.clip(np.linalg.eigvalsh(square), 0.0, None) / (size - DDOF)).sum()
+        norm = np.sqrt(np.clip(eigenvalues(square), 0.0, None) / (size - DDOF)).sum()
         return offset + trace + self.real_trace - 2.0 * float(norm)
+
+
+def _centred(gram: np.ndarray) -> np.ndarray:
+    """Gram matrix (n, n) of the rows around their own mean, from that around any point."""
+    level = gram.mean(axis=0)
+    return gram - (level[:, None] + level[None] - level.mean())
+
+
+def _times_transposed(rows: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """rows (P, D) times factor' (D, r); half the work where the factor is an upper triangle."""
+    from scipy.linalg import blas
+
+    if factor.shape[0] != factor.shape[1] or np.any(np.tril(factor, -1)):
+        return np.asarray(rows @ factor.T)
+    # The transposes are LAPACK's order of the same memory: factor times rows', and nothing is copied.
+    return np.asarray(blas.dtrmm(1.0, factor, rows.T)).T

@@ -7,10 +7,12 @@ The Frechet (2-Wasserstein) distance of N(m1, S1) and N(m2, S2) (Dowson & Landau
 No matrix square root is needed. With S1 = A'A and S2 = B'B, S1 S2 has the non-zero eigenvalues of G G' for the
 cross-Gram matrix G = A B', so tr (S1 S2)^(1/2) is the sum of the singular values of G: its nuclear norm. Fewer
 samples than features (N < D): A has N - 1 rows, the features themselves, and nothing of size D x D is built.
-Otherwise A is a D x D root of the covariance, computed once for each Gaussian and kept with it.
+Otherwise B is the Cholesky factor of S2, computed once for each Gaussian and kept with it, and G'G = B S1 B': one
+congruence (LAPACK's `sygst`, which no matrix product follows) and its eigenvalues.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,10 +33,14 @@ _TOLERANCE = 1e-8
 
 @dataclass(frozen=True)
 class Gaussian:
-    """N(mean, factor' factor): mean float64 (D,), factor float64 (r, D) with r <= D or r = N - 1."""
+    """N(mean, cov), its covariance as a matrix or, where samples are few, as rows whose squares sum up to it."""
 
     mean: np.ndarray
-    factor: np.ndarray
+    """float64 (D,)."""
+    cov: np.ndarray | None = None
+    """float64 (D, D), symmetric positive semidefinite; None where `rows` stand for it."""
+    rows: np.ndarray | None = None
+    """float64 (r, D) with rows' rows = cov and r <= D."""
 
     @classmethod
     def of(cls, features: np.ndarray) -> "Gaussian":
@@ -44,32 +50,47 @@ class Gaussian:
         centred = features - mean
         scale = np.sqrt(samples - DDOF)
         if samples <= width:
-            return cls(mean, _without_mean_row(centred) / scale)
+            return cls(mean, rows=_without_mean_row(centred) / scale)
         if width <= _QR_WIDTH:
-            return cls(mean, np.asarray(np.linalg.qr(centred, mode="r")) / scale)
-        return cls(mean, _root(centred.T @ centred / scale**2))
+            return cls(mean, rows=np.asarray(np.linalg.qr(centred, mode="r")) / scale)
+        return cls(mean, cov=centred.T @ centred / scale**2)
 
     @classmethod
     def from_moments(cls, mean: np.ndarray, cov: np.ndarray) -> "Gaussian":
         """The Gaussian with this mean (D,) and symmetric positive semidefinite covariance (D, D)."""
-        return cls(mean.astype(np.float64), _root(cov.astype(np.float64)))
+        return cls(mean.astype(np.float64), cov=cov.astype(np.float64))
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """float64 (r, D), r <= D: factor' factor is the covariance."""
+        if self.rows is not None:
+            return self.rows
+        assert self.cov is not None
+        return _root(self.cov)
 
     @property
     def trace(self) -> float:
         """Trace of the covariance."""
-        return float(np.square(self.factor).sum())
+        return float(np.trace(self.cov) if self.cov is not None else np.square(self.factor).sum())
 
 
 def distance(first: Gaussian, second: Gaussian) -> float:
-    """Squared Frechet distance, at least 0."""
+    """Squared Frechet distance, at least 0. The root of `second` is kept with it: a reference comes second."""
     squares = float(np.square(first.mean - second.mean).sum()) + first.trace + second.trace
-    cross = first.factor @ second.factor.T
-    if min(cross.shape) > _SVD_SIZE:
-        norm, error = nuclear_norm_by_gram(cross)
-        if 2.0 * error <= _TOLERANCE * (squares - 2.0 * norm):
-            return squares - 2.0 * norm
+    found = _norm_by_squares(first, second)
+    if found is not None and 2.0 * found[1] <= _TOLERANCE * (squares - 2.0 * found[0]):
+        return squares - 2.0 * found[0]
+    norm = float(np.linalg.svd(first.factor @ second.factor.T, compute_uv=False).sum())
     # A distance: what falls below zero is rounding.
-    return max(0.0, squares - 2.0 * float(np.linalg.svd(cross, compute_uv=False).sum()))
+    return max(0.0, squares - 2.0 * norm)
+
+
+def _norm_by_squares(first: Gaussian, second: Gaussian) -> tuple[float, float] | None:
+    """Nuclear norm of the cross-Gram from eigenvalues of its square, and its error; None where it is small."""
+    if first.cov is not None and second.cov is not None and len(first.cov) > _SVD_SIZE:
+        return _norm_of_roots(eigenvalues(_congruence(first.cov, second.factor)))
+    cross = first.factor @ second.factor.T
+    return nuclear_norm_by_gram(cross) if min(cross.shape) > _SVD_SIZE else None
 
 
 def nuclear_norm_by_gram(matrix: np.ndarray) -> tuple[float, float]:
@@ -79,7 +100,12 @@ def nuclear_norm_by_gram(matrix: np.ndarray) -> tuple[float, float]:
     is to eps s_max^2 / 2s, and one below sqrt(eps) s_max is noise of that size.
     """
     gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
-    values = np.clip(np.linalg.eigvalsh(gram), 0.0, None)
+    return _norm_of_roots(eigenvalues(gram))
+
+
+def _norm_of_roots(values: np.ndarray) -> tuple[float, float]:
+    """Sum of the roots of eigenvalues (r,) in rising order, and an estimate of its error."""
+    values = np.clip(values, 0.0, None)
     noise = np.finfo(np.float64).eps * values[-1]
     roots = np.sqrt(values)
     return float(roots.sum()), float((noise / np.maximum(roots, np.sqrt(noise) + np.finfo(np.float64).tiny)).sum())
@@ -142,13 +168,32 @@ def _without_mean_row(centred: np.ndarray) -> np.ndarray:
 
 
 def _root(cov: np.ndarray) -> np.ndarray:
-    """A matrix A (D, D) with A'A = cov: by Cholesky, or by `eigh` when cov is singular.
+    """A matrix A (D, D) with A'A = cov: upper triangular by Cholesky, or by `eigh` when cov is singular.
 
     Eigenvalues below D * eps * the largest are rounding noise, whose root would not be small, and count as zero.
     """
+    from scipy import linalg
+
     try:
-        return np.asarray(np.linalg.cholesky(cov)).T
-    except np.linalg.LinAlgError:
+        return linalg.cholesky(cov, check_finite=False)
+    except linalg.LinAlgError:
         values, vectors = np.linalg.eigh(cov)
         values[values < len(values) * np.finfo(np.float64).eps * values[-1]] = 0.0
         return (vectors * np.sqrt(values)).T
+
+
+def _congruence(cov: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Upper triangle of factor cov factor' (D, D); half the work of two products where the factor is a triangle."""
+    from scipy.linalg import lapack
+
+    if np.any(np.tril(factor, -1)):
+        return factor @ cov @ factor.T
+    found, _ = lapack.dsygst(cov.T, factor, itype=2)  # the transpose of a symmetric matrix is itself, in LAPACK's order
+    return np.asarray(found)
+
+
+def eigenvalues(square: np.ndarray) -> np.ndarray:
+    """Of a symmetric matrix (n, n) given by its upper triangle, rising; `square` is overwritten."""
+    from scipy import linalg
+
+    return np.asarray(linalg.eigvalsh(square, lower=False, driver="ev", overwrite_a=True, check_finite=False))

@@ -69,8 +69,11 @@ def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
 
 def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(x.y / D + 1)^3, float64 (n, m)."""
-    values: np.ndarray = x @ y.T / x.shape[1] + 1.0
-    return values * values * values
+    values: np.ndarray = x @ y.T
+    values /= x.shape[1]
+    values += 1.0
+    values *= np.square(values)
+    return values
 
 
 def _indicators(rows: np.ndarray, samples: int) -> np.ndarray:
@@ -84,14 +87,18 @@ def _within(x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """float64 (S,): sum of kernel values over the ordered pairs of different samples of each subset."""
     sums = np.zeros(len(chosen))
     for rows in mmd.blocks(len(x)):
-        kernel = polynomial(x[rows], x)
-        np.einsum("ii->i", kernel[:, rows])[...] = 0.0
-        sums += ((chosen[:, rows] @ kernel) * chosen).sum(axis=1)
+        square = polynomial(x[rows], x[rows])
+        np.fill_diagonal(square, 0.0)
+        sums += _picked(square, chosen[:, rows], chosen[:, rows])
+        rest = polynomial(x[rows], x[rows.stop :])
+        sums += 2.0 * _picked(rest, chosen[:, rows], chosen[:, rows.stop :])
     return sums
 
 
 def _across(x: np.ndarray, in_x: np.ndarray, y: np.ndarray, in_y: np.ndarray) -> np.ndarray:
-    sums = np.zeros(len(in_x))
-    for rows in mmd.blocks(len(x)):
-        sums += ((in_x[:, rows] @ polynomial(x[rows], y)) * in_y).sum(axis=1)
-    return sums
+    return np.sum([_picked(polynomial(x[rows], y), in_x[:, rows], in_y) for rows in mmd.blocks(len(x))], axis=0)
+
+
+def _picked(kernel: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """float64 (S,): sum of the kernel values (n, m) of each subset's rows (S, n) and columns (S, m)."""
+    return np.einsum("sj,sj->s", rows @ kernel, columns)

@@ -26,15 +26,31 @@ def blocks(length: int) -> list[slice]:
     return [slice(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
-def row_sums(kernel: Kernel, x: np.ndarray, y: np.ndarray, diagonal: bool = True) -> np.ndarray:
-    """float64 (N,): sum over j of k(x_i, y_j), with or without j = i."""
-    sums = np.empty(len(x))
+def row_sums(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """float64 (N,): sum over j of k(x_i, y_j)."""
+    return np.concatenate([kernel(x[rows], y).sum(axis=1) for rows in blocks(len(x))])
+
+
+def sums_both_ways(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over j of k(x_i, y_j), float64 (N,), and of k(y_i, x_j), float64 (M,). Every pair is computed once."""
+    forth, back = np.empty(len(x)), np.zeros(len(y))
     for rows in blocks(len(x)):
         part = kernel(x[rows], y)
-        sums[rows] = part.sum(axis=1)
-        if not diagonal:
-            sums[rows] -= np.diagonal(part, offset=rows.start)
-    return sums
+        forth[rows] = part.sum(axis=1)
+        back += part.sum(axis=0)
+    return forth, back
+
+
+def sums_within(kernel: Kernel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float64 (N,) each: the sum over j != i of k(x_i, x_j), and k(x_i, x_i). Every pair is computed once."""
+    sums, own = np.zeros(len(x)), np.empty(len(x))
+    for rows in blocks(len(x)):
+        square, rest = kernel(x[rows], x[rows]), kernel(x[rows], x[rows.stop :])
+        own[rows] = np.diagonal(square)
+        np.fill_diagonal(square, 0.0)
+        sums[rows] += square.sum(axis=1) + rest.sum(axis=1)
+        sums[rows.stop :] += rest.sum(axis=0)
+    return sums, own
 
 
 @dataclass(frozen=True)
@@ -54,10 +70,11 @@ class Discrepancy:
     @classmethod
     def of(cls, kernel: Kernel, x: np.ndarray, y: np.ndarray, biased: bool) -> "Discrepancy":
         """Of checked float64 sets x (N, D) and y (M, D)."""
-        own = np.concatenate([np.diagonal(kernel(x[rows], x[rows])) for rows in blocks(len(x))])
-        real = row_sums(kernel, y, y, diagonal=biased).sum() / pairs(len(y), biased)
-        within, across = row_sums(kernel, x, x, diagonal=biased), row_sums(kernel, x, y) / len(y)
-        return cls(within, own, across, float(real), biased)
+        (within, own), (real, real_own) = sums_within(kernel, x), sums_within(kernel, y)
+        if biased:
+            within, real = within + own, real + real_own
+        across = row_sums(kernel, x, y) / len(y)
+        return cls(within, own, across, float(real.sum()) / pairs(len(y), biased), biased)
 
     @property
     def value(self) -> float:
@@ -85,12 +102,11 @@ def paired_test(
     number, and a replicate is a sum with signs.
     """
     count = len(a)
-    within = (
-        row_sums(kernel, b, b, diagonal=biased)
-        - row_sums(kernel, a, a, diagonal=biased)
-        + row_sums(kernel, b, a, diagonal=biased)
-        - row_sums(kernel, a, b, diagonal=biased)
-    )
+    (first, first_own), (second, second_own) = sums_within(kernel, a), sums_within(kernel, b)
+    forth, back = sums_both_ways(kernel, b, a)
+    within = second - first + forth - back  # a pair with itself is in both of the last two, and cancels
+    if biased:
+        within += second_own - first_own
     across = (row_sums(kernel, b, y) - row_sums(kernel, a, y)) / len(y)
     parts = within / pairs(count, biased) - 2.0 * across / count
     return swap_test(float(parts.sum()), lambda tosses: (1.0 - 2.0 * tosses) @ parts, count, seed, replicates)

@@ -102,14 +102,20 @@ def slack_of(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def radii(samples: np.ndarray, k: int) -> np.ndarray:
-    """float64 (N,): squared distance of each sample to its k-th nearest other one."""
-    found = np.empty(len(samples))
+    """float64 (N,): squared distance of each sample to its k-th nearest other one. Every pair is computed once."""
+    nearest = np.full((len(samples), k), np.inf)
     for rows in blocks(len(samples)):
-        squares = squared_distances(samples[rows], samples)
-        # A sample is not its own neighbour, whatever rounding makes of its distance to itself.
-        np.einsum("ii->i", squares[:, rows])[...] = -1.0
-        found[rows] = np.partition(squares, k, axis=1)[:, k]
-    return found
+        own = squared_distances(samples[rows], samples[rows])
+        np.fill_diagonal(own, np.inf)  # a sample is not its own neighbour
+        rest = squared_distances(samples[rows], samples[rows.stop :])
+        nearest[rows] = _smallest(np.hstack([nearest[rows], own, rest]), k)
+        nearest[rows.stop :] = _smallest(np.hstack([nearest[rows.stop :], rest.T]), k)
+    return nearest.max(axis=1)
+
+
+def _smallest(values: np.ndarray, k: int) -> np.ndarray:
+    """The k smallest of each row, in no order."""
+    return np.partition(values, k - 1, axis=1)[:, :k]
 
 
 def _jackknife(real: np.ndarray, fake: np.ndarray, k: int, found: Neighbours, seed: int) -> tuple[Interval, Interval]:

@@ -78,6 +78,26 @@ def test_large_sets_fall_back_to_singular_values_where_the_gram_is_not_exact(mon
     assert by_gram == pytest.approx(distance(Gaussian.of(features), Gaussian.of(other)), rel=1e-9)
 
 
+def test_full_covariances_meet_by_one_congruence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gaussian, "_QR_WIDTH", 16)
+    monkeypatch.setattr(gaussian, "_SVD_SIZE", 16)
+    first, second = draw("first", 200, 40, 1.0), draw("second", 300, 40)
+    found = Gaussian.of(first), Gaussian.of(second)
+    assert found[0].cov is not None and found[1].cov is not None
+    factors = [np.linalg.qr(x - x.mean(0), mode="r") / np.sqrt(len(x) - 1) for x in (first, second)]
+    norm = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    traces = sum(np.cov(x, rowvar=False).trace() for x in (first, second))
+    expected = np.square(first.mean(0) - second.mean(0)).sum() + traces - 2 * norm
+    assert distance(*found) == pytest.approx(expected, rel=1e-10)
+    # A reference whose covariance is singular has no Cholesky factor; its root by eigenvectors is no triangle.
+    flat = second.copy()
+    flat[:, -5:] = flat[:, :5]
+    cov = np.cov(flat, rowvar=False)
+    assert distance(found[0], Gaussian.from_moments(flat.mean(0), cov)) == pytest.approx(
+        distance(found[0], Gaussian(flat.mean(0), rows=(flat - flat.mean(0)) / np.sqrt(299))), rel=1e-7
+    )
+
+
 @pytest.mark.parametrize(("pool", "reference", "width"), [(60, 50, 80), (90, 30, 80), (60, 200, 20)])
 def test_subsets_of_a_pool_have_the_distance_of_the_subset(pool: int, reference: int, width: int) -> None:
     rows, real = draw("pool", pool, width, 2.0), Gaussian.of(draw("real", reference, width))

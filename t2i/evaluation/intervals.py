@@ -64,6 +64,23 @@ def bootstrap_mean(values: np.ndarray, seed: int, replicates: int = 2000, level:
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def difference_of_means(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> Interval:
+    """Mean of `first` (N,) minus mean of `second` (M,), of different images, with Welch's interval (Biometrika 34, 1947).
+
+    Raises UserError for fewer than two values on a side, or for values that are not finite.
+    """
+    from scipy import stats
+
+    sides = [
+        checks.features("per-sample", np.asarray(side, dtype=np.float64)[:, None])[:, 0] for side in (first, second)
+    ]
+    value = float(sides[0].mean() - sides[1].mean())
+    if not any(side.std() for side in sides):
+        return Interval(value, value, value)
+    bounds = stats.ttest_ind(*sides, equal_var=False).confidence_interval(level)
+    return Interval(value, float(bounds.low), float(bounds.high))
+
+
 def share(hits: np.ndarray, level: float = LEVEL) -> Interval:
     """Share of true values in `hits` (N,) with Wilson's score interval (Wilson 1927).
 

@@ -4,8 +4,9 @@ import contextlib
 import csv
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
     from t2i.training.card import Provenance
 
-VERSION = 3
+VERSION = 4
+ENDS = {"": "value", ".low": "low", ".high": "high"}
+LOSSES = "losses.json"
+"""In the training's folder: what was measured at fixed noise (`t2i.training.loop.Losses`)."""
 
 
 def train(config: Config, run: Run) -> dict[str, float]:
@@ -25,7 +29,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     tuned, metrics = trained(config, run)
     if run.main:
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
-        _tell(config, run, metrics)
+        _tell(config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8")))
         if (pictures := tuned.folder.parent / validation.FOLDER).exists():
             shutil.copytree(pictures, run.folder / validation.FOLDER)
             validation.tell(run, pictures)
@@ -77,7 +81,10 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
         watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
         trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
         metrics = trainer.fit()
+        assert trainer.measured is not None
+        metrics |= _gap(trainer.measured.before, trainer.measured.after)
         if run.main:
+            (folder / LOSSES).write_text(json.dumps(asdict(trainer.measured)), encoding="utf-8")
             weights = folder / "weights"
             shutil.rmtree(weights, ignore_errors=True)
             weights.mkdir()
@@ -93,6 +100,26 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     metrics = json.loads((stage.path / "training.json").read_text(encoding="utf-8"))
     weights = stage.path / "weights"
     return Tuned(weights, tuned_digest(weights, run)), metrics
+
+
+def _gap(before: dict[str, list[float]], after: dict[str, list[float]]) -> dict[str, float]:
+    """`loss_gap`: held-out loss minus that of training pictures, at the same timesteps, with Welch's 95 % interval; and
+    `loss_gap_change`: what tuning added to it, each picture against itself, so that harder pictures do not count. Empty
+    without two pictures on each side.
+    """
+    import numpy as np
+
+    from t2i.evaluation.intervals import difference_of_means
+
+    sides = [np.array(after[name]) for name in ("held_out", "train")]
+    if min(map(len, sides)) < 2:
+        return {}
+    changes = [side - np.array(before[name]) for name, side in zip(("held_out", "train"), sides, strict=True)]
+    found = {"loss_gap": difference_of_means(*sides), "loss_gap_change": difference_of_means(*changes)}
+    return {
+        "train_loss": float(sides[1].mean()),
+        **{f"{name}{end}": getattr(gap, key) for name, gap in found.items() for end, key in ENDS.items()},
+    }
 
 
 def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: ignore[no-untyped-def]
@@ -178,13 +205,14 @@ def _link(source_file: str, target: str) -> None:
         shutil.copy2(source_file, target)
 
 
-def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
+def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str, Any]) -> None:
     from t2i.reporting.figures import loss_curve
+    from t2i.reporting.numbers import number
 
     with open(run.folder / "train_log.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
-    held_out = [(0, metrics["held_out_loss_before"]), (int(metrics["steps"]), metrics["held_out_loss"])]
+    held_out = [(int(step), loss) for step, loss in measured["held_out"]]
     figure = loss_curve(
         steps,
         losses,
@@ -192,6 +220,14 @@ def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
         f"Training {config.strategy.kind} on {config.dataset.name}",
         held_out,
     )
+    gaps = [
+        [label, number(*(metrics[key + end] for end in ENDS))]
+        for label, key in (
+            ("held-out loss minus that of training pictures", "loss_gap"),
+            ("of that, added by the training", "loss_gap_change"),
+        )
+        if key in metrics
+    ]
     table = {
         "columns": ["quantity", "value"],
         "rows": [
@@ -202,11 +238,14 @@ def _tell(config: Config, run: Run, metrics: dict[str, float]) -> None:
             ["final training loss", metrics["final_loss"]],
             ["held-out loss before", metrics["held_out_loss_before"]],
             ["held-out loss after", metrics["held_out_loss"]],
+            *gaps,
             ["images per second", metrics["images_per_second"]],
             ["peak memory (MiB)", round(metrics["peak_memory_mb"])],
             ["largest pixel difference after reload (of 255)", metrics["reload_max_difference"]],
         ],
-        "caption": "The held-out loss uses fixed noise and timesteps, so before and after are comparable.",
+        "caption": "The held-out loss uses fixed noise and timesteps, so before and after are comparable; its difference to "
+        "training pictures is of the same timesteps, with a 95 % interval: well above zero, the training set is being learnt "
+        "by heart.",
     }
     text = (
         f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "

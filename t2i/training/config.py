@@ -50,6 +50,8 @@ class Training:
     """Number of optimizer steps."""
     epochs: Optional[float] = None
     """Passes over the training pictures; when given, it decides the number of steps."""
+    images: Optional[int] = None
+    """At most this many of the prepared training pictures, chosen by `dataset.seed`; null: all."""
     batch_size: int = 16
     """Pictures per optimizer step, over all processes and micro-batches together."""
     micro_batch: Optional[int] = None
@@ -130,6 +132,8 @@ class Training:
             raise ConfigError(
                 f"training.batch_size={self.batch_size} cannot be shared by {processes} processes; use a multiple of {processes}"
             )
+        if self.images is not None and self.images < 1:
+            raise ConfigError(f"training.images={self.images} is not a positive number; use e.g. training.images=2000")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ConfigError(
                 f"training.micro_batch={self.micro_batch} is not a positive number; use e.g. training.micro_batch=4"

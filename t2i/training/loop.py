@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from t2i.errors import ConfigError, UserError
 from t2i.models.load import Models
 from t2i.randomness import integer
 from t2i.store import digest_of
-from t2i.training import checkpoints, optimizers
+from t2i.training import checkpoints, optimizers, probe, resume
 from t2i.training.config import NonFinite, Optimizer, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.objective import Denoiser, losses
@@ -33,9 +33,20 @@ from t2i.training.strategies import Strategy
 MOST_SKIPPED = 10
 """Steps with a gradient that is not finite which `training.nonfinite=skip` lets pass in one training."""
 LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
-HELD_OUT_TIMESTEPS = 4
 ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 """Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What was measured at fixed timesteps and noise."""
+
+    held_out: list[list[float]]
+    """Step and mean held-out loss, at every checkpoint."""
+    before: dict[str, list[float]]
+    """By `held_out` and `train`: the loss of each measured picture at step 0."""
+    after: dict[str, list[float]]
+    """The same with the exported weights."""
 
 
 @dataclass
@@ -56,6 +67,7 @@ class Trainer:
     place; the numbers it returns in the main process are recorded."""
 
     def __post_init__(self) -> None:
+        self.measured: Losses | None = None  # after `fit`
         self.accelerator: Accelerator = self.run.accelerator
         self.device = self.accelerator.device
         self.dtype = next(self.models.vae.parameters()).dtype
@@ -112,6 +124,7 @@ class Trainer:
         start, history = self._resume()
         if not history["held_out"]:
             self._measure(0, history)
+            history["pictures"] = self._compared()
         batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         clock, since = time.perf_counter(), 0
@@ -249,39 +262,29 @@ class Trainer:
         if self.run.main:
             self.run.tracker.metrics({"train/held_out_loss": history["held_out"][-1][1], **values}, step)
 
-    @torch.no_grad()
     def held_out_losses(self) -> list[float]:
         """Mean loss over held-out pictures at fixed timesteps and noise, comparable between steps and between runs; then
-        the same for each of the `HELD_OUT_TIMESTEPS` equal ranges of timesteps.
+        the same for each of the equal ranges of timesteps.
         """
-        count = min(self.config.held_out_images, len(self.held_out))
-        if count == 0:
-            return [math.nan] * (1 + HELD_OUT_TIMESTEPS)
-        top = self.noise_schedule.config["num_train_timesteps"]
-        levels = [round((k + 0.5) * top / HELD_OUT_TIMESTEPS) for k in range(HELD_OUT_TIMESTEPS)]
-        pairs = [(i, k) for i in range(count) for k in range(HELD_OUT_TIMESTEPS)]
-        mine = pairs[self.accelerator.process_index :: self.accelerator.num_processes]
-        totals = torch.zeros(HELD_OUT_TIMESTEPS, dtype=torch.float64, device=self.device)
-        module = self.module.eval()
-        for part in self._of_one_size(mine, 32):
-            data = self.held_out.batch(
-                [(0, i) for i, _ in part], 0, 0.0, self.device, self.dtype, timesteps=[levels[k] for _, k in part]
-            )
-            with self.accelerator.autocast():
-                each = losses(
-                    module, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text, None, self.dtype
-                )  # fmt: skip
-            buckets = torch.tensor([k for _, k in part], device=self.device)
-            totals.index_add_(0, buckets, each.double())
-        module.train()
-        summed: torch.Tensor = self.accelerator.reduce(totals, "sum") / count
-        return [float(summed.mean()), *summed.tolist()]
+        found = self._picture_losses(self.held_out, probe.HELD_OUT_EPOCH)
+        if not len(found):
+            return [math.nan] * (1 + probe.TIMESTEPS)
+        ranges = found.mean(dim=0)
+        return [float(ranges.mean()), *ranges.tolist()]
 
-    def _of_one_size(self, pairs: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
-        """Pairs whose first number is a held-out position, up to `most` of equal size together."""
-        for size in sorted(set(self.held_out.sizes)):
-            own = [pair for pair in pairs if self.held_out.sizes[pair[0]] == size]
-            yield from (own[start : start + most] for start in range(0, len(own), most))
+    def _picture_losses(self, pictures: LatentSet, epoch: int) -> torch.Tensor:
+        """float64 (pictures, timesteps)."""
+        count = min(self.config.held_out_images, len(pictures))
+        return probe.picture_losses(
+            self.module, self.noise_schedule, pictures, count, epoch, self.accelerator, self.dtype
+        )
+
+    def _compared(self) -> dict[str, list[float]]:
+        """The loss of each picture, held-out ones and as many that are trained on, in the same order each time."""
+        sets = {"held_out": (self.held_out, probe.HELD_OUT_EPOCH), "train": (self.train_set, probe.TRAIN_EPOCH)}
+        return {
+            name: self._picture_losses(pictures, epoch).mean(dim=1).tolist() for name, (pictures, epoch) in sets.items()
+        }
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -317,7 +320,6 @@ class Trainer:
 
     def _resume(self) -> tuple[int, dict[str, Any]]:
         """The step to start from and the facts kept in the checkpoint; train_log.csv is cut back to that step."""
-        path = self.folder / "train_log.csv"
         found = checkpoints.newest(self.folder / "checkpoints")
         if found is None and self.config.resume not in ("auto", "never"):
             place = checkpoints.named(Path(self.config.resume).expanduser())
@@ -327,27 +329,16 @@ class Trainer:
                     f"training.resume={place} is at step {found.step} and the training has {self.total}: use more "
                     "training.steps, or an earlier checkpoint"
                 )
-        kept: list[list[str]] = []
         if found is not None:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(found.parameters[name])
-                    if self.average is not None:
-                        self.average.values[name].copy_(found.average[name])
-            self.optimizer.load_state_dict(found.optimizer["optimizer"])
-            self.schedule.load_state_dict(found.optimizer["schedule"])
-            if self.accelerator.scaler is not None and found.optimizer["scaler"]:
-                self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
-            if path.exists():
-                with open(path, newline="", encoding="utf-8") as file:
-                    kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= found.step]
+            resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
+            for name, tensor in self.average.values.items() if self.average is not None else ():
+                tensor.copy_(found.average[name])
             self.run.say(f"resumed from the checkpoint of step {found.step}")
         self.run.barrier()  # everybody has read before the main process writes
         if self.run.main:
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([LOG_COLUMNS, *kept])
+            resume.cut_log(self.folder / "train_log.csv", LOG_COLUMNS, found.step if found is not None else 0)
         self.run.barrier()
-        history: dict[str, Any] = {"held_out": [], "skipped": []}
+        history: dict[str, Any] = {"held_out": [], "skipped": [], "pictures": {}}
         if found is None:
             return 0, history
         return found.step, {key: found.facts[key] for key in history}
@@ -406,9 +397,10 @@ class Trainer:
         tail = [float(row["loss"]) for row in rows[-max(1, len(rows) // 5) :]]
         rates = sorted(float(row["images_per_second"]) for row in rows)
         step = self._choose(history)
+        self.measured = Losses([row[:2] for row in history["held_out"]], history["pictures"], self._compared())
         before, after = history["held_out"][0], next(row for row in history["held_out"] if row[0] == step)
-        top = self.noise_schedule.config["num_train_timesteps"] // HELD_OUT_TIMESTEPS
-        ranges = [f"{k * top}-{(k + 1) * top - 1}" for k in range(HELD_OUT_TIMESTEPS)]
+        top = self.noise_schedule.config["num_train_timesteps"] // probe.TIMESTEPS
+        ranges = [f"{k * top}-{(k + 1) * top - 1}" for k in range(probe.TIMESTEPS)]
         return {
             "final_loss": sum(tail) / len(tail),
             "held_out_loss_before": before[1],

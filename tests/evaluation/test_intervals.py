@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.intervals import bootstrap_mean, jackknife, jackknife_of, left_out, resample_counts, share
+from t2i.evaluation.intervals import (
+    bootstrap_mean,
+    difference_of_means,
+    jackknife,
+    jackknife_of,
+    left_out,
+    resample_counts,
+    share,
+)
 from t2i.randomness import generator
 
 
@@ -68,3 +76,14 @@ def test_jackknife_by_hand() -> None:
     # Replicates 1, 2, 3: sqrt(2 / 3 * 2) = 1.1547; t with 2 degrees of freedom 4.3027
     found = jackknife_of(10.0, np.array([1.0, 2.0, 3.0]))
     assert (found.value, found.high) == pytest.approx((10.0, 10.0 + 4.3027 * 1.1547), rel=1e-4)
+
+
+def test_the_difference_of_two_means_has_welchs_interval() -> None:
+    """Variances 5/3 of 4 and 4 of 3 values: error sqrt(7/4), 3.2347 degrees of freedom (Welch and Satterthwaite)."""
+    found = difference_of_means(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 4.0, 6.0]))
+    half = 3.0557 * np.sqrt(1.75)  # times the 97.5 % quantile of Student's t with 3.2347 degrees of freedom
+    assert found.value == -1.5
+    assert found.high - found.low == pytest.approx(2 * half, rel=1e-4)
+    assert (found.low + found.high) / 2 == pytest.approx(-1.5)
+    with pytest.raises(UserError):
+        difference_of_means(np.array([1.0]), np.array([1.0, 2.0]))

@@ -46,7 +46,7 @@ def interrupt_after(trainer: Trainer, step: int, monkeypatch: pytest.MonkeyPatch
     calls = itertools.count(1)
 
     def batch(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == step:
+        if "timesteps" not in options and next(calls) == step:
             trainer.run.pending_signal = signal.SIGTERM
         return original(*arguments, **options)
 
@@ -159,7 +159,7 @@ def test_a_killed_training_repeats_the_steps_since_its_checkpoint(
     calls = itertools.count(1)
 
     def batch(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == 7:
+        if "timesteps" not in options and next(calls) == 7:
             raise MemoryError
         return original(*arguments, **options)
 
@@ -245,6 +245,23 @@ def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: St
         error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
     assert first[0] == pytest.approx(float(error), rel=1e-5)
     assert sum(first[1:]) / 4 == pytest.approx(first[0], rel=1e-9) and len(set(first)) == 5
+
+
+def test_pictures_of_both_splits_are_measured_at_the_same_timesteps(start: Start) -> None:
+    trainer = start(STRATEGIES["unet"], training(steps=4))
+    trainer.fit()
+    assert trainer.measured is not None
+    before, after = trainer.measured.before, trainer.measured.after
+    assert {name: len(values) for name, values in before.items()} == {"held_out": 2, "train": 2}
+    assert sum(after["held_out"]) / 2 == pytest.approx(trainer.measured.held_out[-1][1], rel=1e-9)
+    # one training picture by hand: the middle of each quarter, under noise of an epoch that no training has
+    samples, levels = [(-1, 1)] * 4, [125, 375, 625, 875]
+    data = trainer.train_set.batch(samples, 0, 0.0, trainer.device, trainer.dtype, levels)
+    noisy = trainer.noise_schedule.add_noise(data.latents, data.noise, data.timesteps)
+    with torch.no_grad():
+        error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
+    assert after["train"][1] == pytest.approx(float(error), rel=1e-5)
+    assert before["train"][1] != after["train"][1]
 
 
 def test_a_gradient_that_is_not_finite_names_the_learning_rate(start: Start) -> None:
@@ -345,7 +362,7 @@ def poison(trainer: Trainer, bad: set[int], monkeypatch: pytest.MonkeyPatch) -> 
 
     def batch(*arguments: Any, **options: Any) -> Any:
         data = original(*arguments, **options)
-        if next(calls) in bad:
+        if "timesteps" not in options and next(calls) in bad:
             data.latents[0, 0, 0, 0] = float("nan")
         return data
 
@@ -428,8 +445,9 @@ def test_out_of_memory_halves_the_micro_batch_and_nothing_else(start: Start, mon
     sizes = []
 
     def batch(samples: Any, *arguments: Any, **options: Any) -> Any:
-        sizes.append(len(samples))
-        if len(samples) > 1:
+        if "timesteps" not in options:
+            sizes.append(len(samples))
+        if "timesteps" not in options and len(samples) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(samples, *arguments, **options)
 
@@ -442,7 +460,11 @@ def test_out_of_memory_halves_the_micro_batch_and_nothing_else(start: Start, mon
 def test_out_of_memory_with_one_picture_says_what_helps(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = start(STRATEGIES["attn2_to_v"], training(micro_batch=1))
 
+    original: Callable[..., Any] = trainer.train_set.batch
+
     def batch(*arguments: Any, **options: Any) -> Any:
+        if "timesteps" in options:
+            return original(*arguments, **options)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(trainer.train_set, "batch", batch)

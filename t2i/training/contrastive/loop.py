@@ -15,7 +15,7 @@ from tqdm import tqdm
 from t2i.context import Interrupted, Run
 from t2i.errors import UserError
 from t2i.store import write_json
-from t2i.training import checkpoints
+from t2i.training import checkpoints, resume
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.gathering import average_gradients, gather
 from t2i.training.contrastive.gradient_cache import loss_and_gradients
@@ -167,23 +167,12 @@ class Tuner:
     def _resume(self) -> tuple[int, dict[str, Any]]:
         """The step to start from and the history kept with it; the log is cut back to that step."""
         found = checkpoints.newest(self.folder / "checkpoints")
-        path, kept = self.folder / LOG, list[list[str]]()
         if found is not None:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(found.parameters[name])
-            self.optimizer.load_state_dict(found.optimizer["optimizer"])
-            self.schedule.load_state_dict(found.optimizer["schedule"])
-            if self.accelerator.scaler is not None and found.optimizer["scaler"]:
-                self.accelerator.scaler.load_state_dict(found.optimizer["scaler"])
-            if path.exists():
-                with open(path, newline="", encoding="utf-8") as file:
-                    kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= found.step]
+            resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
             self.run.say(f"resumed from the checkpoint of step {found.step}")
         self.run.barrier()  # everybody has read before the main process writes
         if self.run.main:
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([COLUMNS, *kept])
+            resume.cut_log(self.folder / LOG, COLUMNS, found.step if found is not None else 0)
         self.run.barrier()
         if found is None:
             return 0, {"held_out": []}

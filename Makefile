@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests run side by side in so many processes, of one thread each.
+JOBS ?= 2
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -20,7 +22,7 @@ demo: $(VENV)/demo.stamp ## Set up, then the whole experiment on the bundled mod
 	$(PY) run.py $(ARGS)
 
 test: $(VENV)/dev.stamp ## Set up, then the test suite (offline, without the slow and gpu tiers)
-	HF_HUB_OFFLINE=1 $(PY) -m pytest $(ARGS)
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/dev.stamp ## The slow tier: full-size networks and whole runs
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -m "slow and not gpu" $(ARGS)

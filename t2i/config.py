@@ -6,7 +6,7 @@ Hydra composes YAML files onto these dataclasses, so a misspelt key or value fai
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
@@ -27,6 +27,7 @@ from t2i.data.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
+from t2i.reporting.config import Charts
 from t2i.sampling.config import Guidance, Sampling, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
@@ -63,6 +64,19 @@ class Task(Enum):
     serve = "serve"
 
 
+class Part(Enum):
+    """What task=pipeline is made of, in the order in which it is done."""
+
+    data = "data"
+    embed = "embed"
+    verify = "verify"
+    train = "train"
+    compare = "compare"
+    charts = "charts"
+    sweep = "sweep"
+    clip = "clip"
+
+
 class Precision(Enum):
     """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
 
@@ -94,6 +108,9 @@ class Config:
     cfg: Guidance = MISSING
     eval: Evaluation = MISSING
     sweeps: Sweep = MISSING
+    parts: list[Part] = field(default_factory=lambda: [part for part in Part if part is not Part.clip])
+    """What task=pipeline does, always in this order: data, embed, verify, train, compare, charts, sweep, clip."""
+    charts: Charts = field(default_factory=Charts)
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
     clip: ClipTuning = field(default_factory=ClipTuning)
@@ -135,6 +152,22 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        self.charts.validate()
+        named = {"charts.schedulers": self.charts.schedulers, "sweeps.reference": [self.sweeps.reference]}
+        known = sorted(path.stem for path in CONF.glob("scheduler/*.yaml"))
+        for key, names in named.items():
+            for name in names:
+                if name is not None and name not in known:
+                    raise unknown(f"{key}={name} is no scheduler", name, known)
+        for scale in self.charts.guidance:
+            replace(self.cfg, scale=scale).validate()
+        for steps in self.charts.steps:
+            replace(self.scheduler, steps=steps).validate()
+        if not self.parts or len(set(self.parts)) < len(self.parts):
+            raise ConfigError(
+                f"parts={[part.value for part in self.parts]} is empty or repeats one; use some of: "
+                f"{', '.join(part.value for part in Part)}"
+            )
         self.clip.validate(processes if self.task is Task.clip else 1)
         self.serve.validate()
         if min(self.batch_size, self.images, self.images_per_prompt) < 1:

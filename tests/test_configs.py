@@ -28,6 +28,12 @@ cfg.interval
 cfg.negative_prompt
 cfg.rescale
 cfg.scale
+charts.guidance
+charts.images
+charts.prompts
+charts.rows
+charts.schedulers
+charts.steps
 clip.batch_size
 clip.chunk
 clip.epochs
@@ -112,6 +118,7 @@ model.source
 model.tokens
 model.width
 outputs
+parts
 prompts
 prompts_file
 recipe
@@ -158,6 +165,7 @@ sweeps.heartbeat
 sweeps.metric
 sweeps.name
 sweeps.racing
+sweeps.reference
 sweeps.round
 sweeps.sampler
 sweeps.space
@@ -189,6 +197,7 @@ training.export_pipeline
 training.flip
 training.gradient_checkpointing
 training.held_out_images
+training.images
 training.keep
 training.log_every
 training.micro_batch
@@ -300,7 +309,7 @@ def test_every_option_has_its_meaning_beside_it() -> None:
                 explained = after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant)
                 if not explained and name not in inherited and name not in SCHEMAS and not name.startswith("_"):
                     undocumented.append(f"{cls.__name__}.{name}")
-    sections = {f"Config.{name}" for name in ("training", "sampling", "clip", "serve", "launch", "track")}
+    sections = {f"Config.{name}" for name in ("training", "sampling", "charts", "clip", "serve", "launch", "track")}
     assert sorted(set(undocumented) - sections) == []
 
 
@@ -334,6 +343,14 @@ INVALID: dict[str, list[object]] = {
     "clip.warmup": [-1],
     "clip.weight_decay": [-1, float("nan")],
     "cfg.rescale": [1.5],
+    "charts.guidance": [[7.5], [5, 5]],
+    "charts.images": [0],
+    "charts.rows": [0],
+    "charts.schedulers": [["ddim", "eulre"]],
+    "charts.steps": [[10]],
+    "parts": [[], ["data", "data"]],
+    "sweeps.reference": ["dpmp"],
+    "training.images": [0],
     "cfg.interval": [[5], [800, 200]],
     "scheduler.steps": [0],
     "scheduler.eta": [2],

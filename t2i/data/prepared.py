@@ -1,5 +1,6 @@
 """Prepared images as training and evaluation read them: texts in memory, pixels decoded on demand."""
 
+import copy
 import io
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Split:
             self.categories += columns["categories"]
             sizes.append(np.array(columns["size"], np.int32).reshape(-1, 2))
         self.sizes = np.concatenate(sizes)
+        self._rows = np.arange(len(self.ids))
         self._groups = row_groups(paths)
         self._starts = np.cumsum([0, *(rows for _, _, rows in self._groups)])
         self._cache: OrderedDict[int, list[bytes]] = OrderedDict()
@@ -48,6 +50,16 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def part(self, rows: Sequence[int] | np.ndarray) -> "Split":
+        """The images at `rows` as a split of their own, named for how many they are."""
+        chosen, places = copy.copy(self), np.asarray(rows, dtype=np.int64)
+        for name in ("ids", "captions", "domains", "categories"):
+            values = getattr(self, name)
+            setattr(chosen, name, [values[place] for place in places.tolist()])
+        chosen.sizes, chosen._rows = self.sizes[places], self._rows[places]
+        chosen.name = f"{self.name}, {len(places)} of {len(self)}"
+        return chosen
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The pictures at `indices` (one at least), uint8 (N, H, W, 3), RGB. Raises UserError unless of equal size."""
@@ -59,6 +71,7 @@ class Split:
                 f"pictures of {sizes[0][0]} x {sizes[0][1]} and {sizes[1][0]} x {sizes[1][1]} pixels are no batch: take "
                 f"those of one size together, or prepare all of one size with dataset.crop=centre."
             )
+        wanted = self._rows[wanted]
         groups = np.searchsorted(self._starts, wanted, side="right") - 1
         pictures: dict[int, np.ndarray] = {}
         for position in np.argsort(groups, kind="stable").tolist():
@@ -80,8 +93,9 @@ class Split:
 
     def encoded(self, index: int) -> bytes:
         """The file, PNG, of the picture at `index`: what its content is told by."""
-        group = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._group(group)[index - int(self._starts[group])]
+        row = int(self._rows[index])
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._group(group)[row - int(self._starts[group])]
 
     def _group(self, number: int) -> list[bytes]:
         """The encoded images of a row group, from memory when it was read lately."""

@@ -1,6 +1,7 @@
 """Every figure of the project in one place: each takes plain arrays and a path, writes a PNG, returns the path."""
 
 from t2i.reporting.changes import Change, changes
+from t2i.reporting.columns import column_comparison
 from t2i.reporting.comparisons import bars_with_intervals, similarity_histogram
 from t2i.reporting.curves import loss_curve, training_resources
 from t2i.reporting.drift import drift_matrix
@@ -13,6 +14,7 @@ from t2i.reporting.exploration import (
 )
 from t2i.reporting.grids import base_versus_tuned, cell_grid, rows_of_pictures, sample_grid
 from t2i.reporting.heat_map import heat_map
+from t2i.reporting.loss_and_samples import loss_and_samples
 from t2i.reporting.progress import samples_over_training
 from t2i.reporting.projection import projection
 from t2i.reporting.search import effects, front
@@ -26,11 +28,13 @@ __all__ = [
     "captions_per_picture",
     "cell_grid",
     "changes",
+    "column_comparison",
     "contact_sheet",
     "drift_matrix",
     "effects",
     "front",
     "heat_map",
+    "loss_and_samples",
     "loss_curve",
     "picture_pairs",
     "pictures_by_group",

@@ -45,6 +45,9 @@ class Sweep:
     """Whether a higher or a lower metric is better."""
     also: dict[str, Direction] = field(default_factory=dict)
     """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell."""
+    reference: Optional[str] = None
+    """A scheduler, e.g. dpmpp_2m, whose pictures of the same captions and seeds the cells are held against; null: what
+    eval.reference says."""
     sampler: Sampler = Sampler.grid
     """grid, random, tpe (Bergstra et al. 2011), cmaes (Hansen 2016; numbers only), nsga2 (Deb et al. 2002)."""
     trials: Optional[int] = None

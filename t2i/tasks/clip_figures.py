@@ -89,8 +89,25 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
         margins = [_shown(metrics, f"{state}/cosine_margin") for state in ("before", "after")]
         text += f"; margin between right and wrong captions {margins[0]} before, {margins[1]} after"
     text += "."
-    run.section("CLIP before and after", text, [_table(states, metrics)], figures)
+    run.section(
+        "CLIP before and after",
+        text,
+        [_table(states, metrics)],
+        figures,
+        question="Did tuning the CLIP work?",
+        verdict=_verdict(states, metrics, name),
+        facts={"Model": config.clip.source, "Data": config.dataset.name, "Trained": config.clip.towers.value},
+    )
     run.say(text)
+
+
+def _verdict(states: dict[str, Measured], metrics: dict[str, float], name: str) -> str:
+    """Better, worse, or cannot tell, by the headline number's difference and its interval."""
+    key = f"difference/{name}"
+    low, high = metrics[f"{key}.low"], metrics[f"{key}.high"]
+    answer = "Better" if low > 0 else "Worse" if high < 0 else "Cannot tell"
+    told = f"{_by_state(states, metrics, name)}; difference {_shown(metrics, key, 100)} points"
+    return f"**{answer}.** {spoken(name).capitalize()}: {told}."
 
 
 def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metrics: dict[str, float]) -> None:

@@ -1,69 +1,128 @@
-"""`task=pipeline`: the whole experiment - data, embeddings, checks, training, pictures, numbers, sweep, report."""
+"""`task=pipeline`: the whole experiment - data, embeddings, checks, training, pictures, numbers, charts, sweep, report."""
 
-from t2i.config import Config
+import os
+from collections.abc import Callable, Iterator
+from typing import Optional
+
+from t2i.config import Config, Part
 from t2i.context import Run
+from t2i.errors import ConfigError
 from t2i.store import write_json
+from t2i.tasks.charts import charts
+from t2i.tasks.clip import clip
 from t2i.tasks.embed import embed
-from t2i.tasks.evaluate import Measured, measure, note
+from t2i.tasks.evaluate import measure, note
 from t2i.tasks.memorisation import memorisation
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
+from t2i.tasks.samples import samples
+from t2i.tasks.shared import Tuned, find_tuned, prepared
+from t2i.tasks.summary import next_commands, summary
 from t2i.tasks.sweep import sweep
 from t2i.tasks.train import train, trained
 from t2i.tasks.verdict import tell, verdict_of
 from t2i.tasks.verify import verify
 
+CAPTIONS = "captions_subset.json"
+TITLES = {
+    Part.data: "data",
+    Part.embed: "caption embeddings",
+    Part.verify: "wiring check",
+    Part.train: "training",
+    Part.compare: "pictures and numbers, base and tuned",
+    Part.charts: "comparison charts",
+    Part.sweep: "sweep",
+    Part.clip: "CLIP",
+}
+Numbers = Iterator[tuple[str, dict[str, float]]]
+"""Numbers under the prefix of what they are about."""
+
 
 def pipeline(config: Config, run: Run) -> dict[str, float]:
-    """Returns the numbers of every part, prefixed by it; the run folder holds report.html, figures and tuned weights."""
+    """Returns the numbers of every part, prefixed by it; the run folder holds report.html, summary.html, summary.md,
+    metrics.csv, figures and tuned weights.
+    """
     metrics: dict[str, float] = {}
-
-    def add(part: str, numbers: dict[str, float]) -> None:
-        metrics.update({f"{part}/{name}": value for name, value in numbers.items()})
-
-    run.say("1/7 data")
-    add("data", prepare(config, run))
-    run.say("2/7 caption embeddings")
-    add("embed", embed(config, run))
-    run.say("3/7 wiring check")
-    add("verify", verify(config, run))
-    run.say("4/7 training")
-    add("train", train(config, run))
-    tuned, _ = trained(config, run)
-    run.say("5/7 pictures and numbers, base and tuned")
-    base, better = measure(config, run, None), measure(config, run, tuned)
-    add("base", base.result.metrics)
-    add("tuned", better.result.metrics)
-    verdict = verdict_of(run, base, better)
-    add("comparison", verdict.numbers)
-    if run.main:
-        note(run, {"base": base, "tuned": better})
-        tell(config, run, verdict, base, better, ("base", "tuned"), "Base against tuned")
-        _more(run, base, better)
-    add("memorisation", memorisation(config, run, base, better, tuned, metrics))
-    run.say("6/7 scheduler x guidance sweep")
-    add("sweep", sweep(config, run, tuned))
-    run.say("7/7 report")
+    parts = [part for part in PARTS if part in config.parts]
+    for number, part in enumerate(parts, start=1):
+        run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
+        for prefix, numbers in PARTS[part](config, run, metrics):
+            metrics |= {f"{prefix}/{name}": value for name, value in numbers.items()}
+    run.say(f"{len(parts) + 1}/{len(parts) + 1} report")
     if run.main:
         write_json(run.folder / "metrics.json", metrics)
         path = write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
+        page = summary(config, run, metrics)[1]
         run.say(f"report: {path}")
+        run.say(f"summary: {page}")
+        for what, line in next_commands(config, run).items():
+            run.say(f"{what}: {line}")
     return metrics
 
 
-def _more(run: Run, base: Measured, tuned: Measured) -> None:
-    """The tuned model's pictures in a grid, and each metric of both models as a figure."""
-    from t2i.reporting.figures import bars_with_intervals, sample_grid
+def tuned_of(config: Config, run: Run) -> Optional[Tuned]:
+    """The weights that this run tunes; those of `weights=` where it does not train."""
+    return trained(config, run)[0] if Part.train in config.parts else find_tuned(config, run)
 
-    shown, folder = min(12, len(tuned.captions)), run.figures()
-    title = "Tuned model, held-out captions"
-    grid = sample_grid(tuned.pictures(shown), tuned.captions[:shown], folder / "generated_samples_grid.png", title)
-    figures = [(grid, "Pictures of the tuned model.")]
-    first, second = base.result.metrics, tuned.result.metrics
-    for name in [name for name in first if f"{name}.low" in first]:
-        values, low, high = ([numbers[name + end] for numbers in (first, second)] for end in ("", ".low", ".high"))
-        path = folder / f"metric_{name.split('[')[0]}.png"
-        bars_with_intervals(["base", "tuned"], values, low, high, path, name, name)
-        figures.append((path, f"{name} of base and tuned, 95 % intervals."))
-    run.section("Samples and numbers", "What the tuned model draws, and the numbers of both models.", (), figures)
+
+def _data(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "data", prepare(config, run)
+    if run.main:
+        captions = prepared(config, run)[0].path / CAPTIONS
+        (run.folder / CAPTIONS).symlink_to(os.path.relpath(captions, run.folder))
+
+
+def _embed(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "embed", embed(config, run)
+
+
+def _verify(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "verify", verify(config, run)
+
+
+def _train(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "train", train(config, run)
+
+
+def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    tuned = tuned_of(config, run)
+    if tuned is None:
+        raise ConfigError(
+            "parts has compare and not train: there is nothing to compare; add train, or type weights=<run>"
+        )
+    base, better = measure(config, run, None), measure(config, run, tuned)
+    yield "base", base.result.metrics
+    yield "tuned", better.result.metrics
+    verdict = verdict_of(run, base, better)
+    yield "comparison", verdict.numbers
+    if run.main:
+        note(run, {"base": base, "tuned": better})
+        tell(config, run, verdict, base, better, ("base", "tuned"), "Base against tuned")
+        samples(config, run, base, better)
+    yield "memorisation", memorisation(config, run, base, better, tuned, metrics)
+
+
+def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    if config.charts.kinds:
+        yield "charts", charts(config, run, tuned_of(config, run))
+
+
+def _sweep(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "sweep", sweep(config, run, tuned_of(config, run))
+
+
+def _clip(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+    yield "clip", clip(config, run)
+
+
+PARTS: dict[Part, Callable[[Config, Run, dict[str, float]], Numbers]] = {
+    Part.data: _data,
+    Part.embed: _embed,
+    Part.verify: _verify,
+    Part.train: _train,
+    Part.compare: _compare,
+    Part.charts: _charts,
+    Part.sweep: _sweep,
+    Part.clip: _clip,
+}

@@ -48,6 +48,19 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
     return found
 
 
+def training_split(config: Config, data: "Prepared") -> "Split":
+    """The prepared training pictures that are trained on: all, or `training.images` of them, chosen by `dataset.seed`."""
+    import numpy as np
+
+    from t2i.data.base import draw as lot
+
+    split, count = data.split("train"), config.training.images
+    if count is None or count >= len(split):
+        return split
+    draws = [lot(config.dataset.seed, "trained", name) for name in split.ids]
+    return split.part(np.sort(np.argsort(draws, kind="stable")[:count]))
+
+
 def model_digest(config: Config, run: Run) -> str:
     """What identifies the base model; recorded with the run."""
     if "digest.model" not in run.tags:

@@ -26,6 +26,7 @@ from t2i.tasks.shared import (
     prepared,
     read_pictures,
 )
+from t2i.tasks.sweep_reference import referred
 
 if TYPE_CHECKING:
     from t2i.sweeps.driver import Report
@@ -40,6 +41,7 @@ def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, 
     tuned = tuned or find_tuned(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
+    config = referred(config, run, tuned)
     if not run.main:  # the study belongs to the main process; the others help it to make the pictures
         for cell in iter(lambda: _told(run, None), None):
             measured_cell(config, run, tuned, cell, lambda scores: False)
@@ -168,12 +170,14 @@ def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:
     parts = ["eval", "scheduler", "cfg", "seed"]
     if any(key.startswith(("strategy", "training")) for key in config.sweeps.space):
         parts += ["strategy", "training"]
+    settings = {name: as_dict(getattr(config, name)) for name in parts}
+    settings["eval"]["reference"] = Path(config.eval.reference).name  # alike on machines whose folders differ
     identity = {
         "model": model_digest(config, run),
         "weights": tuned.digest if tuned else "",
         "data": data.digest,
         "fixed": as_dict(config.sweeps.fixed),
-        "settings": {name: as_dict(getattr(config, name)) for name in parts},
+        "settings": settings,
     }
     return f"{config.sweeps.name}-{digest_of(identity)[:12]}"
 
@@ -184,6 +188,8 @@ def cell_config(config: Config, run: Run, cell: Cell) -> Config:
     ordered = sorted(changes.items(), key=lambda item: "." in item[0])  # a group would overwrite a key set before it
     own = compose([*run.overrides, *(f"{key}={value}" for key, value in ordered)])
     own.outputs, own.launch, own.sweeps = config.outputs, config.launch, config.sweeps
+    if "eval.reference" not in changes:
+        own.eval.reference = config.eval.reference
     if not any(key.startswith("dataset") for key in changes):
         own.dataset = config.dataset
     own.training = replace(own.training, export_pipeline=False)

@@ -1,0 +1,36 @@
+"""The report's sections as Markdown, for pages that show figures as files: a repository, a pull request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from t2i.reporting.numbers import cell
+from t2i.reporting.report import Section, Table
+
+
+def write_markdown(
+    path: Path, title: str, verdict: str, facts: Mapping[str, object], sections: Sequence[Section], command: str
+) -> Path:
+    """The content of `t2i.reporting.report.write_report`; figures are linked by their path from the page's folder."""
+    parts = [f"# {title}", verdict, *(_table(Table(["", ""], [list(fact) for fact in facts.items()])) if facts else [])]
+    for section in sections:
+        parts += [f"## {section.title}", *([section.text] if section.text else [])]
+        for table in section.tables:
+            parts += [*_table(table), *([table.caption] if table.caption else [])]
+        for figure in section.figures:
+            link = Path(os.path.relpath(figure.path, path.parent)).as_posix()
+            parts.append(f"![{_escaped(figure.caption)}]({link})")
+    parts += ["## Again", f"```\n{command}\n```"]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _table(table: Table) -> list[str]:
+    lines = [list(table.columns), ["---"] * len(table.columns), *([cell(v) for v in row] for row in table.rows)]
+    return ["\n".join(f"| {' | '.join(_escaped(text) for text in line)} |" for line in lines)]
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

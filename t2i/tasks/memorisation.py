@@ -8,7 +8,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.store import write_json
 from t2i.tasks.evaluate import Measured, blocks, extractors_of
-from t2i.tasks.shared import Tuned, generated_set, prepared, read_pictures
+from t2i.tasks.shared import Tuned, generated_set, prepared, read_pictures, training_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ def _gap(config: Config, run: Run, base: Measured, better: Measured, tuned: Tune
 
     scores = f"clip_score[{better.result.definition['clip']}]"
     _, data = prepared(config, run)
-    train = data.split("train")
+    train = training_split(config, data)
     captions = [group[0] for group in train.captions if group][: min(GAP_PICTURES, config.eval.images)]
     if scores not in better.result.per_sample or len(captions) < 2:
         return {}

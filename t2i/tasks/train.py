@@ -12,7 +12,7 @@ from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
 from t2i.store import MANIFEST, Stage, sha256_file
 from t2i.tasks import validation
-from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, tuned_digest
+from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, training_split, tuned_digest
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
@@ -74,8 +74,9 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
         models.to(device, dtype_of(config))
         text_trains = "text_encoder" in config.strategy.modules()
         flips = {"train": config.training.flip, "held_out": False}
+        splits = {"train": training_split(config, data), "held_out": data.split("held_out")}
         sets = [
-            latent_set(run.store, data_stage, data.split(name), models, config.training, text_trains, flip, device)
+            latent_set(run.store, data_stage, splits[name], models, config.training, text_trains, flip, device)
             for name, flip in flips.items()
         ]
         watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
@@ -115,7 +116,10 @@ def _gap(before: dict[str, list[float]], after: dict[str, list[float]]) -> dict[
     if min(map(len, sides)) < 2:
         return {}
     changes = [side - np.array(before[name]) for name, side in zip(("held_out", "train"), sides, strict=True)]
-    found = {"loss_gap": difference_of_means(*sides), "loss_gap_change": difference_of_means(*changes)}
+    found = {
+        "loss_gap": difference_of_means(sides[0], sides[1]),
+        "loss_gap_change": difference_of_means(changes[0], changes[1]),
+    }
     return {
         "train_loss": float(sides[1].mean()),
         **{f"{name}{end}": getattr(gap, key) for name, gap in found.items() for end, key in ENDS.items()},
@@ -174,7 +178,7 @@ def _provenance(config: Config, model_digest: str, stage: Stage, data: "Prepared
         model_digest=model_digest,
         dataset=config.dataset.name,
         data_digest=stage.digest,
-        pictures=len(data.split("train")),
+        pictures=len(training_split(config, data)),
         licenses=data.licenses("train"),
     )
 
@@ -221,7 +225,7 @@ def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[st
         held_out,
     )
     gaps = [
-        [label, number(*(metrics[key + end] for end in ENDS))]
+        [label, number(metrics[key], metrics[f"{key}.low"], metrics[f"{key}.high"])]
         for label, key in (
             ("held-out loss minus that of training pictures", "loss_gap"),
             ("of that, added by the training", "loss_gap_change"),

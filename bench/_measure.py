@@ -1,9 +1,15 @@
-"""What every measurement needs: turns, a clock, and ratios with their spread."""
+"""What every measurement needs: turns, a clock, ratios with their spread, ceilings of the machine, and profiles."""
 
+import cProfile
+import os
+import pstats
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+LINES = 10
+"""Lines of a profile that are kept."""
 
 
 def clock(device: str) -> float:
@@ -16,6 +22,13 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
+def timed(work: Callable[[], Any], device: str = "cpu") -> tuple[float, Any]:
+    """Seconds on the `clock`, and what the work returned."""
+    start = clock(device)
+    found = work()
+    return clock(device) - start, found
+
+
 def in_turns(
     candidates: Mapping[str, Callable[[], object]], rounds: int, device: str, warm_up: int = 1
 ) -> dict[str, list[float]]:
@@ -23,9 +36,7 @@ def in_turns(
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(warm_up + rounds):
         for name, candidate in candidates.items():
-            start = clock(device)
-            candidate()
-            taken = clock(device) - start
+            taken, _ = timed(candidate, device)
             if number >= warm_up:
                 seconds[name].append(taken)
                 print(f"round {number - warm_up + 1}: {name} {taken:.3f} s", flush=True)
@@ -35,4 +46,98 @@ def in_turns(
 def ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, Any]:
     """How many times faster than the peer: the median of the rounds' ratios, and their range."""
     ratios = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
-    return {"median": round(statistics.median(ratios), 3), "range": [round(min(ratios), 3), round(max(ratios), 3)]}
+    return {"median": rounded(statistics.median(ratios)), "range": [rounded(min(ratios)), rounded(max(ratios))]}
+
+
+def rounded(value: float) -> float:
+    """Four digits, which is more than a shared machine's clock is worth."""
+    return float(f"{value:.4g}")
+
+
+class Ceilings:
+    """What the machine reaches when nothing else is asked of it: a large matrix product and a large copy.
+
+    They take their turns among the rounds, since a shared machine is not equally fast at all times.
+    """
+
+    def __init__(self, device: str, dtype: Any) -> None:
+        import torch
+
+        side, words = (8192, 2**28) if device == "cuda" else (1024, 2**24)
+        self._matrix = torch.randn(side, side, device=device, dtype=dtype)
+        self._source = torch.zeros(words, device=device)
+        self._target = torch.empty_like(self._source)
+        self.flops = 2 * side**3
+        self.bytes = 2 * 4 * words
+
+    def product(self) -> None:
+        """Ten products of `flops` floating-point operations each."""
+        for _ in range(10):
+            self._matrix @ self._matrix
+
+    def copy(self) -> None:
+        """Ten copies, `bytes` read and written each."""
+        for _ in range(10):
+            self._target.copy_(self._source)
+
+    def turns(self) -> dict[str, Callable[[], object]]:
+        """Candidates for `in_turns`."""
+        return {"product": self.product, "copy": self.copy}
+
+    def share(self, seconds: Mapping[str, Sequence[float]], name: str, flops: int) -> dict[str, Any]:
+        """Which share of the product's rate the candidate `name` reached, which computes `flops` in a turn."""
+        rates = [10 * self.flops / product for product in seconds["product"]]
+        shares = [flops / taken / rate for taken, rate in zip(seconds[name], rates, strict=True)]
+        return {
+            "median": rounded(statistics.median(shares)),
+            "range": [rounded(min(shares)), rounded(max(shares))],
+            "counted_gflop": rounded(flops / 1e9),
+            "product_gflop_per_s": rounded(statistics.median(rates) / 1e9),
+            "copy_gb_per_s": rounded(10 * self.bytes / statistics.median(seconds["copy"]) / 1e9),
+        }
+
+
+def counted_flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the products, convolutions and attentions in `work`, counted by torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def profile(work: Callable[[], object]) -> list[str]:
+    """Where Python functions, and what they call in LAPACK and the like, spend their time: share and name."""
+    recorder = cProfile.Profile(time.process_time)
+    recorder.runcall(work)
+    stats = pstats.Stats(recorder).stats  # type: ignore[attr-defined]
+    whole = sum(entry[2] for entry in stats.values())
+    slowest = sorted(stats.items(), key=lambda item: -item[1][2])[:LINES]
+    return [f"{entry[2] / whole:.1%} {_place(*key)} ({entry[0]} calls)" for key, entry in slowest]
+
+
+def operators(work: Callable[[], object], device: str) -> list[str]:
+    """The same for PyTorch's operators."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as recording
+
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]
+    with recording(activities=kinds) as recorder:
+        work()
+    events = recorder.key_averages()
+
+    def own(event: Any) -> float:
+        return float(event.self_device_time_total if device == "cuda" else event.self_cpu_time_total)
+
+    whole = sum(map(own, events))
+    slowest = sorted(events, key=lambda event: -own(event))[:LINES]
+    return [f"{own(event) / whole:.1%} {event.key} ({event.count} calls)" for event in slowest]
+
+
+def _place(file: str, line: int, name: str) -> str:
+    return name if file == "~" else f"{os.path.basename(file)}:{line} {name}"
+
+
+def load() -> list[float]:
+    """Processes that wanted a core, on average over 1, 5 and 15 minutes: what a wall time has to be read with."""
+    return [round(value, 2) for value in os.getloadavg()]

@@ -2,70 +2,86 @@
 
 Run as `OMP_NUM_THREADS=1 python -m bench evaluation`: one process, one thread, processor time, both sides in turns. Equality
 is looked at first: a faster number that is another number counts for nothing. What is only ever computed once is timed once.
+For N >= 2,048 the reference is kept on both sides, as every second evaluation against the same set has it: ours in a stage,
+torchmetrics' by `reset_real_features=False`.
 """
 
 import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bench._measure import profile, ratio, rounded, timed
+
 WIDTH = 2048
+Numbers = Any
+"""A float, or a list of them."""
 
 
-def run(rounds: int = 3, sqrtm: int = 1) -> dict[str, Any]:
-    """Seconds of both sides and the median of the rounds' ratios; `sqrtm=0` leaves out the minutes of SciPy at 2,048."""
+def run(rounds: int = 3, sqrtm: int = 1, width: int = WIDTH, divide: int = 1) -> dict[str, Any]:
+    """Seconds of both sides and the median of the rounds' ratios.
+
+    `sqrtm=0` leaves out the minutes of SciPy at 2,048; `divide` makes every set so many times smaller.
+    """
     assert os.environ.get("OMP_NUM_THREADS") == "1", "type OMP_NUM_THREADS=1 before the command"
+
+    def features(samples: int, key: int) -> np.ndarray:
+        return _features(max(40, samples // divide), key, width)
+
     measured: dict[str, Any] = {}
     for name, measure in (
-        ("fid_40", lambda: _fid(40, rounds)),
-        ("fid_1000", lambda: _fid(1000, rounds)),
-        ("fid_10000", lambda: _fid(10_000, rounds)),
-        ("fid_infinity", lambda: _fid_infinity(rounds)),
-        ("kid_subsets", lambda: _kid(rounds)),
-        ("prdc", lambda: _prdc(rounds)),
-        ("difference_bootstrap", lambda: _difference(rounds, "bootstrap")),
-        ("difference_swaps", lambda: _difference(rounds, "swaps")),
-        ("fid_1000_scipy_sqrtm", lambda: _fid_by_sqrtm(1000) if sqrtm else None),
+        ("fid_40", lambda: _fid(features(40, 1), features(40, 2), rounds)),
+        ("fid_1000", lambda: _fid(features(1000, 1), features(1000, 2), rounds)),
+        ("fid_2048", lambda: _fid_kept(features(2100, 1), features(2100, 2), rounds)),
+        ("fid_10000", lambda: _fid_kept(features(10_000, 1), features(10_000, 2), rounds)),
+        ("fid_moments", lambda: _fid_of_moments(features(10_000, 1), features(10_000, 2), rounds)),
+        ("fid_infinity", lambda: _fid_infinity(features(5000, 1), features(5000, 2), min(rounds, 2))),
+        ("kid_subsets", lambda: _kid(features(5000, 1), features(5000, 2), 1000 // divide, rounds)),
+        ("prdc", lambda: _prdc(features(5000, 1), features(5000, 2), rounds)),
+        ("difference_bootstrap", lambda: _difference([features(1000, k) for k in (1, 2, 3)], rounds, "bootstrap")),
+        ("difference_swaps", lambda: _difference([features(1000, k) for k in (1, 2, 3)], rounds, "swaps")),
+        ("fid_40_scipy_sqrtm", lambda: _fid_by_sqrtm(features(40, 1), features(40, 2)) if sqrtm else None),
+        ("fid_2048_scipy_sqrtm", lambda: _fid_by_sqrtm(features(2100, 1), features(2100, 2)) if sqrtm else None),
     ):
         if found := measure():
             measured[name] = found
             print(name, found, flush=True)
-    return {"what": f"float32 features of width {WIDTH}, cut off below zero, one thread, processor time", **measured}
+    return {
+        "what": f"float32 features of width {width}, cut off below zero, one thread, processor time",
+        "results_equal": True,
+        **measured,
+    }
 
 
-def _features(samples: int, key: int, width: int = WIDTH) -> np.ndarray:
+def _features(samples: int, key: int, width: int) -> np.ndarray:
     """Like Inception's: not negative, a falling spectrum, directions that are shared."""
     rng = np.random.default_rng([key, samples])
     basis = np.random.default_rng(0).standard_normal((width, width)) * np.arange(1, width + 1)[:, None] ** -0.5
     return np.maximum(rng.standard_normal((samples, width)) @ basis / 4 + 0.3 + 0.05 * key, 0).astype(np.float32)
 
 
-def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.process_time()
-    found = work()
-    return time.process_time() - start, found
-
-
-def _compare(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, tolerance: float) -> dict[str, Any]:
+def _compare(
+    ours: Callable[[], Numbers], theirs: Callable[[], Numbers], rounds: int, tolerance: float
+) -> dict[str, Any]:
     """Both in turns; AssertionError unless the results agree to `tolerance` relative."""
     times: tuple[list[float], list[float]] = ([], [])
     differs = 0.0
     for _ in range(rounds):
-        spent, mine = _seconds(ours)
-        taken, other = _seconds(theirs)
+        spent, mine = timed(ours)
+        taken, other = timed(theirs)
         times[0].append(spent)
         times[1].append(taken)
         differs = float(np.max(np.abs(np.asarray(mine) - other) / np.maximum(np.abs(other), 1e-12)))
         assert differs <= tolerance, (mine, other)
-    ratios = [other / mine for mine, other in zip(*times, strict=True)]
+    return _result(times[0], times[1], differs)
+
+
+def _result(ours: list[float], theirs: list[float], differs: float) -> dict[str, Any]:
     return {
-        "ours_s": [round(value, 3) for value in times[0]],
-        "theirs_s": [round(value, 3) for value in times[1]],
-        "times_faster_median": round(statistics.median(ratios), 2),
-        "times_faster_range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "ours_s": [rounded(value) for value in ours],
+        "theirs_s": [rounded(value) for value in theirs],
+        **ratio(theirs, ours),
         "relative_difference": float(f"{differs:.2g}"),
     }
 
@@ -75,16 +91,12 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), np.cov(values, rowvar=False)
 
 
-def _fid(samples: int, rounds: int) -> dict[str, Any]:
-    """Against torchmetrics' formula (eigenvalues of the product of covariances), from features; and with the reference's
-    Gaussian kept, as a second evaluation against the same set has it."""
+def _fid(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str, Any]:
+    """From the features of both sets, against torchmetrics' formula (eigenvalues of the product of covariances)."""
     import torch
     from torchmetrics.image.fid import _compute_fid
 
     from t2i.evaluation.fid import frechet_distance
-    from t2i.evaluation.gaussian import Gaussian, distance
-
-    generated, reference = _features(samples, 1), _features(samples, 2)
 
     def theirs() -> float:
         moments = [torch.from_numpy(part) for side in (generated, reference) for part in _moments(side)]
@@ -92,11 +104,14 @@ def _fid(samples: int, rounds: int) -> dict[str, Any]:
 
     # Eigenvalues of a product that is not symmetric are good to about 1e-4, of a singular one less.
     found = _compare(lambda: frechet_distance(generated, reference), theirs, rounds, tolerance=2e-2)
-    real = Gaussian.of(reference.astype(np.float64))
-    spent, value = _seconds(lambda: distance(Gaussian.of(generated.astype(np.float64)), real))
-    exact = _by_svd(generated, reference) if samples > 40 else value
+    return {"samples": len(generated), **found, **_truth(frechet_distance(generated, reference), generated, reference)}
+
+
+def _truth(value: float, generated: np.ndarray, reference: np.ndarray) -> dict[str, bool]:
+    """AssertionError unless the value is that of singular values to 1e-8."""
+    exact = _by_svd(generated, reference)
     assert abs(value - exact) <= 1e-8 * exact, (value, exact)
-    return {"samples": samples, **found, "ours_with_kept_reference_s": round(spent, 3), "equal_to_svd": True}
+    return {"equal_to_svd": True}
 
 
 def _by_svd(generated: np.ndarray, reference: np.ndarray) -> float:
@@ -106,48 +121,139 @@ def _by_svd(generated: np.ndarray, reference: np.ndarray) -> float:
         values = side.astype(np.float64)
         means.append(values.mean(axis=0))
         factor = (values - means[-1]) / np.sqrt(len(values) - 1)
-        factors.append(np.linalg.qr(factor, mode="r") if len(factor) > WIDTH else factor)
+        factors.append(np.linalg.qr(factor, mode="r") if len(factor) > factor.shape[1] else factor)
     norm = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     return float(np.square(means[0] - means[1]).sum() + sum(np.square(f).sum() for f in factors) - 2 * norm)
 
 
-def _sqrtm_fid(generated: np.ndarray, reference: np.ndarray) -> float:
+def _torchmetrics(reference: np.ndarray) -> Any:
+    """torchmetrics' own class, given features as pictures, with the reference's sums in it."""
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class Through(torch.nn.Module):
+        num_features = reference.shape[1]
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features
+
+    metric = FrechetInceptionDistance(feature=Through(), reset_real_features=False)
+    metric.set_dtype(torch.float64)
+    metric.update(torch.from_numpy(reference), real=True)
+    return metric
+
+
+def _fid_kept(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str, Any]:
+    """From generated features to the distance, the reference kept on both sides; theirs in one update, the best case."""
+    import torch
+
+    from t2i.evaluation import checks
+    from t2i.evaluation.gaussian import Gaussian, distance
+
+    metric = _torchmetrics(reference)
+    real = Gaussian.of(reference.astype(np.float64))
+    assert real.factor is not None  # kept with it
+
+    def ours() -> float:
+        return distance(Gaussian.of(checks.features("generated", generated)), real)
+
+    def theirs() -> float:
+        metric.reset()
+        metric.update(torch.from_numpy(generated), real=False)
+        return float(metric.compute())
+
+    found = _compare(ours, theirs, rounds, tolerance=1e-4)  # theirs comes out as float32
+    return {
+        "samples": len(generated),
+        **found,
+        **_truth(ours(), generated, reference),
+        "profile": profile(ours),
+        "their_profile": profile(theirs),
+    }
+
+
+def _fid_of_moments(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str, Any]:
+    """What follows once means and covariances are known: `compute()` alone."""
+    import torch
+
+    from t2i.evaluation.gaussian import Gaussian, distance
+
+    metric = _torchmetrics(reference)
+    metric.update(torch.from_numpy(generated), real=False)
+    real, moments = Gaussian.of(reference.astype(np.float64)), _moments(generated)
+    assert real.factor is not None
+
+    def ours() -> float:
+        return distance(Gaussian.from_moments(*moments), real)
+
+    def theirs() -> float:
+        metric._computed = None
+        return float(metric.compute())
+
+    found = _compare(ours, theirs, rounds, tolerance=1e-4)
+    return {**found, "profile": profile(ours), "their_profile": profile(theirs)}
+
+
+def _root_term(covariances: np.ndarray) -> float:
     from scipy.linalg import sqrtm
 
-    (mean1, cov1), (mean2, cov2) = _moments(generated), _moments(reference)
-    root = np.asarray(sqrtm(cov1 @ cov2))
-    return float(np.square(mean1 - mean2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root).real)
+    return float(np.trace(np.asarray(sqrtm(covariances))).real)
 
 
-def _fid_by_sqrtm(samples: int) -> dict[str, Any]:
-    from t2i.evaluation.fid import frechet_distance
-
-    generated, reference = _features(samples, 1), _features(samples, 2)
-    ours = lambda: frechet_distance(generated, reference)  # noqa: E731
-    return {"samples": samples, **_compare(ours, lambda: _sqrtm_fid(generated, reference), 1, tolerance=2e-2)}
+def _sqrtm_fid(generated: np.ndarray, real: tuple[np.ndarray, np.ndarray]) -> float:
+    mean, cov = _moments(generated)
+    trace = np.trace(cov) + np.trace(real[1]) - 2 * _root_term(cov @ real[1])
+    return float(np.square(mean - real[0]).sum() + trace)
 
 
-def _fid_infinity(rounds: int) -> dict[str, Any]:
-    """Fifteen sizes at width 512, where fifteen roots of SciPy still take less than a minute."""
+def _fid_by_sqrtm(generated: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+    """Against the formula as pytorch-fid and clean-fid have it, the reference kept on both sides; once."""
+    from t2i.evaluation import checks
+    from t2i.evaluation.gaussian import Gaussian, distance
+
+    real, moments = Gaussian.of(reference.astype(np.float64)), _moments(reference)
+    assert real.factor is not None
+
+    def ours() -> float:
+        return distance(Gaussian.of(checks.features("generated", generated)), real)
+
+    ours()
+    # The root of a singular product is one of rounding noise.
+    found = _compare(ours, lambda: _sqrtm_fid(generated, moments), 1, tolerance=5e-2)
+    return {"samples": len(generated), **found}
+
+
+def _fid_infinity(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str, Any]:
+    """Fifteen sizes from features. Of theirs three roots are computed (the first, the middle, the last) and counted
+    five times: one takes 20 s, and about as long at every size."""
     from t2i.evaluation.fid_infinity import _order, fid_points
 
-    generated, reference = _features(5000, 1, 512), _features(5000, 2, 512)
-    sizes = np.linspace(500, 5000, 15).astype(int)
-    order = _order(5000, 0)
+    count = len(generated)
+    sizes = np.linspace(max(2, count // 10), count, 15).astype(int)
+    order, some = _order(count, 0), [0, 7, 14]
+    ours, theirs, differs = [], [], 0.0
+    for _ in range(rounds):
+        taken, points = timed(lambda: fid_points(generated, reference)[1])
+        ours.append(taken)
+        fixed, real = timed(lambda: _moments(reference))
+        spent, values = timed(lambda real=real: [_sqrtm_fid(generated[order[: sizes[i]]], real) for i in some])
+        theirs.append(fixed + spent * 15 / len(some))
+        differs = float(np.max(np.abs(points[some] - values) / np.abs(values)))
+        assert differs <= 1e-3, (points[some], values)  # SciPy's roots of singular products
+    return {
+        "samples": count,
+        "theirs_timed": f"{len(some)} of 15 roots, scaled",
+        **_result(ours, theirs, differs),
+        "profile": profile(lambda: fid_points(generated, reference)),
+    }
 
-    def theirs() -> list[float]:
-        return [_sqrtm_fid(generated[order[:size]], reference) for size in sizes]
 
-    found = _compare(lambda: fid_points(generated, reference)[1], theirs, rounds, tolerance=1e-5)
-    return {"samples": 5000, "width": 512, **found}
-
-
-def _kid(rounds: int) -> dict[str, Any]:
+def _kid(x: np.ndarray, y: np.ndarray, size: int, rounds: int) -> dict[str, Any]:
     """A hundred subsets of 1,000 of 5,000: kernels once and indicator matrices, against three kernels for each subset."""
     from t2i.evaluation.kid import kernel_distance_subsets, polynomial, subset_rows
 
-    x, y = _features(5000, 1).astype(np.float64), _features(5000, 2).astype(np.float64)
-    chosen = subset_rows(5000, 100, 1000, 0), subset_rows(5000, 100, 1000, 1)
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    chosen = subset_rows(len(x), 100, size, 0), subset_rows(len(y), 100, size, 1)
 
     def one(a: np.ndarray, b: np.ndarray) -> float:
         first, second, across = polynomial(a, a), polynomial(b, b), polynomial(a, b)
@@ -155,24 +261,23 @@ def _kid(rounds: int) -> dict[str, Any]:
         within = first.sum() - np.trace(first) + second.sum() - np.trace(second)
         return float(within / pairs - 2 * across.mean())
 
+    def ours() -> list[float]:
+        return list(kernel_distance_subsets(x, y, *chosen))
+
     def theirs() -> list[float]:
         return [one(x[a], y[b]) for a, b in zip(*chosen, strict=True)]
 
-    return {
-        "samples": 5000,
-        "subsets": 100,
-        "size": 1000,
-        **_compare(lambda: kernel_distance_subsets(x, y, *chosen), theirs, rounds, tolerance=1e-8),
-    }
+    found = _compare(ours, theirs, rounds, tolerance=1e-9)
+    return {"samples": len(x), "subsets": 100, "size": size, **found, "profile": profile(ours)}
 
 
-def _prdc(rounds: int) -> dict[str, Any]:
+def _prdc(real: np.ndarray, fake: np.ndarray, rounds: int) -> dict[str, Any]:
     """Against whole distance matrices, as the package `prdc` has them; and the memory of both."""
     import tracemalloc
 
     from t2i.evaluation.prdc import precision_recall_density_coverage
 
-    real, fake, k = _features(5000, 1), _features(5000, 2), 5
+    k = 5
 
     def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         squares = np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * x @ y.T
@@ -199,33 +304,37 @@ def _prdc(rounds: int) -> dict[str, Any]:
     for work in (ours, theirs):
         tracemalloc.start()
         work()
-        peaks.append(round(tracemalloc.get_traced_memory()[1] / 2**20))
+        peaks.append(round(tracemalloc.get_traced_memory()[1] / 2**20, 1))
         tracemalloc.stop()
-    return {"samples": 5000, "k": k, **found, "ours_peak_mib": peaks[0], "theirs_peak_mib": peaks[1]}
+    memory = {"ours_peak_mib": peaks[0], "theirs_peak_mib": peaks[1], "less_memory": rounded(peaks[1] / peaks[0])}
+    return {"samples": len(real), "k": k, **found, **memory, "profile": profile(ours)}
 
 
-def _difference(rounds: int, kind: str) -> dict[str, Any]:
+def _difference(sets: list[np.ndarray], rounds: int, kind: str) -> dict[str, Any]:
     """400 replicates of a FID difference at 1,000 pairs; theirs: FID from features twice a replicate, four of them timed."""
     from t2i.evaluation.fid import frechet_distance
     from t2i.evaluation.fid_difference import frechet_bootstrap, frechet_difference
     from t2i.evaluation.intervals import resample_counts
 
-    base, tuned, real = _features(1000, 1), _features(1000, 2), _features(1000, 3)
+    base, tuned, real = sets
     test = frechet_bootstrap if kind == "bootstrap" else frechet_difference
-    ours = [_seconds(lambda: test(base, tuned, real, 0, 400))[0] for _ in range(min(rounds, 2))]
-    counts = resample_counts(1000, 0, 4)
+    ours = [timed(lambda: test(base, tuned, real, 0, 400))[0] for _ in range(min(rounds, 2))]
+    counts = resample_counts(len(base), 0, 4)
 
     def theirs() -> None:
         for count in counts:
-            rows = np.repeat(np.arange(1000), count)
+            rows = np.repeat(np.arange(len(base)), count)
             frechet_distance(tuned[rows], real)
             frechet_distance(base[rows], real)
 
-    taken = _seconds(theirs)[0] * 400 / len(counts)
+    taken = timed(theirs)[0] * 400 / len(counts)
     return {
-        "samples": 1000,
+        "samples": len(base),
         "replicates": 400,
-        "ours_s": [round(value, 1) for value in ours],
-        "fid_from_features_each_time_s": round(taken, 1),
-        "target_s": 60,
+        "ours_s": [rounded(value) for value in ours],
+        "fid_from_features_each_time_s": rounded(taken),
+        "inverse_of_minutes": {
+            "median": rounded(60 / np.median(ours)),
+            "range": [rounded(60 / max(ours)), rounded(60 / min(ours))],
+        },
     }

@@ -1,10 +1,14 @@
 """What may come in from outside, checked once at the border: afterwards the metrics only compute."""
 
 from collections.abc import Collection, Sequence, Sized
+from typing import TypeVar
 
 import numpy as np
 
+from t2i.data.pictures import Pictures
 from t2i.errors import UserError
+
+Images = TypeVar("Images", bound=np.ndarray | Pictures)
 
 
 def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
@@ -52,7 +56,7 @@ def same_length(first_name: str, first: Sized, second_name: str, second: Sized) 
         )
 
 
-def images(name: str, array: np.ndarray) -> np.ndarray:
+def images(name: str, array: Images) -> Images:
     """`array` itself; UserError unless it is uint8 (N, H, W, 3) with at least one image."""
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or 0 in array.shape:
         raise UserError(

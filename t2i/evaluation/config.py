@@ -38,8 +38,9 @@ class Evaluation:
     """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
 
     reference: str = HELD_OUT
-    """What generated pictures are held against: `held_out` (real pictures of the dataset), or a run folder of task=generate
-    or task=evaluate, whose generated pictures are the reference (as a grid of schedulers against a slow solver)."""
+    """What generated pictures are held against: `held_out` (real pictures of the dataset); a run folder of task=generate or
+    task=evaluate, whose generated pictures are the reference (as a grid of schedulers against a slow solver); or the file
+    `reference.npz` of another evaluation, with features of the same networks."""
 
     resize: Optional[str] = None
     """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
@@ -86,8 +87,11 @@ class Evaluation:
             raise ConfigError(f"eval.metrics={self.metrics} is empty or repeats a name; valid: {', '.join(METRICS)}")
         if self.extractor not in EXTRACTORS:
             raise ConfigError(f"eval.extractor={self.extractor}; valid extractors: {', '.join(EXTRACTORS)}")
-        if self.reference != HELD_OUT and not Path(self.reference).expanduser().is_dir():
-            raise ConfigError(f"eval.reference={self.reference} is no run folder; valid: {HELD_OUT}, or a run folder")
+        if self.reference != HELD_OUT and not Path(self.reference).expanduser().exists():
+            raise ConfigError(
+                f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a run folder, or the reference.npz of an "
+                "evaluation"
+            )
         if self.resize is not None:
             resize.policy(self.resize)
         if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from t2i.data.pictures import Pictures
 from t2i.evaluation import resize
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import Extractor, ImageExtractor
-from t2i.evaluation.gather import Samples
+from t2i.evaluation.gather import Facts, Samples
 from t2i.evaluation.gaussian import DDOF
 from t2i.evaluation.intervals import LEVEL
 from t2i.evaluation.prdc import K
@@ -67,7 +68,9 @@ def define(
     train: np.ndarray | None = None,
 ) -> Definition:
     """The definition of what `evaluate` finds on `samples`; `train`: features of the training images."""
-    reference = samples.reference
+    reference = samples.reference_facts
+    if reference is None and samples.reference is not None:
+        reference = Facts.of(samples.reference)
     right = [" | ".join(sorted(names)) for names in samples.accepted or []]
     policy = resize.policy(extractor.preprocessing)
     return Definition(
@@ -79,10 +82,10 @@ def define(
         clip=clip.name,
         clip_sha256=clip.digest,
         image_format=image_format(samples.generated),
-        reference_format="none" if reference is None else image_format(reference),
+        reference_format="none" if reference is None else reference.format,
         generated_count=len(samples.generated),
-        reference_count=0 if reference is None else len(reference),
-        reference_sha256="none" if reference is None else array_digest(reference),
+        reference_count=0 if reference is None else reference.count,
+        reference_sha256="none" if reference is None else reference.sha256,
         prompts_sha256=text_digest(samples.captions),
         classes_sha256=text_digest([*(samples.classes or []), "", *config.class_prompts, "", *right]),
         train_sha256="none" if train is None else array_digest(train),
@@ -117,7 +120,7 @@ def text_digest(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def image_format(images: np.ndarray) -> str:
+def image_format(images: np.ndarray | Pictures) -> str:
     """`uint8 RGB 64x64` of an array (N, H, W, 3): height, then width."""
     return f"{images.dtype} RGB {images.shape[1]}x{images.shape[2]}"
 

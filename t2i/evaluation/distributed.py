@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
+from t2i.data.pictures import Pictures
 from t2i.evaluation.gaussian import DDOF
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class MomentSums(Metric):
         return mean + self.origin.numpy(), scatter / (count - DDOF)
 
 
-def features_of(extractor: "ImageExtractor", images: np.ndarray, batch_size: int) -> np.ndarray:
+def features_of(extractor: "ImageExtractor", images: np.ndarray | Pictures, batch_size: int) -> np.ndarray:
     """float32 (N, D) of uint8 (N, H, W, 3), each process computing its share; every process gets all of them.
 
     Each process of an initialised `torch.distributed` group has to call this, with the same images.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from t2i.data.pictures import Pictures
 from t2i.evaluation import checks
 from t2i.evaluation.config import BUNDLED, CLIPS, DEFAULT_RESIZE, Evaluation
 from t2i.evaluation.inception_weights import SHA256, inception_file
@@ -120,7 +121,7 @@ def digests(config: Evaluation) -> str:
     return clip
 
 
-def image_features(extractor: ImageExtractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+def image_features(extractor: ImageExtractor, name: str, images: np.ndarray | Pictures, batch_size: int) -> np.ndarray:
     """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time; UserError if one is not finite."""
     checks.images(name, images)
     parts = [extractor.images(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
@@ -129,7 +130,9 @@ def image_features(extractor: ImageExtractor, name: str, images: np.ndarray, bat
     return features
 
 
-def shared_image_features(extractor: ImageExtractor, name: str, images: np.ndarray, batch_size: int) -> np.ndarray:
+def shared_image_features(
+    extractor: ImageExtractor, name: str, images: np.ndarray | Pictures, batch_size: int
+) -> np.ndarray:
     """As `image_features`, each process computing its share; every process has to call it with the same images."""
     import torch
 

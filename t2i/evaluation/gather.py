@@ -1,11 +1,13 @@
 """From images and captions to the features that metrics compute from: all of the networks' work, and nothing else."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from t2i.data.pictures import Pictures
 from t2i.evaluation import checks, extractors
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import Extractor, ImageExtractor
@@ -15,21 +17,42 @@ from t2i.evaluation.zero_shot import class_features
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a definition says of a set of images."""
+
+    count: int
+    format: str
+    """Type and size, `uint8 RGB 64x64`."""
+    sha256: str
+    """Of shape, type and content."""
+
+    @classmethod
+    def of(cls, images: np.ndarray | Pictures) -> "Facts":
+        """Of images uint8 (N, H, W, 3), of which 256 are read at a time."""
+        digest = hashlib.sha256(f"{tuple(images.shape)} {images.dtype}".encode())
+        for start in range(0, len(images), 256):
+            digest.update(np.ascontiguousarray(images[start : start + 256]).data)
+        return cls(len(images), f"{images.dtype} RGB {images.shape[1]}x{images.shape[2]}", digest.hexdigest())
+
+
+@dataclass(frozen=True)
 class Samples:
     """What is evaluated. Without one of the optional parts, the metrics that need it are left out and named."""
 
-    generated: np.ndarray
+    generated: np.ndarray | Pictures
     """uint8 (N, H, W, 3), image i made from captions[i]."""
     captions: list[str]
     accepted: Sequence[Collection[str]] | None = None
     """For each image the class names that are right."""
-    reference: np.ndarray | None = None
+    reference: np.ndarray | Pictures | None = None
     """uint8 (M, H, W, 3): real images, or a generated set that stands for them."""
     classes: list[str] | None = None
     reference_features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Those of `reference` that are known already, float32 (M, D) by the name of the network."""
-    train: Iterable[np.ndarray] | None = None
-    """Blocks uint8 (n, H, W, 3) of the images that the model was trained on, read once and only by `memorisation`."""
+    """Those of the reference that are known already, float32 (M, D) by the name of the network."""
+    reference_facts: Facts | None = None
+    """What is known of a reference whose images need not be here."""
+    train_features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of the images that the model was trained on, float32 (T, D) by the name of the network, for `memorisation`."""
     other_captions: Sequence[Sequence[str]] | None = None
     """For each caption the others of the same picture."""
     generation: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +71,7 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
     if extractor is not clip and any(features is not Features.CLIP for features in wanted):
         made[Features.ANY] = _of_images(config, samples, extractor)
     if extractor is clip or Features.CLIP in wanted:
-        rest = samples if extractor is clip else replace(samples, train=None)
+        rest = samples if extractor is clip else replace(samples, train_features={})
         made[Features.CLIP] = _of_texts_too(config, rest, clip)
         made.setdefault(Features.ANY, made[Features.CLIP])
     if extractor.kind == Features.DINOV2.value and Features.ANY in made:
@@ -57,12 +80,9 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
 
 
 def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) -> Inputs:
-    def features(name: str, images: np.ndarray) -> np.ndarray:
+    def features(name: str, images: np.ndarray | Pictures) -> np.ndarray:
         return extractors.shared_image_features(extractor, name, images, config.batch_size)
 
-    train = None
-    if samples.train is not None and "memorisation" in config.metrics:
-        train = np.concatenate([features("training", block) for block in samples.train])
     generated = features("generated", samples.generated)
     reference = samples.reference_features.get(extractor.name)
     if reference is None and samples.reference is not None:
@@ -73,7 +93,7 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
         replicates=config.replicates,
         reference=reference,
         logits=extractor.logits(generated),
-        train=train,
+        train=samples.train_features.get(extractor.name),
     )
 
 

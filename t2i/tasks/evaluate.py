@@ -9,11 +9,11 @@ from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
-from t2i.tasks.reference import reference_of
+from t2i.tasks.reference import generated_pictures, reference_of, training_features
 from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from t2i.evaluation.extractors import Extractor, ImageExtractor
     from t2i.evaluation.measurement import Inputs
 
-VERSION = 3
+VERSION = 4
 FEATURES = "features.npz"
 EVALUATED = "evaluated.json"
 """In a run folder: for each evaluated model the digests of its stages, by which task=compare finds them."""
@@ -45,7 +45,7 @@ class Measured:
         """The features that the numbers came from."""
         from t2i.evaluation import feature_file
 
-        return feature_file.load(self.numbers / FEATURES)
+        return feature_file.load(self.numbers / FEATURES, _root(self.numbers))
 
     def pictures(self, count: int) -> "np.ndarray":
         """The first `count` pictures, uint8 (count, H, W, 3)."""
@@ -134,6 +134,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     captions, categories = captions_of(data, count), categories_of(data, count)
     pictures = generated_set(config, run, captions, tuned, earlier)
     reference = reference_of(config, run, data_stage, data, lambda: extractors_of(config, run))
+    known = [reference.known]
+    if "memorisation" in config.eval.metrics:
+        known.append(training_features(config, run, lambda: extractors_of(config, run)))
 
     def build(folder: Path) -> None:
         held_out = data.split("held_out")
@@ -142,13 +145,14 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         )
         labelled = bool(classes) and all(categories)
         samples = Samples(
-            _pictures(pictures.path, count, config.eval.resolution),
+            generated_pictures(pictures.path, count, config.eval.resolution),
             captions,
             categories if labelled else None,
-            reference.pictures(),
+            None,
             classes if labelled else None,
-            reference_features=reference.features(),
-            train=blocks(data.split("train"), config.dataset.resolution),
+            reference_features=known[0].features,
+            reference_facts=reference.facts,
+            train_features=known[1].features if known[1:] else {},
             other_captions=_other_captions(held_out, count),
             generation={
                 "scheduler": as_dict(config.scheduler),
@@ -162,7 +166,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         if not run.main:
             return
         result = result_of(config.eval, samples, *networks, gathered)
-        feature_file.save(folder / FEATURES, gathered)
+        feature_file.save(folder / FEATURES, gathered, run.store.root, known)
         (folder / "result.json").write_text(
             json.dumps(
                 {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
@@ -184,6 +188,11 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     return Measured(read_result(stage.path), captions, pictures.path, stage.path, data_stage.path)
 
 
+def _root(stage: Path) -> Path:
+    """The store that a stage's folder is in."""
+    return stage.parent.parent
+
+
 def read_result(folder: Path) -> "Result":
     """What a stage of numbers holds."""
     import numpy as np
@@ -194,23 +203,6 @@ def read_result(folder: Path) -> "Result":
     with np.load(folder / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
     return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
-
-
-def _pictures(folder: Path, count: int, side: Optional[int]) -> "np.ndarray":
-    """The pictures of a generated set, brought to `side` one by one: tens of thousands fit at 256 pixels, not at 512."""
-    import numpy as np
-
-    from t2i.models.preprocess import pillow_bicubic
-
-    if side is None:
-        return read_pictures(folder, count)
-    return np.concatenate([pillow_bicubic(read_pictures(folder, 1, first), side) for first in range(count)])
-
-
-def blocks(split: "Split", side: int) -> "Iterator[np.ndarray]":
-    """The pictures of a split, 256 at a time, uint8 (n, side, side, 3)."""
-    for start in range(0, len(split), 256):
-        yield split.squares(range(start, min(start + 256, len(split))), side)
 
 
 def _other_captions(split: "Split", count: int) -> list[list[str]]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from t2i.config import Config
 from t2i.context import Run
 from t2i.store import write_json
-from t2i.tasks.evaluate import Measured, blocks, extractors_of
+from t2i.tasks.evaluate import Measured, extractors_of
+from t2i.tasks.reference import generated_pictures, pictures_of, training_features
 from t2i.tasks.shared import Tuned, generated_set, prepared, read_pictures, training_split
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from t2i.data.pictures import Pictures
     from t2i.evaluation.evaluate import Result
 
 VERSION = 1
@@ -31,7 +33,7 @@ def memorisation(
     `distance_real` (held-out pictures), and `clip_score_gap`, each with its 95 % interval.
     """
     _, data = prepared(config, run)
-    train, side = data.split("train"), config.dataset.resolution
+    train, side = training_split(config, data), config.dataset.resolution
     found, numbers = _distances(config, run, base, better)
     numbers |= _gap(config, run, base, better, tuned)
     if run.main:
@@ -56,20 +58,20 @@ def _distances(
     from t2i.evaluation.memorisation import nearest_training
 
     data_stage, data = prepared(config, run)
-    side = config.dataset.resolution
+    network = extractors_of(config, run)[0]
+    known = training_features(config, run, lambda: extractors_of(config, run)).features[network.name]
 
     def build(folder: Path) -> None:
-        network, _ = extractors_of(config, run)
-
-        def features(name: str, images: "np.ndarray") -> "np.ndarray":
+        def features(name: str, images: "Pictures") -> "np.ndarray":
             return shared_image_features(network, name, images, config.eval.batch_size)
 
-        train, held_out = data.split("train"), data.split("held_out")
-        known = np.concatenate([features("training", block) for block in blocks(train, side)])
+        held_out = data.split("held_out")
+        rows = range(min(len(held_out), len(base.captions)))
+        real = pictures_of(held_out.part(np.array(rows)), config.dataset.resolution)
         sets = {
-            "tuned": features("generated", read_pictures(better.folder, len(better.captions))),
-            "base": features("generated", read_pictures(base.folder, len(base.captions))),
-            "real": features("held-out", held_out.squares(range(min(len(held_out), len(base.captions))), side)),
+            "tuned": features("generated", generated_pictures(better.folder, len(better.captions))),
+            "base": features("generated", generated_pictures(base.folder, len(base.captions))),
+            "real": features("held-out", real),
         }
         if not run.main:
             return
@@ -90,6 +92,7 @@ def _distances(
         "tuned": better.folder.name,
         "base": base.folder.name,
         "data": data_stage.digest,
+        "trained": str(len(known)),
         "extractor": extractors.digests(config.eval),
     }
     slice_ = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from t2i.data.pictures import Pictures
 from t2i.errors import UserError
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import differences, text_digest
 from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples, paired_differences
-from t2i.evaluation.gather import Samples, gather
+from t2i.evaluation.gather import Facts, Samples, gather
 from t2i.evaluation.inception_score import inception_score
 from t2i.evaluation.registry import METRICS
 from t2i.evaluation.verdict import refuse_unlike
@@ -122,9 +124,11 @@ def samples(images: np.ndarray, **changes: Any) -> Samples:
 
 
 def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: ClipExtractor, images: np.ndarray) -> None:
-    blocks = iter([images[:3], images[3:]])
-    others = [["a picture"]] * 10
-    found = evaluate_samples(ALL, samples(images, train=blocks, other_captions=others), Classifier(), extractor)
+    others, train = (
+        [["a picture"]] * 10,
+        {"colours": Classifier().images(images[:3]), "toy": extractor.images(images[:3])},
+    )
+    found = evaluate_samples(ALL, samples(images, train_features=train, other_captions=others), Classifier(), extractor)
     sources = {key.partition("[")[0]: key.partition("[")[2].rstrip("]") for key in found.metrics if "." not in key}
     assert {name for name, source in sources.items() if source == "toy"} == {
         "clip_score",
@@ -175,3 +179,18 @@ def test_another_resize_policy_is_another_number(toy_clip: Path, extractor: Clip
     found = [evaluate_samples(CONFIG, samples(images), network, network) for network in (extractor, other)]
     with pytest.raises(UserError, match="differ in antialias, crop, resize"):
         refuse_unlike(*(result.definition for result in found))
+
+
+def test_pictures_that_are_read_when_needed_are_those_in_memory(extractor: ClipExtractor, images: np.ndarray) -> None:
+    asked: list[int] = []
+
+    def read(rows: Sequence[int]) -> np.ndarray:
+        asked.append(len(rows))
+        return images[list(rows)]
+
+    lazy = Pictures((10, *images.shape[1:]), read)
+    sets = [Samples(given, CAPTIONS, ACCEPTED, images[::-1], CLASSES) for given in (images, lazy)]
+    first, second = (evaluate_samples(CONFIG, own, extractor, extractor) for own in sets)
+    assert first.metrics == second.metrics and first.definition == second.definition
+    assert max(asked) == CONFIG.batch_size
+    assert Facts.of(lazy) == Facts.of(images) != Facts.of(images[::-1])

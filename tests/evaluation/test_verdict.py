@@ -76,10 +76,16 @@ def test_features_come_back_from_their_file_and_are_stored_once(tmp_path: Path) 
         rows, seed=3, replicates=7, texts=rows + 1, classes=rows[:2], accepted=[frozenset({1}), frozenset(), frozenset({0, 1})],
         logit_scale=2.5, other_texts=[rows[:2], rows[:0], rows[2:]],
     )  # fmt: skip
-    feature_file.save(
-        tmp_path / "features.npz", {"fid": full, "kid": full, "vendi": Inputs(rows * 2, 0, 1, logits=rows)}
-    )
-    found = feature_file.load(tmp_path / "features.npz")
+    (tmp_path / "reference").mkdir()
+    np.savez(tmp_path / "reference" / "reference.npz", **{"a.features": rows + 5})
+    known = feature_file.Known.read(tmp_path / "reference" / "reference.npz")
+    vendi = Inputs(rows * 2, 0, 1, logits=rows, reference=known.features["a"])
+    path = tmp_path / "features.npz"
+    feature_file.save(path, {"fid": full, "kid": full, "vendi": vendi}, tmp_path, [known])
+    with np.load(path) as file:
+        assert "1.logits" in file.files and "1.reference" not in file.files, "it is in its own file"
+    found = feature_file.load(path, tmp_path)
+    assert np.array_equal(found["vendi"].reference, rows + 5)
     assert found["fid"] is found["kid"] and found["fid"].seed == 3 and found["fid"].logit_scale == 2.5
     assert np.array_equal(found["vendi"].generated, rows * 2) and found["vendi"].texts is None
     assert found["fid"].accepted == full.accepted

@@ -1,5 +1,7 @@
 """`task=evaluate` on one and two processes, and what it says when it cannot go on."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,31 @@ def test_a_run_can_be_the_reference_of_another(empty_lab: Lab) -> None:
         assert len(features) == 6
         assert file["mu"] == pytest.approx(features.mean(axis=0))
         assert np.trace(file["sigma"]) == pytest.approx(features.var(axis=0, ddof=1).sum())
+    # the file by itself serves as well, anywhere
+    file = empty_lab.root / "shared.npz"
+    file.write_bytes((empty_lab.root / "store" / "reference" / digest / "reference.npz").read_bytes())
+    other = Lab(empty_lab.root / "elsewhere")
+    third = other.here(*command, f"eval.reference={file}")
+    assert third.metrics == again.metrics
+    for key in ("reference_sha256", "reference_count", "reference_format"):
+        assert third.json("definition.json")[key] == again.json("definition.json")[key]
     refused = empty_lab.here(*command, f"eval.reference={empty_lab.root}")
     assert refused.status == 2
     assert "has 0 sets of generated pictures and one is expected" in refused.err.splitlines()[-1]
+
+
+def test_a_foreign_reference_file_is_refused_with_what_it_holds(empty_lab: Lab) -> None:
+    command = ["task=evaluate", *SCENES, *TOY, "eval.metrics=[fid]"]
+    moments, other, text = (empty_lab.root / name for name in ("moments.npz", "other.npz", "text.npz"))
+    empty_lab.root.mkdir(exist_ok=True)
+    np.savez(moments, mu=np.zeros(3), sigma=np.eye(3))
+    about = {"pictures": {}, "networks": {"tiny_clip": "0" * 64}, "resize": {"tiny_clip": "clip"}}
+    np.savez(other, about=np.array(json.dumps(about)))
+    text.write_text("no archive")
+    for path, said in (
+        (moments, "holds mu, sigma and no features"),
+        (other, "has features of tiny_clip 00000000 and none of tiny_clip "),
+        (text, "is no .npz file"),
+    ):
+        ended = empty_lab.here(*command, f"eval.reference={path}")
+        assert ended.status == 2 and said in ended.err.splitlines()[-1], ended.err

@@ -25,6 +25,7 @@ def drift_matrix(
     title: str,
     label: str,
     subtitle: str,
+    higher_is_better: bool = True,
 ) -> Path:
     """A change for each pair of a model and a domain: purple gained, orange lost, bold where it is clear.
 
@@ -38,7 +39,7 @@ def drift_matrix(
     figure = style.chart(max(5.0, widest + 1.6 + 1.15 * len(columns)), 0.75 + 0.62 * len(rows), title, subtitle)
     axes = figure.add_subplot()
     reach = 1.6 * max(float(np.abs(values).max()), 1e-9)  # the darkest colours would hide the numbers
-    norm, colours = Normalize(-reach, reach), matplotlib.colormaps["PuOr"]
+    norm, colours = Normalize(-reach, reach), matplotlib.colormaps["PuOr" if higher_is_better else "PuOr_r"]
     image = axes.imshow(values, cmap=colours, norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         text, interval = parts(float(value), float(low[row, column]), float(high[row, column]), places)

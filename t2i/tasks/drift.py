@@ -1,12 +1,13 @@
 """`task=drift runs=[<run>,...] dataset.domains=[animal,food]`: what tuning on one domain does to the others.
 
 Each run's tuned model draws held-out captions of each domain, with the seeds of the base model, and what is shown is the
-change of the CLIP score: the diagonal is what was wanted, the rest is what it cost.
+change of the CLIP score (do the pictures show what was asked for?) and of KID (do they look like the domain's real
+pictures?): the diagonal is what was wanted, the rest is what it cost, or gave besides.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
 from t2i.context import Run
@@ -14,18 +15,48 @@ from t2i.errors import ConfigError
 from t2i.tasks.evaluate import Measured, measure
 from t2i.tasks.shared import Tuned, find_tuned
 
-METRICS = ["clip_score"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.evaluation.paired import PairedDifference
+
+METRICS = {"clip_score": "CLIP score", "kid": "KID"}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The changes of one metric: rows are the tuned models, columns the domains."""
+
+    name: str
+    key: str
+    """The metric with its network, `kid[tiny_clip]`."""
+    cells: "list[list[PairedDifference]]"
+    adjusted: "np.ndarray"
+    """p of each cell, corrected over all of them, float64 (R, C)."""
+    higher_is_better: bool
+
+    def array(self, end: str) -> "np.ndarray":
+        """`value`, `low` or `high` of each cell, float64 (R, C)."""
+        import numpy as np
+
+        return np.array([[getattr(cell.size or cell.difference, end) for cell in row] for row in self.cells])
+
+    @property
+    def clear(self) -> "np.ndarray":
+        """bool (R, C): changed for certain."""
+        return (self.adjusted <= 0.05) & ((self.array("low") > 0) | (self.array("high") < 0))
+
+    @property
+    def gained(self) -> "np.ndarray":
+        """bool (R, C): changed for the better."""
+        return (self.array("value") > 0) == self.higher_is_better
 
 
 def drift(config: Config, run: Run) -> dict[str, float]:
-    """Returns `<tuned on>/<tested on>` with its interval for every run and domain; leaves a table and a heat map.
+    """Returns `<metric>/<tuned on>/<tested on>` with its interval for every run and domain; leaves tables and heat maps.
 
     Raises ConfigError without runs, with fewer than two domains, or when a domain has too few held-out captions.
     """
-    import numpy as np
-
-    from t2i.evaluation.paired import PairedDifference, holm, paired_difference
-
     domains = list(config.dataset.domains)
     if not config.runs or len(domains) < 2:
         raise ConfigError(
@@ -33,25 +64,43 @@ def drift(config: Config, run: Run) -> dict[str, float]:
             "dataset.domains=[<domain>,<domain>]"
         )
     tuned = _tuned(config, run)
-    found: list[list[PairedDifference]] = [[] for _ in tuned]
+    found: list[dict[str, dict[str, PairedDifference]]] = [{} for _ in tuned]
     for domain in domains:
         own = replace(
-            config, dataset=replace(config.dataset, domains=[domain]), eval=replace(config.eval, metrics=METRICS)
+            config, dataset=replace(config.dataset, domains=[domain]), eval=replace(config.eval, metrics=list(METRICS))
         )
-        base = _scores(measure(own, run, None))
+        base = measure(own, run, None)
         for row, (_, weights) in zip(found, tuned, strict=True):
-            scores = _scores(measure(own, run, weights))
-            row.append(paired_difference(base, scores, config.eval.seed, config.eval.replicates))
-    adjusted = holm([cell.p for row in found for cell in row]).reshape(len(tuned), len(domains))
+            row[domain] = _changes(base, measure(own, run, weights))
     names = [name for name, _ in tuned]
-    if run.main:
-        _section(config, run, names, domains, found, np.asarray(adjusted))
     numbers: dict[str, float] = {}
-    for name, row in zip(names, found, strict=True):
-        for domain, cell in zip(domains, row, strict=True):
-            key, change = f"{name}/{domain}", cell.difference
-            numbers |= {key: change.value, f"{key}.low": change.low, f"{key}.high": change.high}
+    for metric in METRICS:
+        matrix = _matrix(metric, [list(row.values()) for row in found])
+        if run.main:
+            _section(config, run, names, domains, matrix)
+        for end, ending in {"value": "", "low": ".low", "high": ".high"}.items():
+            for name, row in zip(names, matrix.array(end), strict=True):
+                cells = zip(domains, row, strict=True)
+                numbers |= {f"{metric}/{name}/{domain}{ending}": float(value) for domain, value in cells}
     return numbers
+
+
+def _changes(base: Measured, better: Measured) -> "dict[str, PairedDifference]":
+    """By the metric with its network."""
+    from t2i.evaluation.evaluate import paired_differences
+
+    definition = base.result.definition
+    return paired_differences(base.inputs(), better.inputs(), definition["extractor"], definition["clip"])
+
+
+def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Matrix:
+    from t2i.evaluation.paired import holm
+    from t2i.evaluation.registry import METRICS as REGISTRY
+
+    key = next(key for key in rows[0][0] if key.startswith(f"{metric}["))
+    cells = [[found[key] for found in row] for row in rows]
+    adjusted = holm([cell.p for row in cells for cell in row]).reshape(len(cells), len(cells[0]))
+    return Matrix(METRICS[metric], key, cells, adjusted, bool(REGISTRY[metric].higher_is_better))
 
 
 def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
@@ -69,54 +118,46 @@ def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
     return found
 
 
-def _scores(measured: Measured) -> Any:
-    return measured.result.per_sample[f"clip_score[{measured.result.definition['clip']}]"]
-
-
-def _section(
-    config: Config, run: Run, names: list[str], domains: list[str], found: list[list[Any]], adjusted: Any
-) -> None:
-    import numpy as np
-
+def _section(config: Config, run: Run, names: list[str], domains: list[str], matrix: Matrix) -> None:
     from t2i.reporting.figures import drift_matrix
     from t2i.reporting.numbers import number
 
-    values, low, high = (
-        np.array([[getattr(cell.difference, end) for cell in row] for row in found]) for end in ("value", "low", "high")
-    )
-    clear = (adjusted <= 0.05) & ((low > 0) | (high < 0))
+    clear, gained = matrix.clear, matrix.gained
+    better = "higher" if matrix.higher_is_better else "lower"
     path = drift_matrix(
         [f"tuned on {name}" for name in names],
         [f"on {domain}" for domain in domains],
-        values,
-        low,
-        high,
+        matrix.array("value"),
+        matrix.array("low"),
+        matrix.array("high"),
         clear,
-        run.figures() / "drift.png",
-        "What tuning changed, domain by domain",
-        "change of CLIP score",
-        "Purple: gained, orange: lost; bold: clear (sign test, Holm's correction over all cells, 5 %).",
+        run.figures() / f"drift_{matrix.key.partition('[')[0]}.png",
+        f"What tuning changed, domain by domain: {matrix.name}",
+        f"change of {matrix.name} ({better} is better)",
+        "Purple: gained, orange: lost; bold: clear (Holm's correction over all cells, 5 %).",
+        matrix.higher_is_better,
     )
     lost = [
         f"{domain} when tuned on {name}"
         for i, name in enumerate(names)
         for j, domain in enumerate(domains)
-        if clear[i, j] and values[i, j] < 0
+        if clear[i, j] and not gained[i, j]
     ]
-    gained = int((clear & (values > 0)).sum())
     text = (
-        f"{config.eval.images} pictures a cell, same captions and seeds as the base model: {gained} of {adjusted.size} cells "
-        f"are better than the base model, {len(lost)} worse" + (f" ({'; '.join(lost)})" if lost else "") + "."
+        f"{matrix.name}: {config.eval.images} pictures a cell, same captions and seeds as the base model: "
+        f"{int((clear & gained).sum())} of {clear.size} cells are better than the base model, {len(lost)} worse"
+        + (f" ({'; '.join(lost)})" if lost else "")
+        + "."
     )
-    rows = [
-        [name, *(f"{number(c.difference.value, c.difference.low, c.difference.high)}, p {p:.2g}" for c, p in row)]
-        for name, row in zip(names, (zip(r, a, strict=True) for r, a in zip(found, adjusted, strict=True)), strict=True)
-    ]
+    rows = []
+    for name, row, adjusted in zip(names, matrix.cells, matrix.adjusted, strict=True):
+        shown = [(cell.size or cell.difference, p) for cell, p in zip(row, adjusted, strict=True)]
+        rows.append([name, *(f"{number(own.value, own.low, own.high)}, p {p:.2g}" for own, p in shown)])
     table = {
         "columns": ["tuned on", *(f"tested on {domain}" for domain in domains)],
         "rows": rows,
-        "caption": "Change of the CLIP score from the base model, paired bootstrap interval (95 %), p of the sign test "
-        f"adjusted for the {adjusted.size} cells (Holm 1979).",
+        "caption": f"Change of {matrix.key} from the base model, 95 % interval, p ({matrix.cells[0][0].test}) adjusted for the "
+        f"{clear.size} cells (Holm 1979).",
     }
-    run.section("Drift", text, [table], [(path, "Rows: tuned on; columns: tested on.")])
+    run.section(f"Drift: {matrix.name}", text, [table], [(path, "Rows: tuned on; columns: tested on.")])
     run.say(text)

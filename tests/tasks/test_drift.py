@@ -13,14 +13,18 @@ def test_each_cell_is_the_change_from_the_base_model(lab: Lab, tuned_run: Path) 
     data = ["dataset.train=40", "dataset.val=40", *TOY]
     ended = lab.here("task=drift", *data, DOMAINS, f"runs=[{tuned_run}]")
     cells = {name: value for name, value in ended.metrics.items() if not name.endswith((".low", ".high"))}
-    assert set(cells) == {f"{tuned_run.name}/animal", f"{tuned_run.name}/food"}
-    alone = ["task=evaluate", *data, "dataset.domains=[animal]", "eval.metrics=[clip_score]"]
+    assert set(cells) == {
+        f"{metric}/{tuned_run.name}/{domain}" for metric in ("clip_score", "kid") for domain in ("animal", "food")
+    }
+    alone = ["task=evaluate", *data, "dataset.domains=[animal]", "eval.metrics=[clip_score,kid]"]
     base, tuned = (lab.here(*alone, *weights).metrics for weights in ([], [f"weights={tuned_run}"]))
-    expected = tuned["clip_score[tiny_clip]"] - base["clip_score[tiny_clip]"]
-    assert cells[f"{tuned_run.name}/animal"] == pytest.approx(expected)
-    (section,) = ended.json("sections.json")
-    assert section["tables"][0]["columns"] == ["tuned on", "tested on animal", "tested on food"]
-    assert (ended.folder / "figures" / "drift.png").exists()
+    for metric in ("clip_score", "kid"):
+        expected = tuned[f"{metric}[tiny_clip]"] - base[f"{metric}[tiny_clip]"]
+        assert cells[f"{metric}/{tuned_run.name}/animal"] == pytest.approx(expected, rel=1e-6)
+        assert (ended.folder / "figures" / f"drift_{metric}.png").exists()
+    first, second = ended.json("sections.json")
+    assert first["tables"][0]["columns"] == ["tuned on", "tested on animal", "tested on food"]
+    assert second["tables"][0]["caption"].startswith("Change of kid[tiny_clip] from the base model")
 
 
 def test_without_runs_or_domains_it_says_what_to_type(lab: Lab) -> None:

@@ -93,8 +93,29 @@ class Study:
             load_if_exists=True,
         )
         self.began = time.time()
+        self._name, self._own = name, own
         if config.sampler is Sampler.grid and not config.racing:
-            self._take_over(name, own)
+            self._take_over()
+
+    def agreed(self, fact: str) -> Any:
+        """What `agree` kept for this sweep, whatever its space; None when nothing was."""
+        for study in (self.optuna, *self._others()):
+            if fact in study.user_attrs:
+                return study.user_attrs[fact]
+        return None
+
+    def agree(self, fact: str, value: Any) -> Any:
+        """Keep `value`, for everybody who works on this sweep now and later, unless another one was kept: what holds."""
+        if (kept := self.agreed(fact)) is None:
+            self.optuna.set_user_attr(fact, value)
+            return value
+        return kept
+
+    def _others(self) -> Iterator[optuna.Study]:
+        """The studies of the same sweep over other spaces."""
+        for other in optuna.get_all_study_names(self.storage):
+            if other != self._own and other.rpartition("-")[0] == self._name:
+                yield optuna.load_study(study_name=other, storage=self.storage)
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
@@ -210,14 +231,12 @@ class Study:
 
     # -- other studies -----------------------------------------------------------------------------------------------------
 
-    def _take_over(self, name: str, own: str) -> None:
+    def _take_over(self) -> None:
         """Copy what studies of other spaces have measured of these cells."""
         choices: dict[str, BaseDistribution] = {d.key: CategoricalDistribution(d.values or []) for d in self.dimensions}
         missing = {key_of(cell) for cell in self.missing()}
-        for other in optuna.get_all_study_names(self.storage):
-            if other == own or other.rpartition("-")[0] != name:
-                continue
-            for trial in optuna.load_study(study_name=other, storage=self.storage).get_trials(deepcopy=False):
+        for other in self._others():
+            for trial in other.get_trials(deepcopy=False):
                 cell, numbers = _cell(trial), trial.user_attrs.get(NUMBERS, {})
                 values = [numbers.get(metric) for metric in self.config.objectives]
                 if trial.state is TrialState.COMPLETE and key_of(cell) in missing and None not in values:

@@ -171,12 +171,15 @@ def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:
     if any(key.startswith(("strategy", "training")) for key in config.sweeps.space):
         parts += ["strategy", "training"]
     settings = {name: as_dict(getattr(config, name)) for name in parts}
+    fixed = as_dict(config.sweeps.fixed)
+    if config.sweeps.budget is not None:  # says how many pictures, once and for all
+        settings["eval"]["images"] = fixed["eval.images"] = config.sweeps.budget
     settings["eval"]["reference"] = Path(config.eval.reference).name  # alike on machines whose folders differ
     identity = {
         "model": model_digest(config, run),
         "weights": tuned.digest if tuned else "",
         "data": data.digest,
-        "fixed": as_dict(config.sweeps.fixed),
+        "fixed": fixed,
         "settings": settings,
     }
     return f"{config.sweeps.name}-{digest_of(identity)[:12]}"

@@ -14,6 +14,9 @@ from t2i.tasks.shared import Tuned, load_models
 
 FEWEST = 8
 """Pictures a cell below which a comparison says nothing."""
+IMAGES = "images"
+"""Of a study with a budget: the pictures a cell that its first start found to fit, which hold for good. A later start
+measures other times, and would begin anew with another number."""
 STEPS = 2
 """Denoising steps of a timed batch."""
 
@@ -28,9 +31,13 @@ def planned(config: Config, run: Run, tuned: Optional[Tuned]) -> Config:
     sweeps = config.sweeps
     if sweep_workers.is_worker() or sweeps.sampler is not Sampler.grid:
         return config
-    missing = _study(config, run, tuned).missing()
+    study = _study(config, run, tuned)
+    missing, budget, whole = study.missing(), sweeps.budget_seconds, _pictures(config)
+    count = whole if budget is None else study.agreed(IMAGES)
+    if count not in (None, whole):
+        run.say(f"{count} pictures a cell, as planned when this sweep with sweeps.budget={sweeps.budget} began")
     if not missing:
-        return config
+        return _with_pictures(config, count or whole)
     evaluation, decoding, memory = _timed(config, run, tuned)
     needed = 0.0
     for cell in missing:
@@ -38,27 +45,37 @@ def planned(config: Config, run: Run, tuned: Optional[Tuned]) -> Config:
             own = cell_config(config, run, cell)
         except ConfigError:  # the sweep will record it as failed
             continue
-        needed += own.eval.images * (_evaluations(own, run, tuned) * evaluation + decoding)
+        share = (count or whole) / whole
+        needed += own.eval.images * share * (_evaluations(own, run, tuned) * evaluation + decoding)
     needed /= sweeps.workers
     training = any(key.startswith(("strategy", "training")) for key in sweeps.space)
-    budget = sweeps.budget_seconds
     run.say(
         f"this sweep: {len(missing)} new cells, about {spoken(needed)} to draw{', and their trainings' if training else ''}, "
         f"{memory:.1f} GB"
     )
-    if budget is None or needed <= budget:
+    if count is None:
+        assert budget is not None
+        fitting = min(whole, math.floor(whole * budget / needed))
+        if fitting < min(FEWEST, whole):
+            raise ConfigError(
+                f"sweeps.budget={sweeps.budget} leaves {fitting} pictures for each of {len(missing)} cells, too few to "
+                f"compare; use fewer cells, or sweeps.budget={math.ceil(needed * FEWEST / whole)}s"
+            )
+        count = int(study.agree(IMAGES, fitting))
+        if count < whole:
+            run.say(f"{count} pictures a cell instead of {whole} fit into {sweeps.budget}")
+    return _with_pictures(config, count)
+
+
+def _pictures(config: Config) -> int:
+    return int(config.sweeps.fixed.get("eval.images", config.eval.images))
+
+
+def _with_pictures(config: Config, count: int) -> Config:
+    if count == _pictures(config):
         return config
-    count = int(sweeps.fixed.get("eval.images", config.eval.images))
-    fitting = math.floor(count * budget / needed)
-    if fitting < FEWEST:
-        raise ConfigError(
-            f"sweeps.budget={sweeps.budget} leaves {fitting} pictures for each of {len(missing)} cells, too few to compare; "
-            f"use fewer cells, or sweeps.budget={math.ceil(needed * FEWEST / count)}s"
-        )
-    run.say(f"{fitting} pictures a cell instead of {count} fit into {sweeps.budget}")
-    return dataclasses.replace(
-        config, sweeps=dataclasses.replace(sweeps, fixed={**sweeps.fixed, "eval.images": fitting})
-    )
+    fixed = {**config.sweeps.fixed, "eval.images": count}
+    return dataclasses.replace(config, sweeps=dataclasses.replace(config.sweeps, fixed=fixed))
 
 
 def _timed(config: Config, run: Run, tuned: Optional[Tuned]) -> tuple[float, float, float]:
@@ -69,7 +86,7 @@ def _timed(config: Config, run: Run, tuned: Optional[Tuned]) -> tuple[float, flo
     from t2i.training.loop import memory_mb
 
     models = load_models(config, run, tuned)
-    count = min(config.batch_size, int(config.sweeps.fixed.get("eval.images", config.eval.images)))
+    count = min(config.batch_size, _pictures(config))
     scheduler = Scheduler(name="ddim", type="DDIMScheduler", steps=STEPS)
     conditions = encode(models, ["a picture"] * count, config.cfg)
     text = conditions.states[conditions.index]

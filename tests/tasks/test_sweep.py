@@ -105,6 +105,23 @@ def test_the_plan_is_told_and_a_budget_reduces_the_pictures(empty_lab: Lab) -> N
     assert "this sweep" not in empty_lab.here(*arguments).out, "nothing is left to plan"
 
 
+def test_a_budget_decides_once_how_many_pictures_a_cell_has(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two evaluations in each of ten steps: a cell of 12 pictures takes 24 s at 0.1 s an evaluation."""
+    from t2i.tasks import sweep_plan
+
+    seconds = iter([0.1, 0.02])
+    monkeypatch.setattr(sweep_plan, "_timed", lambda *_: (next(seconds), 0.0, 1.0))
+    data = [*SCENES, *TOY, "task=sweep", "sweeps=guidance", "eval.images=12", "scheduler.steps=10", "sweeps.budget=40s"]
+    first = empty_lab.here(*data, "sweeps.space={cfg.scale:[3.0,5.0]}")
+    assert "10 pictures a cell instead of 12 fit into 40s" in first.out
+    assert first.metrics["images"] == 20
+    again = empty_lab.here(*data, "sweeps.space={cfg.scale:[3.0,5.0]}")
+    assert again.metrics["new_cells"] == 0 and again.metrics["images"] == 20
+    wider = empty_lab.here(*data, "sweeps.space={cfg.scale:[3.0,5.0,7.5]}")
+    assert "10 pictures a cell, as planned when this sweep" in wider.out
+    assert (wider.metrics["new_cells"], wider.metrics["images"]) == (1, 30)
+
+
 def test_the_best_setting_becomes_an_experiment(
     lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

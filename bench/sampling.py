@@ -5,7 +5,8 @@
 
 The peer draws them one by one (`default`, as its documentation shows) and in the same batches (`tuned`); then every
 switch of `sampling` on and off, for a batch and for one picture. All must draw the same pictures, to one grey level (in
-bf16 two roundings differ by more; the largest difference is in the result).
+bf16 two roundings differ by more; the largest difference is in the result). The operations of ours are counted and held
+against what a large matrix product reaches in the same rounds.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench._measure import in_turns, ratio
+from bench._measure import Ceilings, counted_flops, in_turns, operators, ratio
 
 PROMPTS = ("a red cat beside a tree", "two buses on a road", "a green apple", "a dog on a beach", "a small boat")
 
@@ -45,7 +46,9 @@ def run(
         "pipeline one by one": keep("pipeline one by one", partial(_pipeline, plain, prompts, steps, 1)),
         "pipeline in batches": keep("pipeline in batches", partial(_pipeline, plain, prompts, steps, batch)),
     }
-    seconds = in_turns(whole, rounds, device)
+    ceilings = Ceilings(device, dtype)
+    flops = counted_flops(whole["ours"])
+    seconds = in_turns({**whole, **ceilings.turns()}, rounds, device)
     result: dict[str, Any] = {
         "what": f"{images} pictures of {plain.resolution} pixels, {steps} steps of DDIM, guidance 7.5, model={model}",
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -53,9 +56,11 @@ def run(
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "clock": "wall" if device == "cuda" else "process",
-        "seconds_an_image": {name: round(min(values) / images, 4) for name, values in seconds.items()},
+        "seconds_an_image": {name: round(min(seconds[name]) / images, 4) for name in whole},
         "faster_than_one_by_one": ratio(seconds["pipeline one by one"], seconds["ours"]),
         "faster_than_batches": ratio(seconds["pipeline in batches"], seconds["ours"]),
+        "share_of_the_limit": ceilings.share(seconds, "ours", flops),
+        "profile": operators(whole["ours"], device),
     }
     switches = {"keep_text": Sampling(), "channels_last": Sampling(keep_text=False, channels_last=True)}
     if compile or device == "cuda":

@@ -1,12 +1,15 @@
 """How fast a training step is, against the step that diffusers' text_to_image examples take.
 
     python -m bench train                                        the bundled model, one thread
-    python -m bench train --model=sd15 --batch=16 --micro=16     the full-size network at random, on a GPU in bf16
+    python -m bench train --model=sd15 --batch=16 --compile=1    the full-size network at random, on a GPU in bf16
+    python -m bench train --script=/path/to/train_text_to_image.py --lora_script=/path/to/train_text_to_image_lora.py
 
 The peer encodes pictures and captions in every step, as `train_text_to_image.py` does (its loop body written out here: VAE,
-text encoder, noise, U-Net, mean squared error, backward, clipping, AdamW); only what trains requires gradients. Ours takes
-latents and text states from the cache. Both start from the same weights and see the same latents, noise, timesteps and
-captions: their losses are compared step by step.
+text encoder, noise, U-Net, mean squared error, backward, clipping, AdamW): `default`, one picture at a time and, but for LoRA,
+with gradient checkpointing, as its documentation shows; `tuned`, the whole batch at once, without. Only what trains requires
+gradients. Ours takes latents and text states from the cache. All start from the same weights and see the same latents, noise,
+timesteps and captions: their losses are compared step by step. With the paths of the example scripts, whole programs are
+measured as well (`bench/_script.py`).
 """
 
 from functools import partial
@@ -14,19 +17,25 @@ from typing import Any
 
 import numpy as np
 
-from bench._measure import in_turns, ratio
+from bench._measure import Ceilings, counted_flops, in_turns, operators, ratio
 
 RATE = 1e-4
 STEPS = 4
 """Steps of one turn."""
+PARTS = {"attn2_to_v": True, "lora": False, "unet": True}
+"""Strategies, and whether the example's documentation checkpoints gradients."""
 
 
-def run(model: str = "tiny", batch: int = 16, rounds: int = 5, compile: int = 0) -> dict[str, Any]:
-    """Ratios of the peer's step to ours for attn2_to_v, LoRA and the whole U-Net."""
+def run(
+    model: str = "tiny", batch: int = 16, rounds: int = 5, compile: int = 0, script: str = "", lora_script: str = ""
+) -> dict[str, Any]:
+    """Ratios of the peer's step to ours for attn2_to_v, LoRA and the whole U-Net, and ours' share of the machine's limit."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    ceilings = Ceilings(device, dtype)
     result: dict[str, Any] = {
         "what": f"a step of {batch} pictures, model={model}, {dtype}",
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -34,18 +43,36 @@ def run(model: str = "tiny", batch: int = 16, rounds: int = 5, compile: int = 0)
         "clock": "wall" if device == "cuda" else "process",
         "strategies": {},
     }
-    for name in ("attn2_to_v", "lora", "unet"):
-        ours, peer = (_Trainer(model, name, device, dtype, batch, cached, bool(compile)) for cached in (True, False))
-        turns = {"ours": partial(_turn, ours), "peer": partial(_turn, peer)}
-        seconds = in_turns(turns, rounds, device)
-        difference = max(abs(a - b) / abs(b) for a, b in zip(ours.losses, peer.losses, strict=True))
+    for name in PARTS:
+        trainers = {
+            form: _Trainer(model, name, device, dtype, batch, form, bool(compile))
+            for form in ("ours", "tuned", "default")
+        }
+        flops = {form: counted_flops(partial(_turn, trainer)) for form, trainer in trainers.items()}
+        turns = {form: partial(_turn, trainer) for form, trainer in trainers.items()}
+        seconds = in_turns({**turns, **ceilings.turns()}, rounds, device)
+        ours = trainers["ours"].losses
+        difference = max(
+            abs(a - b) / abs(b)
+            for peer in ("tuned", "default")
+            for a, b in zip(ours, trainers[peer].losses, strict=True)
+        )
         result["strategies"][name] = {
-            **ratio(seconds["peer"], seconds["ours"]),
+            **ratio(seconds["tuned"], seconds["ours"]),
+            "default": ratio(seconds["default"], seconds["ours"]),
+            "counted_flops_tuned_over_ours": round(flops["tuned"] / flops["ours"], 3),
+            "share_of_the_limit": ceilings.share(seconds, "ours", flops["ours"]),
             "images_per_second": round(STEPS * batch / min(seconds["ours"]), 1),
-            "peer_images_per_second": round(STEPS * batch / min(seconds["peer"]), 1),
+            "peer_images_per_second": round(STEPS * batch / min(seconds["tuned"]), 1),
             "largest_relative_difference_of_losses": difference,
             "losses_equal": difference < (1e-4 if dtype is torch.float32 else 0.05),
+            "profile": operators(turns["ours"], device),
         }
+    result["results_equal"] = all(found["losses_equal"] for found in result["strategies"].values())
+    if script or lora_script:
+        from bench._script import programs
+
+        result["programs"] = programs(model, {"unet": script, "lora": lora_script}, batch, device)
     return result
 
 
@@ -55,10 +82,10 @@ def _turn(trainer: "_Trainer") -> None:
 
 
 class _Trainer:
-    """The same step, with the cache or with both encoders inside."""
+    """The same step, with the cache or with both encoders inside, at once or picture by picture."""
 
     def __init__(
-        self, model: str, strategy: str, device: str, dtype: Any, batch: int, cached: bool, compile: bool
+        self, model: str, strategy: str, device: str, dtype: Any, batch: int, form: str, compile: bool
     ) -> None:
         import torch
         from diffusers import DDPMScheduler
@@ -71,11 +98,14 @@ class _Trainer:
         chosen = compose([f"strategy={strategy}"]).strategy
         chosen.attach(self.models)
         self.models.to(device, dtype)
-        self.cached, self.device, self.dtype = cached, device, dtype
+        self.cached, self.device, self.dtype = form == "ours", device, dtype
+        self.micro = 1 if form == "default" else batch
+        if form == "default" and PARTS[strategy]:
+            self.models.unet.enable_gradient_checkpointing()
         self.parameters = list(chosen.trainable(self.models).values())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=device == "cuda")
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached and device == "cuda")
         self.schedule = DDPMScheduler.from_config(self.models.scheduler_config)
-        if compile:
+        if compile and self.cached:
             self.models.unet.compile_repeated_blocks()
         self.models.unet.train()
         g = np.random.default_rng(0)
@@ -86,7 +116,7 @@ class _Trainer:
         self.timesteps = g.integers(0, 1000, (STEPS, batch))
         self.losses: list[float] = []
         self.number = 0
-        if cached:
+        if self.cached:
             from t2i.models.latents import encode_moments
             from t2i.models.text import text_states
 
@@ -96,30 +126,39 @@ class _Trainer:
     def step(self) -> None:
         import torch
 
-        from t2i.models.latents import draw_latents, encode_moments
-        from t2i.models.text import text_states
-        from t2i.training.objective import Denoiser, losses
-
-        noise, latent_noise = (torch.from_numpy(part).to(self.device) for part in self.noises[self.number % STEPS])
-        timesteps = torch.from_numpy(self.timesteps[self.number % STEPS]).to(self.device)
-        if self.cached:
-            moments = torch.from_numpy(self.moments).to(self.device)
-            text = torch.from_numpy(self.states).to(self.device, self.dtype)
-        else:
-            moments = encode_moments(self.models, self.pixels).float()
-            text = text_states(self.models, self.captions)
-        latents = draw_latents(self.models, moments, latent_noise)
-        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32):
-            each = losses(
-                Denoiser(self.models.unet, None), self.schedule, latents, noise, timesteps, text, None, self.dtype
-            )
-        loss = each.mean()
-        loss.backward()
+        total = 0.0
+        count = len(self.pixels)
+        for first in range(0, count, self.micro):
+            loss = self._loss(slice(first, first + self.micro)).sum() / count
+            loss.backward()
+            if not self.cached:  # the example reads its loss in every step
+                total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.number += 1
-        if not self.cached or self.number % STEPS == 0:  # the example reads its loss in every step
-            value = float(loss.detach())
         if self.number % STEPS == 0:
-            self.losses.append(value)
+            self.losses.append(float(loss.detach()) if self.cached else total)
+
+    def _loss(self, rows: slice) -> Any:
+        import torch
+
+        from t2i.models.latents import draw_latents, encode_moments
+        from t2i.models.text import text_states
+        from t2i.training.objective import Denoiser, losses
+
+        noise, latent_noise = (
+            torch.from_numpy(part[rows]).to(self.device) for part in self.noises[self.number % STEPS]
+        )
+        timesteps = torch.from_numpy(self.timesteps[self.number % STEPS][rows]).to(self.device)
+        if self.cached:
+            moments = torch.from_numpy(self.moments[rows]).to(self.device)
+            text = torch.from_numpy(self.states[rows]).to(self.device, self.dtype)
+        else:
+            moments = encode_moments(self.models, self.pixels[rows]).float()
+            text = text_states(self.models, self.captions[rows])
+        latents = draw_latents(self.models, moments, latent_noise)
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32):
+            return losses(
+                Denoiser(self.models.unet, None), self.schedule, latents, noise, timesteps, text, None, self.dtype
+            )

@@ -34,7 +34,7 @@ class Pool:
     def of(cls, features: np.ndarray, real: Gaussian) -> "Pool":
         """Of checked features float64 (P, D)."""
         rows = features - real.mean
-        cross = _times_transposed(rows, real.factor)
+        cross = _times_factor(rows, real)
         # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it; a reference of N has N - 1 columns.
         gram = cross @ cross.T if len(rows) <= 2 * (cross.shape[1] + 1) else None
         return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
@@ -94,11 +94,11 @@ def _centred(gram: np.ndarray) -> np.ndarray:
     return gram - (level[:, None] + level[None] - level.mean())
 
 
-def _times_transposed(rows: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """rows (P, D) times factor' (D, r); half the work where the factor is an upper triangle."""
+def _times_factor(rows: np.ndarray, real: Gaussian) -> np.ndarray:
+    """rows (P, D) times the transposed factor (r, D); half the work where that is a triangle."""
     from scipy.linalg import blas
 
-    if factor.shape[0] != factor.shape[1] or np.any(np.tril(factor, -1)):
-        return np.asarray(rows @ factor.T)
+    if real.triangle is None:
+        return np.asarray(rows @ real.factor.T)
     # The transposes are LAPACK's order of the same memory: factor times rows', and nothing is copied.
-    return np.asarray(blas.dtrmm(1.0, factor, rows.T)).T
+    return np.asarray(blas.dtrmm(1.0, real.triangle, rows.T)).T

@@ -53,7 +53,9 @@ class Gaussian:
             return cls(mean, rows=_without_mean_row(centred) / scale)
         if width <= _QR_WIDTH:
             return cls(mean, rows=np.asarray(np.linalg.qr(centred, mode="r")) / scale)
-        return cls(mean, cov=centred.T @ centred / scale**2)
+        cov = centred.T @ centred
+        cov /= samples - DDOF
+        return cls(mean, cov=cov)
 
     @classmethod
     def from_moments(cls, mean: np.ndarray, cov: np.ndarray) -> "Gaussian":
@@ -61,12 +63,24 @@ class Gaussian:
         return cls(mean.astype(np.float64), cov=cov.astype(np.float64))
 
     @cached_property
+    def triangle(self) -> np.ndarray | None:
+        """The upper triangular factor of `cov`, float64 (D, D); None where it is singular or stands as `rows`."""
+        from scipy import linalg
+
+        if self.cov is None:
+            return None
+        try:
+            return linalg.cholesky(self.cov, check_finite=False)
+        except linalg.LinAlgError:
+            return None
+
+    @cached_property
     def factor(self) -> np.ndarray:
         """float64 (r, D), r <= D: factor' factor is the covariance."""
         if self.rows is not None:
             return self.rows
         assert self.cov is not None
-        return _root(self.cov)
+        return self.triangle if self.triangle is not None else _root(self.cov)
 
     @property
     def trace(self) -> float:
@@ -87,8 +101,8 @@ def distance(first: Gaussian, second: Gaussian) -> float:
 
 def _norm_by_squares(first: Gaussian, second: Gaussian) -> tuple[float, float] | None:
     """Nuclear norm of the cross-Gram from eigenvalues of its square, and its error; None where it is small."""
-    if first.cov is not None and second.cov is not None and len(first.cov) > _SVD_SIZE:
-        return _norm_of_roots(eigenvalues(_congruence(first.cov, second.factor)))
+    if first.cov is not None and second.triangle is not None and len(first.cov) > _SVD_SIZE:
+        return _norm_of_roots(eigenvalues(_congruence(first.cov, second.triangle)))
     cross = first.factor @ second.factor.T
     return nuclear_norm_by_gram(cross) if min(cross.shape) > _SVD_SIZE else None
 
@@ -168,27 +182,22 @@ def _without_mean_row(centred: np.ndarray) -> np.ndarray:
 
 
 def _root(cov: np.ndarray) -> np.ndarray:
-    """A matrix A (D, D) with A'A = cov: upper triangular by Cholesky, or by `eigh` when cov is singular.
+    """A matrix A (D, D) with A'A = cov, also where cov is singular.
 
     Eigenvalues below D * eps * the largest are rounding noise, whose root would not be small, and count as zero.
     """
-    from scipy import linalg
-
-    try:
-        return linalg.cholesky(cov, check_finite=False)
-    except linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(cov)
-        values[values < len(values) * np.finfo(np.float64).eps * values[-1]] = 0.0
-        return (vectors * np.sqrt(values)).T
+    values, vectors = np.linalg.eigh(cov)
+    values[values < len(values) * np.finfo(np.float64).eps * values[-1]] = 0.0
+    return (vectors * np.sqrt(values)).T
 
 
-def _congruence(cov: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Upper triangle of factor cov factor' (D, D); half the work of two products where the factor is a triangle."""
+def _congruence(cov: np.ndarray, triangle: np.ndarray) -> np.ndarray:
+    """Upper triangle of triangle cov triangle' (D, D), at half the work of two products."""
     from scipy.linalg import lapack
 
-    if np.any(np.tril(factor, -1)):
-        return factor @ cov @ factor.T
-    found, _ = lapack.dsygst(cov.T, factor, itype=2)  # the transpose of a symmetric matrix is itself, in LAPACK's order
+    found, _ = lapack.dsygst(
+        cov.T, triangle, itype=2
+    )  # the transpose of a symmetric matrix is itself, in LAPACK's order
     return np.asarray(found)
 
 

@@ -144,6 +144,8 @@ class Config:
     """Pictures that are denoised at once."""
     outputs: str = "${project:outputs}"
     """Folder of runs and of the store."""
+    plan: bool = False
+    """Say what the command would do - stages, sizes, downloads, memory, time - and do nothing of it."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -153,12 +155,12 @@ class Config:
             part.validate()
         self.training.validate(processes)
         self.charts.validate()
-        named = {"charts.schedulers": self.charts.schedulers, "sweeps.reference": [self.sweeps.reference]}
         known = sorted(path.stem for path in CONF.glob("scheduler/*.yaml"))
-        for key, names in named.items():
-            for name in names:
-                if name is not None and name not in known:
-                    raise unknown(f"{key}={name} is no scheduler", name, known)
+        named = [("charts.schedulers", name) for name in self.charts.schedulers]
+        named += [("sweeps.reference", self.sweeps.reference)] if self.sweeps.reference is not None else []
+        for key, name in named:
+            if name not in known:
+                raise unknown(f"{key}={name} is no scheduler", name, known)
         for scale in self.charts.guidance:
             replace(self.cfg, scale=scale).validate()
         for steps in self.charts.steps:

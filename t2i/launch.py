@@ -3,6 +3,7 @@
 0 done, 1 the run failed, 2 the command line or the configuration is wrong, 128 + signal after SIGTERM or SIGINT.
 """
 
+import contextlib
 import importlib
 import json
 import logging
@@ -143,6 +144,9 @@ def _start(cfg: DictConfig) -> None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()
+    if config.plan:
+        _plan(config, folder, list(hydra_config.overrides.task))
+        return
     job = Job(config, folder, list(hydra_config.overrides.task))
     if multirun and PARENT not in os.environ:
         os.environ[PARENT] = _multirun_parent(config, folder)
@@ -153,6 +157,22 @@ def _start(cfg: DictConfig) -> None:
         _spawn(job)
     else:
         work(job)
+
+
+def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
+    """Print what the job would do; the run folder that Hydra made goes again."""
+    from t2i.tasks.plan import plan
+
+    if world_size() > 1:
+        raise ConfigError(
+            "plan=true looks from one process: type python run.py, with launch.processes=<GPUs> for several"
+        )
+    try:
+        plan(config, folder, overrides, print)
+    finally:
+        for empty in (folder, folder.parent):  # the day's folder too, if it holds no other run
+            with contextlib.suppress(OSError):
+                empty.rmdir()
 
 
 def work(job: Job) -> dict[str, float]:

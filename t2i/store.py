@@ -129,7 +129,7 @@ class Store:
                     build(partial)
                 self.barrier()
                 if self.main:
-                    self._commit(partial, final, address)
+                    self._commit(partial, final, address, time.perf_counter() - start)
                 self.barrier()
         finally:
             if self.main:
@@ -161,13 +161,13 @@ class Store:
             name for name, path in paths.items() if not path.is_file() or sha256_file(path) != files[name]["sha256"]
         ]
 
-    def _commit(self, partial: Path, final: Path, address: Mapping[str, Any]) -> None:
+    def _commit(self, partial: Path, final: Path, address: Mapping[str, Any], seconds: float) -> None:
         paths = sorted(path for path in partial.rglob("*") if path.is_file())
         files = {
             str(path.relative_to(partial)): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
             for path in paths
         }
-        write_json(partial / MANIFEST, {**address, "files": files})
+        write_json(partial / MANIFEST, {**address, "seconds": round(seconds, 3), "files": files})
         sync_tree(partial)
         os.rename(partial, final)
         sync_tree_entry(final.parent)

@@ -119,6 +119,7 @@ model.tokens
 model.width
 outputs
 parts
+plan
 prompts
 prompts_file
 recipe

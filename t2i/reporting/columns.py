@@ -46,7 +46,7 @@ def column_comparison(
     heads = [style.wrap(name, width, style.TEXT_SIZE, bold=True, most=2) for name in columns]
     head = text_height(max(map(len, heads))) + 6
     step = height + text_height(1) + 6 + GAP
-    page = Page(side + len(columns) * (width + GAP) - GAP, head + len(prompts) * step + PLOT + 70, title, subtitle)
+    page = Page(side + len(columns) * (width + GAP) - GAP, head + len(prompts) * step + PLOT + 84, title, subtitle)
     for column, lines in enumerate(heads):
         colour = style.BEST if column == marked else style.INK
         page.text(side + column * (width + GAP), head - 6 - text_height(len(lines)), lines, bold=True, colour=colour)

@@ -28,7 +28,7 @@ def loss_and_samples(
     x, y = np.asarray(steps, dtype=np.float64), np.asarray(losses, dtype=np.float64)
     good = np.isfinite(y)
     window = max(1, int(good.sum()) // 25)
-    figure = style.chart(8.6, 5.0, title)
+    figure = style.chart(8.6, 4.6, title)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1.15, 1.0), squeeze=False)[:, 0]
     axes = upper.add_subplot()
     few = len(x) <= 40
@@ -49,5 +49,5 @@ def loss_and_samples(
         cell.imshow(tile)
         cell.set_axis_off()
         text = style.wrap(caption, width - 12, style.SMALL_SIZE, most=4)
-        cell.set_title("\n".join(text), size=style.SMALL_SIZE, loc="left", y=-0.04, va="top")
+        cell.set_title("\n".join(text), size=style.SMALL_SIZE, loc="left", y=0, va="top", pad=-4)
     return style.save(figure, path)

@@ -181,7 +181,7 @@ def _tell(
     best = columns[int(means[:, 0].argmax())]
     text = (
         f"Mean CLIP score [{clip}] of {len(prompts)} pictures a column: highest at "
-        f"{head.format(best.label)} ({', '.join(f'{label} {values[0]}' for label, values in shown.items())})."
+        f"{head.format(best.label)} ({'; '.join(f'{head.format(k)}: {v[0]}' for k, v in shown.items())})."
     )
     run.section(TITLES[kind], text, [table], [(figure, title + ".")])
     run.say(text)

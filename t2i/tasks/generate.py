@@ -25,7 +25,7 @@ def generate(config: Config, run: Run) -> dict[str, float]:
     if config.recipe is not None:
         return remake(config, run, Path(config.recipe).expanduser())
     tuned = find_tuned(config, run)
-    captions = _prompts(config, run)
+    captions = prompts_of(config, run)
     stage = generated_set(config, run, captions, tuned)
     if run.main:
         from t2i.reporting.figures import sample_grid
@@ -44,7 +44,7 @@ def generate(config: Config, run: Run) -> dict[str, float]:
     return {"images": float(len(captions))}
 
 
-def _prompts(config: Config, run: Run) -> list[str]:
+def prompts_of(config: Config, run: Run) -> list[str]:
     """One prompt a picture."""
     given = list(config.prompts)
     if config.prompts_file is not None:

@@ -16,12 +16,17 @@ TOLD = (
     "CLIP before and after",
     "What the CLIP forgot",
     "Generation with base and tuned text encoder",
+    "Captions and pictures paired",
+    "Guidance scales",
+    "Numbers of denoising steps",
+    "Schedulers",
+    "Sweep",
 )
 """Sections of the report whose text is told again."""
 TABLES = ("Training", "CLIP tuning", "Base against tuned", "CLIP before and after")
 FIGURES = (
     *("loss_and_samples", "base_versus_tuned", "generated_samples_grid", "real_versus_generated"),
-    *("guidance_comparison", "inference_steps_comparison", "scheduler_comparison"),
+    *("guidance_comparison", "inference_steps_comparison", "scheduler_comparison", "heat_map_clip_score"),
     *("clip_loss", "clip_before_after", "clip_generation"),
 )
 """The figures that a page of one or two screens has room for, in this order."""
@@ -54,7 +59,9 @@ def summary(config: Config, run: Run, metrics: dict[str, float]) -> list[Path]:
         Figure(run.folder / figures[name]["path"], figures[name]["caption"]) for name in FIGURES if name in figures
     ]
     sections.append(Section("Pictures", figures=shown))
-    sections.append(Section("Go on", "\n".join(f"- {what}: `{line}`" for what, line in next_commands(config, run).items())))
+    sections.append(
+        Section("Go on", "\n".join(f"- {what}: `{line}`" for what, line in next_commands(config, run).items()))
+    )
     title = f"{name_of(run)}: {facts['Model']} on {facts['Data']}"
     command = " ".join(["python run.py", *run.overrides])
     paths = [

@@ -36,9 +36,11 @@ def test_the_run_folder_holds_everything(main_job: Ended) -> None:
     folder = main_job.folder
     files = (
         "config.yaml metrics.json environment.json run.log status.json sections.json stages.json evaluated.json "
-        "report.html train_log.csv"
+        "report.html train_log.csv summary.html summary.md metrics.csv"
     )
-    vectors = "text_embeddings.npy text_embeddings_pooled.npy text_index.json"  # links into the store
+    vectors = (
+        "text_embeddings.npy text_embeddings_pooled.npy text_index.json captions_subset.json"  # links into the store
+    )
     assert {path.name for path in folder.iterdir() if path.is_file()} == {*files.split(), *vectors.split()}
     assert main_job.json("status.json") == {"status": "FINISHED"}
     assert (folder / "weights" / "pytorch_lora_weights.safetensors").exists()

@@ -1,0 +1,84 @@
+"""How long a stage will take and how large it will be: from what such stages took in this store, or not at all."""
+
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+from t2i.config import Config
+from t2i.context import Run, device_type
+from t2i.store import MANIFEST
+from t2i.tasks.shared import TIMING, prepared, training_split
+
+
+def manifests(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The finished stages of a kind, the newest first."""
+    paths = (root / name).glob(f"[!.]*/{MANIFEST}")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+
+
+def seconds(name: str, config: Config, run: Run, pictures: Optional[int]) -> Optional[float]:
+    """What a stage will take; None where nothing like it was made in this store. pictures: of a generated set."""
+    root = run.store.root
+    if name == "generated":
+        costs = list(_evaluations(root, config))
+        work = (pictures or 0) * config.scheduler.steps * (2 if config.cfg.active else 1)
+        return statistics.median(costs) * work if costs and work else None
+    if name == "training":
+        speed = next(_speeds(root, config), None)
+        if speed is None:
+            return None
+        try:
+            count = len(training_split(config, prepared(config, run)[1]))
+        except FileNotFoundError:  # the data is still to be prepared
+            return None
+        return config.training.total_steps(count) * config.training.batch_size / speed
+    return next((float(found["seconds"]) for _, found in manifests(root, name) if "seconds" in found), None)
+
+
+def size(name: str, config: Config, run: Run, pictures: Optional[int]) -> Optional[int]:
+    """Bytes: of a generated set by its number of pictures, otherwise those of the newest stage of its kind."""
+    for _, found in manifests(run.store.root, name):
+        held = sum(entry["bytes"] for entry in found["files"].values())
+        if name != "generated":
+            return held
+        made = sum(1 for file in found["files"] if file.endswith(".png"))
+        if made and pictures and found["config"].get("resolution") == config.model.resolution:
+            return held * pictures // made
+    return _trained_bytes(config) if name == "training" else None
+
+
+def _trained_bytes(config: Config) -> Optional[int]:
+    """Of the weights that change and of the pipeline that holds them, in float32."""
+    from t2i.models.weightless import weightless
+
+    models = weightless(config.model)
+    if models is None:
+        return None
+    whole = sum(parameter.numel() for module in models.modules.values() for parameter in module.parameters())
+    return 4 * (config.strategy.expected(models) + whole * config.training.export_pipeline)
+
+
+def _evaluations(root: Path, config: Config) -> Iterator[float]:
+    """Seconds of one evaluation of the U-Net for one picture, of every set that this model drew on such a device."""
+    for folder, found in manifests(root, "generated"):
+        path, recipe = folder / TIMING, folder / "000000.json"
+        same = {"resolution": config.model.resolution, "device": device_type()}
+        if path.exists() and recipe.exists() and same.items() <= found["config"].items():
+            timing = json.loads(path.read_text(encoding="utf-8"))
+            model = json.loads(recipe.read_text(encoding="utf-8"))["model"]["name"]
+            if model == config.model.name and timing["evaluations"]:
+                yield timing["seconds"] / timing["evaluations"]
+
+
+def _speeds(root: Path, config: Config) -> Iterator[float]:
+    """Pictures a second of every training of this kind on such a device, as large as this one's, the newest first."""
+    for folder, found in manifests(root, "training"):
+        path, address = folder / "training.json", found["config"]
+        same = address.get("strategy", {}).get("kind") == config.strategy.kind
+        if same and address.get("device") == device_type() and path.exists():
+            facts = (folder / "weights" / "README.md").read_text(encoding="utf-8")
+            if f"# {config.model.name}, tuned on" in facts:
+                yield float(json.loads(path.read_text(encoding="utf-8"))["images_per_second"])

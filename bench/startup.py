@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run(rounds: int = 5) -> dict[str, Any]:
     }
 
 
-def _processor_seconds(start: partial[Any]) -> float:
+def _processor_seconds(start: Callable[[], Any]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

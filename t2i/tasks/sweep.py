@@ -188,6 +188,14 @@ def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:
 def cell_config(config: Config, run: Run, cell: Cell) -> Config:
     """The run's own command line with the fixed settings of the sweep and the values of one cell on top."""
     changes = {**config.sweeps.fixed, **cell}
+    key = f"cell {digest_of([changes, config.eval.reference])}"
+    if key not in run.cache:  # composing takes a quarter of a second, and a cell is asked for three times
+        run.cache[key] = _composed(config, run, changes)
+    own: Config = run.cache[key]
+    return own
+
+
+def _composed(config: Config, run: Run, changes: Cell) -> Config:
     ordered = sorted(changes.items(), key=lambda item: "." in item[0])  # a group would overwrite a key set before it
     own = compose([*run.overrides, *(f"{key}={value}" for key, value in ordered)])
     own.outputs, own.launch, own.sweeps = config.outputs, config.launch, config.sweeps

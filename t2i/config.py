@@ -77,6 +77,13 @@ class Part(Enum):
     clip = "clip"
 
 
+class Then(Enum):
+    """How a pipeline goes on at a terminal."""
+
+    prompt = "prompt"
+    serve = "serve"
+
+
 class Precision(Enum):
     """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
 
@@ -110,6 +117,9 @@ class Config:
     sweeps: Sweep = MISSING
     parts: list[Part] = field(default_factory=lambda: [part for part in Part if part is not Part.clip])
     """What task=pipeline does, always in this order: data, embed, verify, train, compare, charts, sweep, clip."""
+    then: Optional[Then] = None
+    """prompt or serve: what task=pipeline goes on with when it is done, with its own weights, at a terminal; elsewhere it
+    only says what to type."""
     charts: Charts = field(default_factory=Charts)
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)

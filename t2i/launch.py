@@ -13,7 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from t2i import tracking
-from t2i.config import Config, Precision, Task, as_dict, help_text, restore, typed
+from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
     FROZEN,
     PROJECT,
@@ -157,6 +157,15 @@ def _start(cfg: DictConfig) -> None:
         _spawn(job)
     else:
         work(job)
+        if config.task is Task.pipeline and config.then is not None and not multirun and sys.stdin.isatty():
+            work(_following(job, config.then))
+
+
+def _following(job: Job, then: Then) -> Job:
+    """The page or the line for the weights that a pipeline has just made, as a run of its own."""
+    made = any((job.folder / name).exists() for name in ("weights", "clip"))
+    config = replace(job.config, task=Task(then.value), weights=str(job.folder) if made else job.config.weights)
+    return Job(config, job.folder.with_name(job.folder.name.replace("pipeline", then.value)), job.overrides)
 
 
 def _plan(config: Config, folder: Path, overrides: list[str]) -> None:

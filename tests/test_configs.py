@@ -175,6 +175,7 @@ sweeps.study
 sweeps.trials
 sweeps.workers
 task
+then
 track.artifacts
 track.enabled
 track.experiment

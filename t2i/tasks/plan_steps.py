@@ -138,7 +138,8 @@ def _measured(config: Config, run: Run, title: str, tuned: Callable[[], Optional
 
 def _compare(config: Config, run: Run) -> Iterator[Step]:
     from t2i.tasks import memorisation
-    from t2i.tasks.evaluate import measure
+    from t2i.tasks.evaluate import extractors_of, measure
+    from t2i.tasks.reference import training_features
     from t2i.tasks.verdict import verdict_of
 
     tuned, needs = _tuned(config, run), ("data", "model", "eval", "numbers")
@@ -151,9 +152,11 @@ def _compare(config: Config, run: Run) -> Iterator[Step]:
     yield _measured(config, run, "base", lambda: None)
     yield _measured(config, run, "tuned", tuned)
     yield Step("comparison", ("comparison",), needs, lambda: verdict_of(run, *both()[:2]), config)
+    look = partial(training_features, config, run, partial(extractors_of, config, run))
+    yield Step("features of the training pictures", ("training_features",), ("data", "eval", "numbers"), look, config)
     yield Step(
         "memorisation",
-        ("training_features", "nearest", "generated", "generated", "train_scores"),
+        ("nearest", "generated", "generated", "train_scores"),
         needs,
         lambda: memorisation.memorisation(config, run, *both(), {}),
         config,

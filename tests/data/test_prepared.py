@@ -79,3 +79,12 @@ def test_squares_are_the_middles_of_what_is_not_square(tmp_path):
     # the middle 48 x 48 of the wide one, a band of 40 in it, enlarged to 53 of 64 pixels
     assert abs(int((found[0, 32, :, 0] > 100).sum()) - 53) <= 1
     assert (found[1] == train.pixels([1])[0]).all()
+
+
+def test_a_part_is_a_split_of_its_own(folder):
+    train = Prepared(folder).split("train")
+    part = train.part([41, 3])
+    assert (part.name, part.ids, part.captions) == ("train, 2 of 50", ["41", "3"], [["caption 41"], ["caption 3"]])
+    assert (part.pixels([1])[0] == train.pixels([3])[0]).all() and part.encoded(0) == train.encoded(41)
+    assert part.part([1]).ids == ["3"] and (part.part([1]).pixels([0]) == train.pixels([3])).all()
+    assert len(train) == 50 and train.ids[0] == "0"

@@ -177,3 +177,27 @@ def test_samples_over_training_shows_the_first_and_the_last_of_many(tmp_path):
     assert opened(path).height > 8 * 192 and opened(path).height < 9 * (192 + 14) + 300
     with pytest.raises(ValueError, match=r"expected \(3, 2, H, W, 3\)"):
         figures.samples_over_training([0, 1, 2], images, ["a cat", "b"], scores, tmp_path / "b.png", "T")
+
+
+def test_columns_are_as_wide_as_their_pictures_and_a_missing_interval_is_left_out(tmp_path):
+    images = np.stack([pictures(3), pictures(3)])
+    means = np.array([[30.0, 28.0, 32.0], [31.0, np.nan, np.nan], [np.nan, np.nan, np.nan]])
+    path = figures.column_comparison(
+        ["a cat", LONG], ["guidance 1", "guidance 3", "guidance 5"], images, np.full((2, 3), 30.0), means,
+        tmp_path / "columns.png", "Guidance", "Below a picture its score.", "CLIP score", marked=1,
+    )  # fmt: skip
+    assert opened(path).width == 190 + 14 + 3 * 192 + 2 * 14 + MARGINS
+    with pytest.raises(ValueError, match="for 2 prompts and 2 columns"):
+        figures.column_comparison(
+            ["a", "b"], ["x", "y"], images, np.zeros((2, 2)), means, tmp_path / "no.png", "", "", ""
+        )
+
+
+@pytest.mark.parametrize("count", [1, 6, 9])
+def test_loss_and_samples_shows_six_pictures_at_most(tmp_path, count):
+    path = figures.loss_and_samples(
+        [1, 2, 3], [0.3, np.nan, 0.1], pictures(count), [LONG] * count, tmp_path / "both.png", "Both"
+    )
+    assert opened(path).width == 1290
+    with pytest.raises(ValueError, match="found 2 steps and 1 losses"):
+        figures.loss_and_samples([1, 2], [0.1], pictures(1), ["a"], tmp_path / "no.png", "Both")

@@ -77,7 +77,7 @@ def flickr30k_hub(root: Path) -> Path:
         split = "test" if number < 8 else "train"
         image = {"bytes": file.getvalue(), "path": name}
         rows.append({"image": image, "caption": captions(scene), "split": split, "filename": name})
-    root.mkdir()
+    root.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), root / "test-00000-of-00001.parquet")
     return root
 

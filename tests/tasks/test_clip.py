@@ -196,9 +196,9 @@ def test_the_presets_have_a_twin_at_toy_size(own_lab: Lab, name: str) -> None:
     numbers = own_lab.here(f"experiment={name}_tiny").metrics
     if name.startswith("clip"):
         key = "zero_shot_accuracy" if name == "clip_cifar10" else "image_to_text_recall_1"
-        assert numbers[f"after/{key}"] > numbers[f"before/{key}"] + 0.2
+        assert numbers[f"clip/after/{key}"] > numbers[f"clip/before/{key}"] + 0.2
     else:
         # The tiny text encoder was trained for these scenes: what counts is that it trains, and comes back from disk.
-        assert numbers["trainable_parameters"] == 1_181_056 and numbers["reload_max_difference"] <= 1
-        assert numbers["held_out_loss"] == pytest.approx(numbers["held_out_loss_before"], rel=0.05)
-        assert numbers["held_out_loss"] != numbers["held_out_loss_before"]
+        assert numbers["train/trainable_parameters"] == 1_181_056 and numbers["train/reload_max_difference"] <= 1
+        assert numbers["train/held_out_loss"] == pytest.approx(numbers["train/held_out_loss_before"], rel=0.05)
+        assert numbers["train/held_out_loss"] != numbers["train/held_out_loss_before"]

@@ -1,8 +1,10 @@
 """The main job from one command: what it leaves, and that nothing is done twice."""
 
 import csv
+import io
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -181,3 +183,26 @@ def test_only_pictures_and_their_numbers_are_new_when_guidance_changes(lab: Lab,
     ended = lab.here(*SCENES, *TOY, "task=evaluate", "cfg.scale=3.25")  # a scale of no other test
     built = {name.partition("/")[0] for name, stage in ended.json("stages.json").items() if not stage["reused"]}
     assert built == {"generated", "metrics"}
+
+
+class Terminal(io.StringIO):
+    """A keyboard."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("keyboard", [Terminal("a red cat\n/quit\n"), io.StringIO("a red cat\n")])
+def test_at_a_terminal_it_goes_on_with_its_own_weights(
+    lab: Lab, main_job: Ended, keyboard: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    ended = lab.here(*SCENES, *TOY, "parts=[train]", "then=prompt")
+    assert ended.status == 0, ended.err
+    first, *following = ended.folders
+    if keyboard.isatty():
+        assert [path.name for path in following] == [first.name.replace("pipeline", "prompt")]
+        (recipe,) = (following[0] / "images").glob("*.json")
+        assert json.loads(recipe.read_text())["weights"]["path"] == str(first / "weights")
+    else:
+        assert following == [] and f"task=prompt weights={first}" in ended.out

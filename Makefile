@@ -30,8 +30,8 @@ test-slow: $(VENV)/dev.stamp ## The slow tier: full-size networks and whole runs
 bench: $(VENV)/dev.stamp ## Measure beside a peer, e.g. make bench NAME=prepare; results in bench/results
 	$(PY) -m bench $(NAME) $(ARGS)
 
-bench-quick: $(VENV)/dev.stamp ## Every bench at its smallest: do both sides agree?
-	OMP_NUM_THREADS=1 $(PY) -m bench quick
+bench-quick: $(VENV)/dev.stamp ## Every bench at its smallest: do both sides agree, and are the files written?
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m bench.quick
 
 bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/results
 	$(PY) -m bench.table

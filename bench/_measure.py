@@ -50,7 +50,7 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """Four digits, which is more than a shared machine's clock is worth."""
+    """Four digits."""
     return float(f"{value:.4g}")
 
 

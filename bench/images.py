@@ -1,6 +1,6 @@
 """From drawn pictures to FID, KID and Inception Score, against a folder of PNG files and torchmetrics.
 
-    python -m bench images                      64 pictures on this machine
+    python -m bench images                      32 pictures on this machine
     python -m bench images --images=1000        the size that is meant, on a GPU
 
 Both sides start from the same uint8 tensors, use the same Inception network (random weights, which is as much work) and keep
@@ -23,7 +23,7 @@ BATCH = 16
 SIDE = 256
 
 
-def run(images: int = 64, rounds: int = 2) -> dict[str, Any]:
+def run(images: int = 32, rounds: int = 2) -> dict[str, Any]:
     """Ratios of both forms of the peer to ours, and the largest relative difference of the three numbers."""
     import torch
 

@@ -1,0 +1,132 @@
+"""What is compared, where its ratio stands in a bench's result, and how large it has to be: on this machine, and on a GPU."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison."""
+
+    what: str
+    peer: str
+    bench: str
+    path: tuple[str, ...]
+    """Where the ratio is: `median` and `range`, or a number."""
+    must: float | None = None
+    stretch: float | None = None
+    gpu: tuple[float, float] | None = None
+    """The two targets on a GPU, where they are others."""
+
+    def found(self, result: Result) -> "Found | None":
+        """Its numbers in a result; None where it was not measured."""
+        level, above = result, result
+        for name in self.path:
+            if not isinstance(level, dict) or name not in level:
+                return None
+            level, above = level[name], level
+        here: Result = level if isinstance(level, dict) else {"median": level}
+        median = here.get("median", here.get("ratio_median"))
+        if median is None:
+            return None
+        low, high = here.get("range", here.get("ratio_range", [median, median]))
+        must, stretch = self.gpu if self.gpu and result.get("device", "cpu") != "cpu" else (self.must, self.stretch)
+        details = {key: here.get(key, above.get(key, result.get(key))) for key in ("profile", "share_of_the_limit")}
+        share = (details["share_of_the_limit"] or {}).get("median")
+        return Found(self, float(median), float(low), float(high), must, stretch, share, details["profile"] or [])
+
+
+@dataclass(frozen=True)
+class Found:
+    """A comparison's numbers and what they are held against."""
+
+    row: Row
+    median: float
+    low: float
+    high: float
+    must: float | None
+    stretch: float | None
+    share: float | None
+    """Of what a large matrix product reaches on the same machine in the same rounds."""
+    profile: list[str]
+
+    @property
+    def short(self) -> bool:
+        """Whether it misses its target."""
+        return self.must is not None and self.median < self.must
+
+    @property
+    def verdict(self) -> str:
+        """In a word or three."""
+        if self.must is None:
+            return ""
+        if self.short:
+            return f"short by {1 - self.median / self.must:.0%}"
+        return "stretch" if self.stretch is not None and self.median >= self.stretch else "reached"
+
+
+TUNED, DEFAULT = "tuned: ", "default: "
+STEP = "the example's step"
+ROWS = (
+    Row("`--help`", "import of diffusers", "startup", ("help",), 10, 20),
+    Row("composing a configuration", "import of diffusers", "startup", ("compose",), 10, 20),
+    Row("preparing pictures", "bare Pillow loop", "prepare", (), 0.8, 0.95),
+    *(
+        Row(f"a step of {name}", f"{form}{STEP}", "train", ("strategies", key, *path), *targets)
+        for key, name, targets in (
+            ("attn2_to_v", "attn2.to_v", (1.6, 2.0, (2.5, 3.5))),
+            ("lora", "LoRA", (1.6, 2.0, (2.5, 3.5))),
+            ("unet", "the whole U-Net", (1.5, 2.0, (2.0, 3.0))),
+        )
+        for form, path in ((TUNED, ()), (DEFAULT, ("default",)))
+    ),
+    Row("the same, program", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
+    Row("the same, program", "train_text_to_image_lora.py", "train", ("programs", "lora"), 1.6, 2, (2.5, 3.5)),
+    Row("drawing pictures", f"{TUNED}pipeline in batches", "sampling", ("faster_than_batches",), 1),
+    Row(
+        "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)
+    ),
+    Row("3 x 3 sweep", "pipeline, PNG and torchmetrics per cell", "sweep", (), 2.5, None, (5, 8)),
+    Row("FID, N = 40", "torchmetrics", "evaluation", ("fid_40",), 200, 400),
+    Row("FID, N = 40", "SciPy sqrtm", "evaluation", ("fid_40_scipy_sqrtm",), 800, 1500),
+    Row("FID, N = 1,000", "torchmetrics", "evaluation", ("fid_1000",), 3, 4),
+    Row("FID, N = 2,100", "torchmetrics", "evaluation", ("fid_2048",), 3, 4),
+    Row("FID, N = 10,000", "torchmetrics", "evaluation", ("fid_10000",), 3, 4),
+    Row("FID from moments", "torchmetrics", "evaluation", ("fid_moments",), 3, 4),
+    Row("FID, N = 2,100", "SciPy sqrtm", "evaluation", ("fid_2048_scipy_sqrtm",), 10, 15),
+    Row("KID, same subsets", "loop over subsets", "evaluation", ("kid_subsets",), 3, 6),
+    Row("FID-infinity, 15 points", "15 SciPy sqrtm", "evaluation", ("fid_infinity",), 30, 200),
+    Row("precision, recall, density, coverage", "whole distance matrices", "evaluation", ("prdc",), 1),
+    Row("the same, memory", "whole distance matrices", "evaluation", ("prdc", "less_memory"), 1),
+    Row("FID bootstrap of 1,000 pairs", "60 s", "evaluation", ("difference_bootstrap", "inverse_of_minutes"), 1, 3),
+    Row("pictures to FID, KID, IS", f"{TUNED}PNG, torchmetrics, one pass", "images", ("tuned",), 1.3, 1.8, (1.3, 30)),
+    Row("pictures to FID, KID, IS", f"{DEFAULT}PNG, torchmetrics", "images", ("default",), 1.3, 1.8, (1.3, 30)),
+    Row("`task=evaluate`", f"{TUNED}pipeline in batches, torchmetrics", "evaluate_task", ("tuned",), 1),
+    Row("`task=evaluate`", f"{DEFAULT}pipeline one by one, torchmetrics", "evaluate_task", ("default",), 1),
+    Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),
+    Row("time of a to_v checkpoint", "accelerate save_state", "checkpoint", ("less_time",), 10),
+    Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), 150),
+    Row("two processes", "one, same batch", "processes", (), 1.6, 1.9),
+    Row("data to verdict", "plain script", "end_to_end", (), 1),
+)
+
+
+def number(value: float) -> str:
+    """Three digits, which is what a shared machine's clock is worth."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
+
+
+def newest(folder: Path = RESULTS) -> Iterator[tuple[str, str, Result]]:
+    """Date, machine and content of the last result of every bench on every machine."""
+    last: dict[tuple[str, str], tuple[str, Result]] = {}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        last[result["benchmark"], result["machine"]] = path.name.split("_")[0], result
+    for (_, machine), (date, result) in last.items():
+        yield date, machine, result

@@ -153,3 +153,15 @@ def test_a_multirun_leaves_this_process_through_submitit(lab: Lab, main_job: End
     assert len(finished) == 2
     seeds = {OmegaConf.load(folder / "config.yaml")["seed"] for folder in finished}
     assert seeds == {3, 4}
+
+
+@pytest.mark.slow
+def test_a_multirun_leaves_this_process_through_ray(empty_lab: Lab) -> None:
+    """On a Ray cluster of this machine's own, as on a real one (`hydra/launcher=ray`)."""
+    pytest.importorskip("ray")  # pip install 't2i[ray]'
+    empty_lab.root.mkdir(exist_ok=True)
+    arguments = ["-m", "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"]
+    ended = empty_lab.away(*arguments, *SCENES, "task=prepare", "seed=3,4", RAY_USAGE_STATS_ENABLED="0")
+    assert ended.status == 0, ended.err + ended.out
+    finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
+    assert {OmegaConf.load(folder / "config.yaml")["seed"] for folder in finished} == {3, 4}

@@ -270,6 +270,7 @@ def _options() -> str:
     """Every option of every group with the first comment of its file, for --help."""
     groups = (path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "accelerate")  # no option of ours
     files = [*groups, *sorted((PROJECT / "sweeps").glob("*.yaml"))]
+    width = max(len(path.stem) for path in files)
     lines, group = [], ""
     for path in files:
         if path.parent.name != group:
@@ -277,7 +278,7 @@ def _options() -> str:
             lines.append(f"{group}=")
         comments = [line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
         meaning = next((line for line in comments if not line.startswith("@")), "")
-        lines.append(f"  {path.stem:<19} {meaning}")
+        lines.append(f"  {path.stem:<{width}} {meaning}")
     return "\n".join(lines)
 
 

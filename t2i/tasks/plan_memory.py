@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
-from t2i.context import world_size
 from t2i.errors import UserError
 from t2i.tasks.shared import precision_of
 from t2i.training.config import Optimizer
@@ -57,7 +56,7 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
         config.strategy.attach(models)
         trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
         kept = 4 * trained * (config.training.ema is not None)
-        batch = config.training.micro_batch or max(1, config.training.batch_size // world_size())
+        batch = config.training.micro_batch or max(1, config.training.batch_size // config.launch.processes)
         saved, largest = _saved(models, batch, config)
         activations = (largest if config.training.gradient_checkpointing else saved) * size // 4
         return Memory(

@@ -223,7 +223,10 @@ def _clip(config: Config, run: Run) -> Iterator[Step]:
     places = [("", quick)] + ([("elsewhere, ", other_data(quick))] if config.clip.forgetting else [])
 
     def ends() -> dict[str, Path]:
-        return clip.folders(config, clip.tuned(config, run))
+        found = clip.folders(config, clip.tuned(config, run))
+        for folder in found.values():
+            folder.stat()  # what is still to be tuned has no weights to be known by
+        return found
 
     yield Step("tuning of the CLIP", ("clip",), ("data", "clip"), lambda: clip.tuned(config, run), config)
     for name in ("train", "held_out"):

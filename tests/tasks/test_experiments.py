@@ -216,6 +216,22 @@ def test_the_same_command_draws_nothing_again(experiment: Callable[[str], Ended]
     assert again.metrics == first.metrics
 
 
+@pytest.mark.parametrize("name", ["coco_animals", "clip_flickr8k"])
+def test_a_plan_afterwards_finds_every_stage(experiment: Callable[[str], Ended], own_lab: Lab, name: str) -> None:
+    used = {key.partition("/")[0] for key in experiment(name).json("stages.json")}
+    plan = own_lab.here(*command(name, own_lab), "plan=true")
+    assert plan.status == 0, plan.err
+    assert "to be made" not in plan.out.partition("\n")[2]
+    assert "time: everything is in the store" in plan.out
+    assert all(f" {stage} " in plan.out for stage in used)
+
+
+def test_a_plan_names_each_state_of_a_clip_that_is_still_to_be_tuned(own_lab: Lab) -> None:
+    plan = own_lab.here(*command("clip_cifar10", own_lab), "clip.seed=5", "plan=true")
+    for state in ("as it came", "before", "after"):
+        assert re.search(rf"CLIP {state} +clip_features ", plan.out)
+
+
 def test_text_encoder_flickr8k(experiment: Callable[[str], Ended], own_lab: Lab) -> None:
     ended = experiment("text_encoder_flickr8k")
     numbers = ended.metrics

@@ -245,6 +245,8 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
     run.tracker.tags(tags)
     for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
         run.tracker.artifact(run.folder / name)
+    if run.tracker.link:
+        run.say(f"MLflow: {run.tracker.link}")
     run.say(f"run folder: {run.folder}")
 
 

@@ -48,11 +48,17 @@ class Tracker(Protocol):
     def child(self, name: str) -> "contextlib.AbstractContextManager[Tracker]": ...
     def close(self, status: str) -> None: ...
 
+    @property
+    def link(self) -> Optional[str]:
+        """Where to look at the run: an address, or the command that serves it; None when nothing is recorded."""
+        ...
+
 
 class NullTracker:
     """Records nothing."""
 
     run_id: Optional[str] = None
+    link: Optional[str] = None
 
     def params(self, values: Mapping[str, Any]) -> None:
         pass
@@ -92,12 +98,20 @@ class MLflowTracker:
     metric keeps its time, and MLflow stores equal rows once.
     """
 
-    def __init__(self, client: Any, run: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, run: Any, uri: str = "") -> None:
+        self._client, self._uri = client, uri
         self._experiment = run.info.experiment_id
         self.run_id: Optional[str] = run.info.run_id
         self._waiting: deque[Callable[[], object]] = deque()
         self._next_attempt = 0.0
+
+    @property
+    def link(self) -> Optional[str]:
+        """A server's page of this run, or how to serve the database; without a password."""
+        place = f"#/experiments/{self._experiment}/runs/{self.run_id}"
+        if self._uri.startswith(("http://", "https://")):
+            return f"{hidden(self._uri).rstrip('/')}/{place}"
+        return f"mlflow ui --backend-store-uri '{hidden(self._uri)}', then http://127.0.0.1:5000/{place}"
 
     def _do(self, record: Callable[[], object]) -> None:
         self._waiting.append(record)
@@ -149,7 +163,7 @@ class MLflowTracker:
 
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator["Tracker"]:
-        child = MLflowTracker(self._client, _create(self._client, self._experiment, name, self.run_id))
+        child = MLflowTracker(self._client, _create(self._client, self._experiment, name, self.run_id), self._uri)
         try:
             yield child
         except BaseException:
@@ -164,6 +178,11 @@ class MLflowTracker:
             log.warning(
                 "the tracker did not come back: %d records were not sent, the run folder holds them", len(self._waiting)
             )
+
+
+def hidden(uri: str) -> str:
+    """A URI whose password, if it has one, is replaced by ***."""
+    return re.sub(r"(//[^/:@]*:)[^/@]*@", r"\1***@", uri)
 
 
 def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> Any:
@@ -209,4 +228,4 @@ def start(config: Tracking, name: str, parent: Optional[str] = None) -> Tracker:
     if ready is None:
         return NullTracker()
     client, experiment = ready
-    return MLflowTracker(client, _create(client, experiment, name, parent or None))
+    return MLflowTracker(client, _create(client, experiment, name, parent or None), config.uri)

@@ -14,7 +14,7 @@ from PIL import Image
 from t2i import tracking
 from t2i.tracking import MLflowTracker, NullTracker, Tracking, metric_name
 
-from .conftest import PROJECT
+from .conftest import PROJECT, Ended
 
 # Importing mlflow takes seconds, so the processes are forked after it; none of them has opened the database yet.
 CROWD = """
@@ -228,3 +228,20 @@ def test_nothing_is_recorded_when_asked(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_metric_names_become_what_mlflow_allows(name: str, stored: str) -> None:
     assert metric_name(name) == stored
+
+
+def test_the_link_leads_to_the_run_and_shows_no_password(config: Tracking) -> None:
+    tracker = tracking.start(config, "linked")
+    assert isinstance(tracker, MLflowTracker)
+    place = f"#/experiments/{tracker._experiment}/runs/{tracker.run_id}"
+    assert tracker.link == f"mlflow ui --backend-store-uri '{config.uri}', then http://127.0.0.1:5000/{place}"
+    tracker._uri = "https://me:secret@server:5000/"
+    assert tracker.link == f"https://me:***@server:5000/{place}"
+    assert tracking.hidden("postgresql+psycopg://t2i:pass:word@host/db") == "postgresql+psycopg://t2i:***@host/db"
+    tracker.close("FINISHED")
+    assert NullTracker().link is None
+
+
+def test_a_run_ends_with_its_link_and_its_folder(main_job: Ended) -> None:
+    last = main_job.out.splitlines()[-2:]
+    assert last[0].startswith("MLflow: mlflow ui --backend-store-uri") and last[1].startswith("run folder: ")

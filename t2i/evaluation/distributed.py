@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from t2i.data.pictures import Pictures
 from t2i.evaluation.gaussian import DDOF
+from t2i.progress import progress
 
 if TYPE_CHECKING:
     from t2i.evaluation.extractors import ImageExtractor
@@ -84,7 +85,7 @@ def features_of(extractor: "ImageExtractor", images: np.ndarray | Pictures, batc
     # With fewer images than processes some compute another's image again; its number drops the copy.
     share = np.arange(first, len(images), world) if first < len(images) else np.array([first % len(images)])
     rows = Rows().to(extractor.device)
-    for start in range(0, len(share), batch_size):
+    for start in progress(range(0, len(share), batch_size), f"{extractor.name} features", "batch"):
         numbers = share[start : start + batch_size]
         rows.update(
             *(torch.from_numpy(part).to(extractor.device) for part in (numbers, extractor.images(images[numbers])))

@@ -11,6 +11,7 @@ from t2i.evaluation import checks
 from t2i.evaluation.config import BUNDLED, CLIPS, DEFAULT_RESIZE, Evaluation
 from t2i.evaluation.inception_weights import SHA256, inception_file
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
+from t2i.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -124,8 +125,8 @@ def digests(config: Evaluation) -> str:
 def image_features(extractor: ImageExtractor, name: str, images: np.ndarray | Pictures, batch_size: int) -> np.ndarray:
     """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time; UserError if one is not finite."""
     checks.images(name, images)
-    parts = [extractor.images(images[start : start + batch_size]) for start in range(0, len(images), batch_size)]
-    features = np.concatenate(parts)
+    starts = progress(range(0, len(images), batch_size), f"{extractor.name} features, {name} images", "batch")
+    features = np.concatenate([extractor.images(images[start : start + batch_size]) for start in starts])
     checks.features(name, features, least=1)
     return features
 

@@ -10,6 +10,7 @@ from t2i.evaluation.fid_pool import Pool
 from t2i.evaluation.gaussian import Gaussian, distance
 from t2i.evaluation.intervals import LEVEL, Interval, resample_counts
 from t2i.evaluation.paired import PairedDifference, swap_test
+from t2i.progress import progress
 
 REPLICATES = 400
 """At N = 1,000, D = 2,048; fewer where a replicate costs more."""
@@ -32,7 +33,9 @@ def frechet_difference(
 
     def swapped(tosses: np.ndarray) -> np.ndarray:
         sets = [(np.where(toss, there, here), np.where(toss, here, there)) for toss in tosses]
-        return np.array([pool.fid(second_rows) - pool.fid(first_rows) for first_rows, second_rows in sets])
+        return np.array(
+            [pool.fid(after) - pool.fid(before) for before, after in progress(sets, "FID of exchanged pairs", "pair")]
+        )
 
     change = distance(Gaussian.of(second), real) - distance(Gaussian.of(first), real)
     return swap_test(change, swapped, count, seed, _affordable(replicates, count, real))
@@ -55,7 +58,8 @@ def frechet_bootstrap(
     first, second, real = _checked(base, tuned, reference)
     pools = [Pool.of(rows, real) for rows in (first, second)]
     values = []
-    for count in resample_counts(len(first), seed, _affordable(replicates, len(first), real)):
+    counts = resample_counts(len(first), seed, _affordable(replicates, len(first), real))
+    for count in progress(counts, "FID of resampled pairs", "pair"):
         rows = np.flatnonzero(count)
         before, after = (pool.fid(rows, count[rows]) for pool in pools)
         values.append(after - before)

@@ -18,6 +18,7 @@ import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
+from t2i.progress import progress
 from t2i.randomness import generator
 
 LEVEL = 0.95
@@ -120,7 +121,7 @@ def jackknife(
     parts = left_out(samples, seed, groups)
     if samples - max(map(len, parts)) < 2:
         return Interval(value, -np.inf, np.inf)
-    return jackknife_of(value, np.array([without(part) for part in parts]))
+    return jackknife_of(value, np.array([without(part) for part in progress(parts, "interval", "part")]))
 
 
 def jackknife_of(value: float, replicates: np.ndarray, level: float = LEVEL) -> Interval:

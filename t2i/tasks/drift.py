@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from t2i.evaluation.paired import PairedDifference
 
+NAMED = 5
+"""Lost cells that are named in the sentence; more are left to the figure."""
 METRICS = {"clip_score": "CLIP score", "kid": "KID"}
 
 
@@ -146,7 +148,7 @@ def _section(config: Config, run: Run, names: list[str], domains: list[str], mat
     text = (
         f"{matrix.name}: {config.eval.images} pictures a cell, same captions and seeds as the base model: "
         f"{int((clear & gained).sum())} of {clear.size} cells are better than the base model, {len(lost)} worse"
-        + (f" ({'; '.join(lost)})" if lost else "")
+        + (f" ({'; '.join(lost)})" if 0 < len(lost) <= NAMED else "")
         + "."
     )
     rows = []

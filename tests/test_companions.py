@@ -1,5 +1,6 @@
 """What makes the benches fast, counted instead of timed: no load on the machine changes these numbers."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -22,7 +23,11 @@ from t2i.training import checkpoints
 from t2i.training.objective import Denoiser, losses
 from t2i.training.strategies import Attn2ToV, Strategy, UNet
 
-from .conftest import PROJECT
+from .conftest import PROJECT, SCENES, TOY, Ended, Lab
+from .models.toy import loaded, run, store, toy
+from .training.conftest import STRATEGIES, Start, start, training
+
+__all__ = ["loaded", "run", "start", "store", "toy"]
 
 
 @pytest.fixture
@@ -103,6 +108,71 @@ def test_sampling_evaluates_the_network_once_a_step_and_batch_and_each_prompt_on
     scheduler, guidance = Scheduler(name="ddim", type="DDIMScheduler", steps=3), Guidance()
     list(sample(models, encode(models, prompts, guidance), range(5), scheduler, guidance, 2))
     assert calls == {"unet": math.ceil(5 / 2) * 3, "texts": 3 + 1, "decoded": 5}
+
+
+def test_a_sweep_encodes_each_prompt_once_for_all_its_cells(
+    lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import CLIPTextModel
+
+    encoded: list[tuple[int, ...]] = []
+    original = CLIPTextModel.forward
+
+    def forward(self: Any, input_ids: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        if self.config.num_hidden_layers == 4:  # the conditioner's; the evaluator, which reads texts too, has 3
+            encoded.extend(map(tuple, input_ids.tolist()))
+        return original(self, input_ids, *arguments, **options)
+
+    monkeypatch.setattr(CLIPTextModel, "forward", forward)
+    space = "sweeps.space={scheduler:[ddim,euler],cfg.scale:[3.25,4.25]}"
+    ended = lab.here("task=sweep", *SCENES, *TOY, "sweeps.fixed={scheduler.steps:2,eval.images:6}", space)
+    assert ended.status == 0 and ended.metrics["new_cells"] == 4
+    # Once more than that: the wiring check of this process asks for two texts of its own.
+    assert len(encoded) - 2 == 6 + 1, "captions and the empty prompt"
+
+
+def test_a_training_asks_neither_encoder_nor_the_device_between_two_lines_of_its_log(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, whose fused update decides there whether it happens. Reading a number would wait for the device."""
+    from t2i.training import optimizers
+
+    def fused(config: Any, strategy: Any, parameters: Any, device: Any) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters.values(), lr=1e-3, fused=True)
+
+    monkeypatch.setattr(optimizers, "build", fused)
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=9, log_every=3, held_out_images=0), "waits")
+    trainer._decided_on_device = True
+    reads: list[int] = []
+    steps = itertools.count(1)
+    current = 0
+    original_step = trainer._step
+
+    def step(*arguments: Any) -> Any:
+        nonlocal current
+        current = next(steps)
+        return original_step(*arguments)
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(torch.Tensor, name)
+
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            if "/t2i/" in sys._getframe(1).f_code.co_filename and current:
+                reads.append(current)
+            return original(*arguments, **options)
+
+        return wrapper
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("an encoder was asked although its output is kept")
+
+    monkeypatch.setattr(trainer, "_step", step)
+    for name in ("item", "__bool__", "__float__", "__int__", "tolist", "cpu", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, watched(name))
+    monkeypatch.setattr(trainer.models.vae, "encode", refuse)
+    monkeypatch.setattr(trainer.models.text_encoder, "forward", refuse)
+    trainer.fit()
+    assert set(reads) == {3, 6, 9}
 
 
 def test_a_checkpoint_of_to_v_is_a_small_part_of_the_network(models: Models, tmp_path: Path) -> None:

@@ -278,9 +278,13 @@ def draw(
     from t2i.sampling.sampler import encode, sample
 
     models = load_models(config, run, tuned)
+    # The cells of a sweep share their prompts: the last ones stay encoded.
+    key = (model_digest(config, run), tuned.digest if tuned else "", config.cfg.negative_prompt, *prompts)
+    if run.cache.get("conditions", ((), None))[0] != key:
+        run.cache["conditions"] = key, encode(models, prompts, config.cfg)
     return sample(
         models,
-        encode(models, prompts, config.cfg),
+        run.cache["conditions"][1],
         seeds,
         config.scheduler,
         config.cfg,

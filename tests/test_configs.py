@@ -37,6 +37,7 @@ charts.steps
 clip.batch_size
 clip.chunk
 clip.epochs
+clip.every_epoch
 clip.forgetting
 clip.generate
 clip.head_learning_rate

@@ -9,11 +9,12 @@ from t2i.models import source
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.store import Stage
 from t2i.tasks.shared import precision_of, prepared
+from t2i.tasks.train import linked
 from t2i.training.contrastive.config import BUNDLED, RANDOM
 
 VERSION = 1
-START, TUNED = "start", "clip"
-"""Folders of a tuning: the CLIP before and after; plain transformers loads both."""
+START, TUNED, EPOCHS = "start", "clip", "epochs"
+"""Folders of a tuning: the CLIP before, after, and after every epoch; plain transformers loads each."""
 CAME, BEFORE, AFTER = "as it came", "before", "after"
 
 
@@ -30,6 +31,8 @@ def clip(config: Config, run: Run) -> dict[str, float]:
     stage = tuned(config, run)
     if run.main:
         shutil.copytree(stage.path / TUNED, run.folder / TUNED)
+        if (epochs := stage.path / EPOCHS).exists():
+            shutil.copytree(epochs, run.folder / EPOCHS, copy_function=linked)
         shutil.copy(stage.path / "clip_log.csv", run.folder / "clip_log.csv")
         run.say(f"tuned CLIP: {run.folder / TUNED}")
         clip_figures.tell_training(config, run, stage.path)

@@ -36,9 +36,9 @@ def train(config: Config, run: Run) -> dict[str, float]:
         shutil.copytree(tuned.folder, run.folder / "weights")
         pipeline = tuned.folder.parent / "pipeline"
         if pipeline.exists():
-            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=_link)
+            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
         if (kept := tuned.folder.parent / "checkpoints").exists():
-            shutil.copytree(kept, run.folder / "checkpoints", copy_function=_link)
+            shutil.copytree(kept, run.folder / "checkpoints", copy_function=linked)
         run.say(f"tuned weights: {run.folder / 'weights'}")
     return metrics
 
@@ -199,7 +199,7 @@ def _tidy(checkpoints: Path, milestones: list[int]) -> None:
         checkpoints.rmdir()
 
 
-def _link(source_file: str, target: str) -> None:
+def linked(source_file: str, target: str) -> None:
     """A hard link where the file system can, otherwise a copy: a pipeline may weigh gigabytes."""
     import os
 

@@ -259,7 +259,13 @@ def test_clip_cifar10(experiment: Callable[[str], Ended], own_lab: Lab) -> None:
     for state in ("as_it_came", "before", "after"):
         key = f"clip/{state}/zero_shot_accuracy"
         assert 0 <= numbers[f"{key}.low"] <= numbers[key] <= numbers[f"{key}.high"] <= 1
-    assert (ended.folder / "clip" / "model.safetensors").exists()
+    epochs = sorted(path.name for path in (ended.folder / "epochs").iterdir())
+    assert epochs == ["epoch_01", "epoch_02"]
+    first, second, last = (
+        (ended.folder / name / "model.safetensors").read_bytes()
+        for name in ("epochs/epoch_01", "epochs/epoch_02", "clip")
+    )
+    assert first != second == last
     assert min(figure(ended, "clip_before_after")) > 300
     check_metrics(ended)
     check_summary(ended, "clip_cifar10", ("Zero-shot accuracy", "projection", "100 training and 20 held-out"))

@@ -71,6 +71,8 @@ class ClipTuning:
     """Of order, choice of captions and fresh weights."""
     keep: int = 2
     """Checkpoints kept, one an epoch; the oldest go."""
+    every_epoch: bool = False
+    """Also leave the CLIP of every epoch, each as large as the whole, in epochs/epoch_<n> of the run folder."""
     resume: str = "auto"
     """auto: go on where an interrupted run with this configuration stopped. never: begin anew."""
     images: Optional[int] = None
@@ -120,5 +122,7 @@ class ClipTuning:
     def result_slice(self) -> dict[str, object]:
         """The fields that change the tuned weights: a tuning is addressed by them."""
         operational = {"source", "chunk", "keep", "resume", "images", "forgetting", "generate"}
+        if not self.every_epoch:  # otherwise a tuning without them would be taken for this one
+            operational |= {"every_epoch"}
         values = {key: value for key, value in vars(self).items() if key not in operational}
         return {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}

@@ -1,5 +1,6 @@
 """The tuning of a CLIP: the same global batches for any number of processes, saved after every epoch, resumable."""
 
+import copy
 import csv
 import math
 import time
@@ -29,6 +30,8 @@ LOG_EVERY = 10
 """Steps between two lines of the log: reading a loss makes the host wait for the device."""
 LOG = "clip_log.csv"
 HISTORY = "history.json"
+EPOCHS = "epochs"
+"""Of a tuning's folder: the CLIP of every epoch, where that is asked for."""
 COLUMNS = ("step", "epoch", "loss", "logit_scale", "gradient_norm", "learning_rate", "pairs_per_second")
 
 
@@ -81,6 +84,9 @@ class Tuner:
                     history["held_out"].append([step, self.held_out_loss()])
                 if stop or step % self.per_epoch == 0:
                     self._save(step, history)
+                    if self.config.every_epoch and self.run.main and step % self.per_epoch == 0:
+                        # Of a copy: saving merges the adapters, which go on training.
+                        copy.deepcopy(self.clip).save(self.folder / EPOCHS / f"epoch_{step // self.per_epoch:02d}")
                     clock, since = time.perf_counter(), step
                 if stop:
                     bar.close()

@@ -32,7 +32,7 @@ CELLS = (1, 3, 9)
 
 
 def run(samples: int = SAMPLES[-1], pictures: int = PICTURES[-1], cells: int = CELLS[-1]) -> dict[str, Any]:
-    """Sizes, seconds, MiB and exponents of every series, up to these sizes; three cells at least."""
+    """Sizes, seconds, MiB and exponents of every series, up to these sizes; `cells=0`: no sweep, otherwise three at least."""
     some = [size for size in SAMPLES if size <= samples] or [samples // 4, samples]
     found: dict[str, Any] = {}
     for name, width, work in (
@@ -48,7 +48,8 @@ def run(samples: int = SAMPLES[-1], pictures: int = PICTURES[-1], cells: int = C
     whole = 8 * largest["sizes"][-1] ** 2 / 2**20
     assert largest["sizes"][-1] < 10_000 or largest["peak_mib"][-1] < whole / 2, "PRDC built an N x N matrix"
     found["prepare"] = _prepare([size for size in PICTURES if size <= pictures] or [pictures // 2, pictures])
-    found["sweep"] = _sweep([size for size in CELLS if size <= cells])
+    if chosen := [size for size in CELLS if size <= cells]:
+        found["sweep"] = _sweep(chosen)
     return {"what": "cost against size, one thread", "clock": "process", "series": found, "results_equal": True}
 
 

@@ -12,6 +12,7 @@ with density and coverage uses `<`, which differs only where distances are equal
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -124,18 +125,37 @@ def _jackknife(real: np.ndarray, fake: np.ndarray, k: int, found: Neighbours, se
     values = float(found.recall.mean()), float(found.coverage.mean())
     if len(fake) - max(map(len, parts)) <= k:
         return Interval(values[0], 0.0, 1.0), Interval(values[1], 0.0, 1.0)
+    fake, starts = fake[np.concatenate(parts)], np.cumsum([0, *map(len, parts)])
     real_radii, slack = radii(real, k), slack_of(real, fake)
-    recall, coverage = np.empty(len(parts)), np.empty(len(parts))
-    for number, part in enumerate(parts):
-        rest = np.delete(fake, part, axis=0)
-        reached, covered = 0, 0
-        rest_radii = radii(rest, k)
-        for rows in blocks(len(real)):
-            squares = squared_distances(real[rows], rest)
-            covered += int((squares.min(axis=1) <= real_radii[rows] + slack).sum())
-            reached += int((squares <= rest_radii + slack).any(axis=1).sum())
-        recall[number], coverage[number] = reached / len(real), covered / len(real)
-    return _within_one(jackknife_of(values[0], recall)), _within_one(jackknife_of(values[1], coverage))
+    reach = _radii_without(fake, starts, k) + slack
+    for number, (start, end) in enumerate(pairwise(starts)):
+        reach[number, start:end] = -1.0  # what is left out reaches nothing
+    recall, coverage = np.zeros(len(parts)), np.zeros(len(parts))
+    for rows in blocks(len(real)):
+        squares = squared_distances(real[rows], fake)
+        held = np.minimum.reduceat(squares, starts[:-1], axis=1) <= real_radii[rows, None] + slack
+        coverage += (held.sum(axis=1)[:, None] > held).sum(axis=0)  # by another part than the one left out
+        recall += [(squares <= limits).any(axis=1).sum() for limits in reach]
+    return (
+        _within_one(jackknife_of(values[0], recall / len(real))),
+        _within_one(jackknife_of(values[1], coverage / len(real))),
+    )
+
+
+def _radii_without(samples: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
+    """float64 (P, N): as `radii`, without the samples from starts[p] to starts[p + 1]; all distances are computed once."""
+    nearest = np.full((len(samples), len(starts) - 1, k), np.inf)
+    for rows in blocks(len(samples)):
+        squares = squared_distances(samples[rows], samples)
+        np.einsum("ii->i", squares[:, rows])[...] = np.inf
+        for number, (start, end) in enumerate(pairwise(starts)):
+            some = _smallest(squares[:, start:end], k) if end - start > k else squares[:, start:end]
+            nearest[rows, number, : some.shape[1]] = some
+    found = np.empty((nearest.shape[1], len(samples)))
+    for number in range(len(found)):
+        rest = np.delete(nearest, number, axis=1).reshape(len(samples), -1)
+        found[number] = np.partition(rest, k - 1, axis=1)[:, k - 1]
+    return found
 
 
 def _within_one(interval: Interval) -> Interval:

@@ -8,6 +8,7 @@ from t2i.evaluation import mmd, prdc, prdc_difference, registry
 from t2i.evaluation.cmmd import cmmd
 from t2i.evaluation.fid import frechet_distance
 from t2i.evaluation.fid_infinity import fid_infinity, fid_points
+from t2i.evaluation.intervals import Interval, left_out
 from t2i.evaluation.kid import kernel_distance, kernel_distance_subsets, subset_rows
 from t2i.evaluation.measurement import Inputs
 from t2i.evaluation.memorisation import mifid, nearest_training
@@ -109,6 +110,26 @@ def test_memory_does_not_grow_with_the_square_of_the_samples() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6 * 1024 * 12_000 * 8
+
+
+@pytest.mark.parametrize("count", [60, 23])
+def test_the_jackknife_computes_distances_once_and_finds_what_leaving_out_finds(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 samples leave parts of three, 23 of one or two: fewer than the five neighbours."""
+    monkeypatch.setattr(mmd, "BLOCK", 16)
+    real, fake = prdc.checked(draw("real", 70, 3), draw("fake", count, 3, 0.3), 5)
+    seen = []
+
+    def spy(value: float, without: np.ndarray) -> Interval:
+        seen.append((value, without))
+        return Interval(value, 0.0, 1.0)
+
+    monkeypatch.setattr(prdc, "jackknife_of", spy)
+    prdc._jackknife(real, fake, 5, prdc.neighbours(real, fake, 5), seed=0)
+    parts = left_out(count, 0, prdc.GROUPS)
+    expected = [plain_prdc(real, np.delete(fake, part, axis=0), 5) for part in parts]
+    assert [seen[0][1].tolist(), seen[1][1].tolist()] == [[row[1] for row in expected], [row[3] for row in expected]]
 
 
 @pytest.mark.parametrize(("k", "words"), [(0, "k=0"), (5, "at least 6")])

@@ -25,7 +25,7 @@ TITLES = {
 
 
 def draw(date: str, result: Result, path: Path) -> Path:
-    """Writes the figure of a bench's result as PNG; returns its path."""
+    """Writes the figure of a bench's result as PNG; returns its path. KeyError when no row knows its numbers."""
     from t2i.reporting.style import save, styled
 
     name = result["benchmark"]
@@ -36,17 +36,19 @@ def draw(date: str, result: Result, path: Path) -> Path:
         figure = styled(_memory)(TITLES[name], about, result)
     else:
         rows = [found for row in ROWS if row.bench == name and (found := row.found(result))]
+        if not rows:
+            raise KeyError(f"no row of bench/_rows.py finds its numbers in the result of {name}: measure it again")
         figure = styled(_ratios)(TITLES[name], about, rows)
     save(figure, path)
     with Image.open(path) as image:  # a few colours: a third of the size
-        reduced = image.convert("RGB").quantize(32, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        reduced = image.convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     reduced.save(path, optimize=True)
     return path
 
 
 def _ratios(title: str, about: str, rows: list[Found]) -> Any:
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     from t2i.reporting import style
 
@@ -54,9 +56,10 @@ def _ratios(title: str, about: str, rows: list[Found]) -> Any:
     axes = figure.add_subplot()
     highest = max(max(row.high, row.stretch or 0, row.must or 0) for row in rows)
     lowest = min(1.0, *(row.low for row in rows))
+    start = 1 if highest / lowest > 8 else 0
     for place, row in enumerate(rows):
         colour = style.TUNED if row.short else style.REAL if row.must is not None else style.MUTED
-        axes.plot([1, row.median], [place, place], color=colour, linewidth=9, solid_capstyle="butt")
+        axes.plot([start, row.median], [place, place], color=colour, linewidth=9, solid_capstyle="butt")
         axes.plot([row.low, row.high], [place, place], color=style.INK, linewidth=1.2, marker="|", markersize=6)
         for target, width in ((row.must, 2.0), (row.stretch, 1.0)):
             if target is not None:
@@ -68,14 +71,18 @@ def _ratios(title: str, about: str, rows: list[Found]) -> Any:
     labels = [f"{row.row.what.replace('`', '')}\nagainst {row.row.peer}" for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=style.SMALL_SIZE)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xscale("log")
-    axes.set_xlim(lowest / 1.15, max(highest, 1.5) ** 1.12 * 1.12)
+    if start:
+        axes.set_xscale("log")
+        axes.set_xlim(lowest / 1.15, highest**1.12 * 1.12)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 200 else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, highest * 1.12)
+        axes.xaxis.set_major_locator(MaxNLocator(8))
     axes.axvline(1, color=style.INK, linewidth=0.9)
     axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 200 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("ratio to the peer in the same rounds (1: equal), logarithmic")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.set_xlabel("ratio to the peer in the same rounds (1: equal)" + (", logarithmic" if start else ""))
     handles = [
         Line2D([], [], color=style.REAL, linewidth=7, label="target reached"),
         Line2D([], [], color=style.TUNED, linewidth=7, label="short of it"),

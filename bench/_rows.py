@@ -1,6 +1,7 @@
 """What is compared, where its ratio stands in a bench's result, and how large it has to be: on this machine, and on a GPU."""
 
 import json
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,9 @@ class Row:
         must, stretch = self.gpu if self.gpu and result.get("device", "cpu") != "cpu" else (self.must, self.stretch)
         details = {key: here.get(key, above.get(key, result.get(key))) for key in ("profile", "share_of_the_limit")}
         share = (details["share_of_the_limit"] or {}).get("median")
-        return Found(self, float(median), float(low), float(high), must, stretch, share, details["profile"] or [])
+        return Found(
+            self, float(median), float(low), float(high), must, stretch, share, details["profile"] or [], _load(result)
+        )
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Found:
     share: float | None
     """Of what a large matrix product reaches on the same machine in the same rounds."""
     profile: list[str]
+    load: float | None
+    """Processes that wanted a core before the rounds, where wall time was measured."""
 
     @property
     def short(self) -> bool:
@@ -116,6 +121,13 @@ ROWS = (
     Row("two processes", "one, same batch", "processes", (), 1.6, 1.9),
     Row("data to verdict", "plain script", "end_to_end", (), 1),
 )
+
+
+def _load(result: Result) -> float | None:
+    given = result.get("load_before")
+    if isinstance(given, dict):
+        return statistics.median(value for values in given.values() for value in values)
+    return float(given[0]) if given else None
 
 
 def number(value: float) -> str:

@@ -28,9 +28,10 @@ def ratios(rows: Measured) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for date, machine, found in rows:
         targets = [f"{target:g}" if target is not None else "" for target in (found.must, found.stretch)]
+        load = f", load {found.load:.1f}" if found.load is not None else ""
         share = f"{found.share:.0%}" if found.share is not None else ""
         numbers = [number(found.median), f"{number(found.low)} to {number(found.high)}", *targets, found.verdict, share]
-        lines.append("| " + " | ".join([found.row.what, found.row.peer, *numbers, f"{date}, {machine}"]) + " |")
+        lines.append("| " + " | ".join([found.row.what, found.row.peer, *numbers, f"{date}, {machine}{load}"]) + " |")
     return "\n".join(lines)
 
 
@@ -85,7 +86,10 @@ def main() -> None:
     parts = "\n\n".join(part for part in (ratios(rows), shortfalls(rows), growth()) if part)
     README.write_text(f"{before}{BEGIN}\n{parts}\n{END}{after}", encoding="utf-8")
     for date, machine, result in newest():
-        draw(date, result, RESULTS / f"{date}_{machine}_{result['benchmark']}.png")
+        try:
+            draw(date, result, RESULTS / f"{date}_{machine}_{result['benchmark']}.png")
+        except KeyError as error:
+            print(error.args[0])
 
 
 if __name__ == "__main__":

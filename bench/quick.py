@@ -11,10 +11,10 @@ from typing import Any
 from bench.__main__ import keep
 
 SMALLEST: dict[str, dict[str, Any]] = {
-    "startup": {"rounds": 1},
+    "startup": {"rounds": 1, "warm_up": 0},
     "prepare": {"images": 40, "rounds": 1},
     "prepare_memory": {"small": 20, "large": 40},
-    "train": {"batch": 2, "rounds": 1},
+    "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
     "images": {"images": 2, "rounds": 1},

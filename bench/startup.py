@@ -21,7 +21,7 @@ LINES = 15
 """Lines of the profile that are kept."""
 
 
-def run(rounds: int = 5) -> dict[str, Any]:
+def run(rounds: int = 5, warm_up: int = 1) -> dict[str, Any]:
     """Ratios of the peer's import to `--help` and to `--cfg job`, and seconds of `task=verify` when all is in the store."""
     python, runner = sys.executable, str(PROJECT / "run.py")
     with tempfile.TemporaryDirectory() as outputs:
@@ -33,12 +33,12 @@ def run(rounds: int = 5) -> dict[str, Any]:
             "verify": verify,
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(rounds + 1):
+        for number in range(warm_up + rounds):
             for name, command in commands.items():
                 taken = _processor_seconds(
                     partial(subprocess.run, command, check=True, capture_output=True, cwd=PROJECT)
                 )
-                if number:
+                if number >= warm_up:
                     seconds[name].append(taken)
     profile = subprocess.run(
         [python, "-X", "importtime", runner, "--help"], check=True, capture_output=True, text=True, cwd=PROJECT

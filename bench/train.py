@@ -27,7 +27,13 @@ PARTS = {"attn2_to_v": True, "lora": False, "unet": True}
 
 
 def run(
-    model: str = "tiny", batch: int = 16, rounds: int = 5, compile: int = 0, script: str = "", lora_script: str = ""
+    model: str = "tiny",
+    batch: int = 16,
+    rounds: int = 5,
+    compile: int = 0,
+    only: str = "",
+    script: str = "",
+    lora_script: str = "",
 ) -> dict[str, Any]:
     """Ratios of the peer's step to ours for attn2_to_v, LoRA and the whole U-Net, and ours' share of the machine's limit."""
     import torch
@@ -43,7 +49,7 @@ def run(
         "clock": "wall" if device == "cuda" else "process",
         "strategies": {},
     }
-    for name in PARTS:
+    for name in [only] if only else PARTS:
         trainers = {
             form: _Trainer(model, name, device, dtype, batch, form, bool(compile))
             for form in ("ours", "tuned", "default")

@@ -77,14 +77,18 @@ def growth() -> str:
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def main() -> None:
-    """Replace what stands between the two marks, and draw the figure of every result that is shown."""
-    rows = measured()
-    text = README.read_text(encoding="utf-8")
+def renewed(text: str) -> str:
+    """The page with what the newest results say between its two marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
+    rows = measured()
     parts = "\n\n".join(part for part in (ratios(rows), shortfalls(rows), growth()) if part)
-    README.write_text(f"{before}{BEGIN}\n{parts}\n{END}{after}", encoding="utf-8")
+    return f"{before}{BEGIN}\n{parts}\n{END}{after}"
+
+
+def main() -> None:
+    """Renew the page, and draw the figure of every result that is shown."""
+    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
     for date, machine, result in newest():
         try:
             draw(date, result, RESULTS / f"{date}_{machine}_{result['benchmark']}.png")

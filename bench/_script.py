@@ -19,7 +19,7 @@ from typing import Any
 from bench._measure import rounded
 from bench.startup import PROJECT, _processor_seconds
 
-FEW, MORE = 2, 12
+FEW, MORE = 2, 42
 PICTURES = 64
 
 

@@ -86,10 +86,11 @@ def _ratios(title: str, about: str, rows: list[Found]) -> Any:
     handles = [
         Line2D([], [], color=style.REAL, linewidth=7, label="target reached"),
         Line2D([], [], color=style.TUNED, linewidth=7, label="short of it"),
+        Line2D([], [], color=style.MUTED, linewidth=7, label="no target"),
         Line2D([], [], color=style.INK, linewidth=1.2, marker="|", label="range of the rounds"),
         Line2D([], [], color=style.INK, linewidth=2, linestyle=":", label="target (thin: stretch)"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=style.SMALL_SIZE)
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=style.SMALL_SIZE)
     return figure
 
 

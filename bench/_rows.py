@@ -83,16 +83,22 @@ ROWS = (
     Row("composing a configuration", "import of diffusers", "startup", ("compose",), 10, 20),
     Row("preparing pictures", "bare Pillow loop", "prepare", (), 0.8, 0.95),
     *(
-        Row(f"a step of {name}", f"{form}{STEP}", "train", ("strategies", key, *path), *targets)
+        Row(
+            f"a step of {name}",
+            f"{form}{STEP}",
+            "train",
+            ("strategies", key, *path),
+            *(targets if form == TUNED else ()),
+        )
         for key, name, targets in (
             ("attn2_to_v", "attn2.to_v", (1.6, 2.0, (2.5, 3.5))),
-            ("lora", "LoRA", (1.6, 2.0, (2.5, 3.5))),
+            ("lora", "LoRA", (None, None, (2.5, 3.5))),
             ("unet", "the whole U-Net", (1.5, 2.0, (2.0, 3.0))),
         )
         for form, path in ((TUNED, ()), (DEFAULT, ("default",)))
     ),
     Row("the same, program", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
-    Row("the same, program", "train_text_to_image_lora.py", "train", ("programs", "lora"), 1.6, 2, (2.5, 3.5)),
+    Row("the same, program", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
     Row("drawing pictures", f"{TUNED}pipeline in batches", "sampling", ("faster_than_batches",), 1),
     Row(
         "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)
@@ -112,7 +118,7 @@ ROWS = (
     Row("the same, memory", "whole distance matrices", "evaluation", ("prdc", "less_memory"), 1),
     Row("FID bootstrap of 1,000 pairs", "60 s", "evaluation", ("difference_bootstrap", "inverse_of_minutes"), 1, 3),
     Row("pictures to FID, KID, IS", f"{TUNED}PNG, torchmetrics, one pass", "images", ("tuned",), 1.3, 1.8, (1.3, 30)),
-    Row("pictures to FID, KID, IS", f"{DEFAULT}PNG, torchmetrics", "images", ("default",), 1.3, 1.8, (1.3, 30)),
+    Row("pictures to FID, KID, IS", f"{DEFAULT}PNG, torchmetrics", "images", ("default",)),
     Row("`task=evaluate`", f"{TUNED}pipeline in batches, torchmetrics", "evaluate_task", ("tuned",), 1),
     Row("`task=evaluate`", f"{DEFAULT}pipeline one by one, torchmetrics", "evaluate_task", ("default",), 1),
     Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),

@@ -100,8 +100,11 @@ def _write_splits(outputs: Path, path: Path) -> None:
         name: [[i, texts[0]] for i, texts in zip(prepared.split(name).ids, prepared.split(name).captions, strict=True)]
         for name in ("train", "held_out")
     }
-    captions = next(outputs.glob("store/generated/[0-9a-f]*/captions.json"))
-    splits["captions"] = json.loads(captions.read_text(encoding="utf-8"))
+    held_out = {text for _, text in splits["held_out"]}
+    drawn = (json.loads(path.read_text(encoding="utf-8")) for path in outputs.glob("store/generated/*/captions.json"))
+    splits["captions"] = next(
+        captions for captions in drawn if held_out.issuperset(captions)
+    )  # others show training captions
     path.write_text(json.dumps(splits), encoding="utf-8")
 
 

@@ -70,7 +70,7 @@ class Found:
     def verdict(self) -> str:
         """In a word or three."""
         if self.must is None:
-            return ""
+            return "" if self.stretch is None else "stretch" if self.median >= self.stretch else "below stretch"
         if self.short:
             return f"short by {1 - self.median / self.must:.0%}"
         return "stretch" if self.stretch is not None and self.median >= self.stretch else "reached"
@@ -123,7 +123,7 @@ ROWS = (
     Row("`task=evaluate`", f"{DEFAULT}pipeline one by one, torchmetrics", "evaluate_task", ("default",), 1),
     Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),
     Row("time of a to_v checkpoint", "accelerate save_state", "checkpoint", ("less_time",), 10),
-    Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), 150),
+    Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), None, 150),
     Row("two processes", "one, same batch", "processes", (), 1.6, 1.9),
     Row("data to verdict", "plain script", "end_to_end", (), 1),
 )

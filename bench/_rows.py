@@ -104,7 +104,7 @@ ROWS = (
         "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)
     ),
     Row("3 x 3 sweep", f"{DEFAULT}pipeline, PNG and torchmetrics per cell", "sweep", ("default",), 2.5, None, (5, 8)),
-    Row("3 x 3 sweep", f"{TUNED}loaded once, in batches", "sweep", ("tuned",), 1),
+    Row("3 x 3 sweep", f"{TUNED}loaded once, in batches", "sweep", ("tuned",)),
     Row("FID, N = 40", "torchmetrics", "evaluation", ("fid_40",), 200, 400),
     Row("FID, N = 40", "SciPy sqrtm", "evaluation", ("fid_40_scipy_sqrtm",), 800, 1500),
     Row("FID, N = 1,000", "torchmetrics", "evaluation", ("fid_1000",), 3, 4),

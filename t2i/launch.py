@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,6 +42,9 @@ from t2i.store import Store, write_json
 
 PARENT = "T2I_PARENT_RUN"
 STATUS = "status.json"
+PATIENCE = 2.0
+"""Seconds that another process than the main one waits after a mistake: torch's launcher stops all processes when the first
+has ended, and the main one, which finds the same mistake, shall have told it."""
 LOG = "run.log"
 log = logging.getLogger("t2i")
 
@@ -225,6 +229,11 @@ def work(job: Job) -> dict[str, float]:
     finally:
         if main:
             write_json(folder / STATUS, {"status": status, **ending})
+        elif ending:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / f"rank_{rank()}_{STATUS}", {"status": status, **ending})
+            time.sleep(PATIENCE)
+        if main:
             run.tracker.artifact(folder / LOG)
             run.tracker.close(status)
         for handler in handlers:
@@ -306,12 +315,12 @@ def _spawn(job: Job) -> None:
 
 
 def _failure(folder: Path) -> Optional[UserError]:
-    """The sentence that the main worker left about its own failure: torch's launcher turns every status into 1."""
-    path = folder / STATUS
-    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if "error" not in state:
-        return None
-    return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
+    """The sentence that a worker left about its failure, the main one's first: torch's launcher turns every status into 1."""
+    for path in (folder / STATUS, *sorted(folder.glob(f"rank_*_{STATUS}"))):
+        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if "error" in state:
+            return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
+    return None
 
 
 def _send(job: Job) -> None:

@@ -1,6 +1,7 @@
 """Several processes: the same data in the same order as one, started by t2i or by `accelerate launch`; and multirun."""
 
 import csv
+import json
 import signal
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+
+from t2i import launch
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 
@@ -136,6 +139,17 @@ def test_a_model_spread_over_processes_is_refused(
     monkeypatch.setenv(variable, "true")
     ended = empty_lab.here("task=train")
     assert ended.status == 2 and "use accelerate launch --multi_gpu" in ended.err and ended.folders == []
+
+
+def test_the_sentence_of_whichever_process_failed_is_told(tmp_path: Path) -> None:
+    """torch's launcher may stop the main process before it has said what is wrong."""
+    assert launch._failure(tmp_path) is None
+    other = {"status": "FAILED", "error": "found by the second process", "exit": 2}
+    (tmp_path / "rank_1_status.json").write_text(json.dumps(other))
+    (tmp_path / "status.json").write_text(json.dumps({"status": "KILLED"}))
+    assert str(launch._failure(tmp_path)) == "found by the second process"
+    (tmp_path / "status.json").write_text(json.dumps({"status": "FAILED", "error": "found by the main one", "exit": 1}))
+    assert str(launch._failure(tmp_path)) == "found by the main one"
 
 
 def test_a_multirun_leaves_this_process_through_submitit(lab: Lab, main_job: Ended) -> None:

@@ -70,7 +70,7 @@ def test_a_typed_prompt_becomes_a_picture_and_guidance_changes_it(page: "Page", 
     (address,) = make(page, "a red cat on a beach", guidance=2)
     first, recipe = picture(server, address)
     assert (recipe["prompt"], recipe["cfg"]["scale"]) == ("a red cat on a beach", 2.0)  # type: ignore[index]
-    assert page.eval_on_selector("#stage .card img", "image => image.naturalWidth") == 64
+    page.wait_for_function("document.querySelector('#stage .card img').naturalWidth === 64")  # loaded, at its own size
     (address,) = make(page, "a red cat on a beach", guidance=9)
     second, recipe = picture(server, address)
     assert recipe["cfg"]["scale"] == 9.0  # type: ignore[index]

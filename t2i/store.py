@@ -73,6 +73,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def addressed(
+    name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
+) -> tuple[dict[str, Any], str]:
+    """What a stage is known by, and the digest of it that names its folder."""
+    address = {"stage": name, "inputs": dict(inputs), "config": dict(config), "version": version}
+    return address, digest_of(address)[:32]
+
+
 class Store:
     """The stages below one folder. With several processes only the main one writes; `barrier` makes the others wait."""
 
@@ -105,8 +113,7 @@ class Store:
         collective: every process takes part in `build`. resumable: a partial folder left by a killed run is kept
         for `build` to continue from.
         """
-        address = {"stage": name, "inputs": dict(inputs), "config": dict(config), "version": version}
-        digest = digest_of(address)[:32]
+        address, digest = addressed(name, inputs, config, version)
         final = self.root / name / digest
         partial = final.with_name(f".{digest}.partial")
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
-from t2i.store import MANIFEST, Stage, Store, digest_of
+from t2i.store import MANIFEST, Stage, Store, addressed
 from t2i.tasks import plan_estimates as estimates
 from t2i.tasks.plan_downloads import Missing, missing, spoken_bytes
 from t2i.tasks.plan_steps import Step, steps
@@ -68,7 +68,7 @@ class Ledger(Store):
         resumable: bool = False,
     ) -> Stage:
         """Where the stage is or would be; its folder need not exist."""
-        digest = digest_of({"stage": name, "inputs": dict(inputs), "config": dict(config), "version": version})[:32]
+        digest = addressed(name, inputs, config, version)[1]
         folder = self.root / name / digest
         there = self._intact(folder)
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"] if there else {}

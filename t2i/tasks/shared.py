@@ -49,7 +49,10 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
 
 
 def training_split(config: Config, data: "Prepared") -> "Split":
-    """The prepared training pictures that are trained on: all, or `training.images` of them, chosen by `dataset.seed`."""
+    """The prepared training pictures that are trained on: all, or `training.images` of them.
+
+    Which ones follows from data and number alone, as stages that read them are addressed by these.
+    """
     import numpy as np
 
     from t2i.data.base import draw as lot
@@ -57,7 +60,7 @@ def training_split(config: Config, data: "Prepared") -> "Split":
     split, count = data.split("train"), config.training.images
     if count is None or count >= len(split):
         return split
-    draws = [lot(config.dataset.seed, "trained", name) for name in split.ids]
+    draws = [lot("trained", name) for name in split.ids]
     return split.part(np.sort(np.argsort(draws, kind="stable")[:count]))
 
 

@@ -51,7 +51,7 @@ class Training:
     epochs: Optional[float] = None
     """Passes over the training pictures; when given, it decides the number of steps."""
     images: Optional[int] = None
-    """At most this many of the prepared training pictures, chosen by `dataset.seed`; null: all."""
+    """At most this many of the prepared training pictures, drawn by lot, always the same ones; null: all."""
     batch_size: int = 16
     """Pictures per optimizer step, over all processes and micro-batches together."""
     micro_batch: Optional[int] = None

@@ -5,6 +5,7 @@ import hashlib
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,3 +91,22 @@ def test_pictures_are_drawn_at_every_checkpoint_and_are_those_of_the_exported_we
     assert [float(row["step"]) for row in rows] == [0, 2, 4]
     assert all(0 < float(row["low"]) <= float(row["clip_score"]) <= float(row["high"]) < 100 for row in rows)
     assert (watched.folder / "figures" / "validation_samples.png").exists()
+
+
+def test_which_pictures_are_trained_on_follows_from_data_and_number_alone() -> None:
+    """Stages know them by the prepared data and the number: a seed that changes neither may not change the choice."""
+    from types import SimpleNamespace
+
+    from t2i.config import compose
+    from t2i.tasks.shared import training_split
+
+    class Ids(SimpleNamespace):
+        def __len__(self) -> int:
+            return len(self.ids)
+
+        def part(self, rows: Any) -> list[int]:
+            return [int(row) for row in rows]
+
+    data: Any = SimpleNamespace(split=lambda name: Ids(ids=[f"picture {i}" for i in range(40)]))
+    chosen = [training_split(compose(["training.images=10", f"dataset.seed={seed}"]), data) for seed in (0, 1)]
+    assert chosen[0] == chosen[1] and len(set(chosen[0])) == 10

@@ -44,7 +44,7 @@ PARENT = "T2I_PARENT_RUN"
 STATUS = "status.json"
 PATIENCE = 2.0
 """Seconds that another process than the main one waits after a mistake: torch's launcher stops all processes when the first
-has ended, and the main one, which finds the same mistake, shall have told it."""
+has ended, and the main one, which mostly finds the same mistake, shall have told it. Whoever is still there tells it."""
 LOG = "run.log"
 log = logging.getLogger("t2i")
 
@@ -123,8 +123,10 @@ def _report(error: Exception) -> int:
     if any(argument.lower() == "debug=true" for argument in sys.argv):
         traceback.print_exception(error)
     known = error if isinstance(error, UserError) else explain(error, sys.argv[1:])
-    if rank() == 0 and FROZEN not in os.environ:  # otherwise the process that started this one says it
-        print(f"t2i: {known}", file=sys.stderr)
+    if rank() > 0:
+        time.sleep(PATIENCE)
+    if FROZEN not in os.environ:  # otherwise the process that started this one says it
+        print(f"t2i: {known}", file=sys.stderr, flush=True)
     return known.status
 
 
@@ -232,7 +234,6 @@ def work(job: Job) -> dict[str, float]:
         elif ending:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / f"rank_{rank()}_{STATUS}", {"status": status, **ending})
-            time.sleep(PATIENCE)
         if main:
             run.tracker.artifact(folder / LOG)
             run.tracker.close(status)

@@ -69,6 +69,12 @@ def test_multirun_inside_accelerate_launch_is_refused(empty_lab: Lab) -> None:
     assert ended.folders == []
 
 
+def test_a_mistake_that_only_another_process_finds_is_told_by_it(empty_lab: Lab) -> None:
+    ended = empty_lab.away("-m", "task=prepare", RANK="1", WORLD_SIZE="2")
+    assert ended.status == 2
+    assert "--multirun inside `accelerate launch` is refused" in ended.err.splitlines()[-1]
+
+
 def test_a_multirun_is_a_grid_of_runs_with_one_parent(lab: Lab, main_job: Ended) -> None:
     grid = ["-m", "task=evaluate", "scheduler=ddim,euler", "cfg.scale=5,7.5"]
     ended = lab.here(*grid, *SCENES, *TOY, "track.experiment=multirun", track=True)

@@ -125,7 +125,8 @@ ROWS = (
     Row("time of a to_v checkpoint", "accelerate save_state", "checkpoint", ("less_time",), 10),
     Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), None, 150),
     Row("two processes", "one, same batch", "processes", (), 1.6, 1.9),
-    Row("data to verdict", "plain script", "end_to_end", (), 1),
+    Row("data to verdict", "plain script, same questions", "end_to_end", ("same_questions",), 1),
+    Row("data to verdict", "plain script, numbers only", "end_to_end", ("numbers_only",)),
 )
 
 

@@ -4,7 +4,8 @@
 
 `python run.py task=train` with `launch.processes=1` and `2`, one thread each, in turns. The rates are the run's own (pictures per
 second of wall time, the median over the lines of its log), so start-up is not in them. Wall time needs free cores: the load
-before every run is in the result. Both train as one: their losses must agree.
+before every run is in the result. Both train as one: their losses must agree. What the machine allows is measured beside it: as
+many trainings that know nothing of each other, each with its share of the batch, at the same time.
 """
 
 import csv
@@ -14,7 +15,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -
     """The ratio of the rates, and the exponent of the cost in the number of processes (-1: as many times faster)."""
     rates: dict[int, list[float]] = {1: [], processes: []}
     waiting: dict[int, list[float]] = {1: [], processes: []}
+    apart: list[float] = []
     difference = 0.0
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(rounds):
@@ -33,14 +34,17 @@ def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -
             for count in rates:
                 waiting[count].append(load()[0])
                 outputs = Path(scratch) / f"{number} {count}"
-                _train(outputs, batch, steps, count)
-                folder = next(outputs.glob("*/*_train_*"))
-                metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-                rates[count].append(metrics["images_per_second"])
+                _finish([_train(outputs, batch, steps, count)])
+                folder = _folder(outputs)
+                rates[count].append(_rate(outputs))
                 with open(folder / "train_log.csv", newline="", encoding="utf-8") as file:
                     losses.append([float(row["loss"]) for row in csv.DictReader(file)])
             difference = max(abs(a - b) / abs(a) for a, b in zip(*losses, strict=True))
-            print({count: round(values[-1], 1) for count, values in rates.items()}, "images/s", flush=True)
+            alone = [Path(scratch) / f"{number} apart {process}" for process in range(processes)]
+            _finish([_train(outputs, batch // processes, steps, 1) for outputs in alone])
+            apart.append(sum(map(_rate, alone)))
+            told = {count: round(values[-1], 1) for count, values in rates.items()}
+            print(told, "apart", round(apart[-1], 1), "images/s", flush=True)
     found = ratio(rates[processes], rates[1])
     return {
         "what": f"{steps} steps of {batch} pictures, attn2_to_v, bundled model, one thread a process",
@@ -49,13 +53,31 @@ def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -
         "images_per_second": rates,
         "load_before": waiting,
         **found,
+        "apart": {"images_per_second": apart, **ratio(apart, rates[1])},
+        "share_of_the_limit": ratio(rates[processes], apart),
         "exponent": round(-math.log(found["median"]) / math.log(processes), 2),
         "largest_relative_difference_of_losses": difference,
         "results_equal": difference < 1e-4,
     }
 
 
-def _train(outputs: Path, batch: int, steps: int, count: int) -> None:
+def _folder(outputs: Path) -> Path:
+    return next(outputs.glob("*/*_train_*"))
+
+
+def _rate(outputs: Path) -> float:
+    return float(json.loads((_folder(outputs) / "metrics.json").read_text(encoding="utf-8"))["images_per_second"])
+
+
+def _finish(trainings: list[subprocess.Popen[bytes]]) -> None:
+    """Waits for all of them; RuntimeError with what the first that failed said."""
+    said = [training.communicate()[1] for training in trainings]
+    for training, text in zip(trainings, said, strict=True):
+        if training.returncode:
+            raise RuntimeError(text.decode(errors="replace")[-2000:])
+
+
+def _train(outputs: Path, batch: int, steps: int, count: int) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         str(PROJECT / "run.py"),
@@ -72,5 +94,5 @@ def _train(outputs: Path, batch: int, steps: int, count: int) -> None:
         "training.export_pipeline=false",
         f"launch.processes={count}",
     ]
-    start = partial(subprocess.run, check=True, capture_output=True, cwd=PROJECT)
-    start(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

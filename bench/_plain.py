@@ -1,0 +1,195 @@
+"""What somebody writes who does not use this project: one script from pictures to numbers (`bench/end_to_end.py`)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.startup import PROJECT
+
+BATCH, RESOLUTION = 16, 64
+RESAMPLES = 2000
+LOSS_PICTURES, LOSS_TIMESTEPS = 16, (125, 375, 625, 875)
+
+
+def peer(folder: str, data: str, steps: int, sampling: int, questions: bool) -> None:
+    """The plain script; with `questions` it asks what ours asks."""
+    import diffusers
+    import torch
+    from PIL import Image
+
+    made = Path(folder)
+    splits = json.loads((made.parent / "splits.json").read_text(encoding="utf-8"))
+    for name in ("train", "held_out"):
+        (made / name).mkdir(parents=True)
+        for file, _ in splits[name]:
+            with Image.open(Path(data) / file) as image:
+                image.draft(None, (2 * RESOLUTION, 2 * RESOLUTION))  # as ours does: decoded at half the size
+                square = image.convert("RGB").resize((RESOLUTION, RESOLUTION), Image.Resampling.LANCZOS)
+            square.save((made / name / file).with_suffix(".png"))
+    tiny = PROJECT / "t2i" / "assets" / "tiny"
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    captions = splits["captions"]
+    seen = [text for _, text in splits["train"][: len(captions)]]
+    numbers: dict[str, dict[str, float]] = {}
+    answers: dict[str, Any] = {}
+    for name in ("base", "tuned"):
+        if name == "tuned":
+            _train(pipeline, made / "train", splits["train"], steps)
+        _draw(pipeline, made / name, captions, sampling)
+        numbers[name] = _measure(made / name, made / "held_out", captions)
+        if questions:
+            _draw(pipeline, made / f"{name} seen", seen, sampling)
+            answers[name] = _answers(made, name, pipeline, splits, captions, seen)
+    if questions:
+        for kind in ("scores", "seen scores"):
+            change = np.subtract(answers["tuned"][kind], answers["base"][kind])
+            rows = np.random.default_rng(0).integers(len(change), size=(RESAMPLES, len(change)))
+            answers[f"change of {kind}"] = [change.mean(), *np.quantile(change[rows].mean(axis=1), (0.025, 0.975))]
+    (made / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
+    (made / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+
+
+def _train(pipeline: Any, folder: Path, rows: list[list[str]], steps: int) -> None:
+    import torch
+
+    unet = pipeline.unet
+    for module in (unet, pipeline.vae, pipeline.text_encoder):
+        module.requires_grad_(False)
+    trained = [parameter for name, parameter in unet.named_parameters() if "attn2.to_v" in name]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    unet.train()
+    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        chosen = torch.randint(len(rows), (BATCH,), generator=generator).tolist()
+        timesteps = torch.randint(1000, (BATCH,), generator=generator)
+        loss = _loss(pipeline, folder, [rows[i] for i in chosen], timesteps, generator)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+    unet.eval()
+
+
+def _loss(pipeline: Any, folder: Path, rows: list[list[str]], timesteps: Any, generator: Any) -> Any:
+    import torch
+    from diffusers import DDPMScheduler
+    from PIL import Image
+
+    vae, tokenizer = pipeline.vae, pipeline.tokenizer
+    schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    arrays = [np.asarray(Image.open((folder / file).with_suffix(".png"))) for file, _ in rows]
+    pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 127.5 - 1
+    text = tokenizer(
+        [caption for _, caption in rows],
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        latents = vae.encode(pixels).latent_dist.sample(generator) * vae.config.scaling_factor
+        states = pipeline.text_encoder(text.input_ids)[0]
+    noise = torch.randn(latents.shape, generator=generator)
+    predicted = pipeline.unet(schedule.add_noise(latents, noise, timesteps), timesteps, states).sample
+    return torch.nn.functional.mse_loss(predicted, noise)
+
+
+def _draw(pipeline: Any, folder: Path, captions: list[str], steps: int) -> None:
+    import diffusers
+    import torch
+
+    folder.mkdir()
+    drawer = diffusers.StableDiffusionPipeline(**{**pipeline.components, "safety_checker": None})
+    drawer.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
+    drawer.set_progress_bar_config(disable=True)
+    for first in range(0, len(captions), 20):
+        chosen = range(first, min(first + 20, len(captions)))
+        drawn = drawer(
+            [captions[i] for i in chosen],
+            num_inference_steps=steps,
+            guidance_scale=7.5,
+            height=RESOLUTION,
+            width=RESOLUTION,
+            generator=[torch.Generator("cpu").manual_seed(i) for i in chosen],
+        ).images
+        for i, picture in zip(chosen, drawn, strict=True):
+            picture.save(folder / f"{i:06d}.png")
+
+
+def _clip() -> Any:
+    from t2i.evaluation.clip_extractor import ClipExtractor
+    from t2i.evaluation.extractors import TINY_CLIP
+
+    return ClipExtractor(str(TINY_CLIP), "tiny_clip")
+
+
+def _read(folder: Path) -> np.ndarray:
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def _scores(clip: Any, pictures: np.ndarray, captions: list[str]) -> np.ndarray:
+    features, texts = clip.images(pictures), clip.texts(captions)
+    cosine = (features * texts).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(texts, axis=1)
+    return np.asarray(100 * np.maximum(cosine, 0))
+
+
+def _measure(folder: Path, held_out: Path, captions: list[str]) -> dict[str, float]:
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    clip = _clip()
+
+    class Features(torch.nn.Module):
+        num_features = clip.images(np.zeros((1, 64, 64, 3), np.uint8)).shape[1]
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy())).double()
+
+    real, fake = _read(held_out), _read(folder)
+    fid = FrechetInceptionDistance(feature=Features()).set_dtype(torch.float64)
+    size = min(len(real), len(fake))
+    kid = KernelInceptionDistance(feature=Features(), subsets=100, subset_size=size).set_dtype(torch.float64)
+    for metric in (fid, kid):
+        for pixels, is_real in ((real, True), (fake, False)):
+            metric.update(torch.from_numpy(pixels).permute(0, 3, 1, 2), real=is_real)
+    kid.compute()  # of subsets, which ours are not
+    return {
+        "fid[tiny_clip]": float(fid.compute()),
+        "clip_score[tiny_clip]": float(_scores(clip, fake, captions).mean()),
+    }
+
+
+def _answers(
+    made: Path, name: str, pipeline: Any, splits: dict[str, Any], captions: list[str], seen: list[str]
+) -> dict[str, Any]:
+    """Scores of both kinds of captions, distances to the nearest training picture, and losses at fixed timesteps."""
+    import torch
+
+    clip = _clip()
+    kinds = {"drawn": made / name, "train": made / "train", "held_out": made / "held_out"}
+    features = {kind: clip.images(_read(folder)) for kind, folder in kinds.items()}
+    unit = {kind: rows / np.linalg.norm(rows, axis=1, keepdims=True) for kind, rows in features.items()}
+    nearest = {kind: float((1 - unit[kind] @ unit["train"].T).min(axis=1).mean()) for kind in ("drawn", "held_out")}
+    losses = {}
+    for split in ("train", "held_out"):
+        rows = splits[split][:LOSS_PICTURES]
+        with torch.no_grad():
+            found = [
+                _loss(pipeline, made / split, rows, torch.full((len(rows),), step), torch.Generator().manual_seed(step))
+                for step in LOSS_TIMESTEPS
+            ]
+        losses[split] = float(torch.stack(found).mean())
+    scores = {
+        "scores": _scores(clip, _read(made / name), captions).tolist(),
+        "seen scores": _scores(clip, _read(made / f"{name} seen"), seen).tolist(),
+    }
+    return {**scores, "nearest": nearest, "losses": losses}

@@ -65,5 +65,5 @@ define install
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) comes without its venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing into $(VENV): about 2 GB, once"
-	@$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
+	@$(PY) -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '$(1)'
 endef

@@ -22,8 +22,11 @@ from bench._measure import load, ratio
 from bench.startup import PROJECT
 
 
-def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -> dict[str, Any]:
-    """The ratio of the rates, and the exponent of the cost in the number of processes (-1: as many times faster)."""
+def run(batch: int = 64, steps: int = 30, rounds: int = 3, processes: int = 2, limit: int = 1) -> dict[str, Any]:
+    """The ratio of the rates, and the exponent of the cost in the number of processes (-1: as many times faster).
+
+    `limit=0` leaves out what the machine allows.
+    """
     rates: dict[int, list[float]] = {1: [], processes: []}
     waiting: dict[int, list[float]] = {1: [], processes: []}
     apart: list[float] = []
@@ -40,7 +43,7 @@ def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -
                 with open(folder / "train_log.csv", newline="", encoding="utf-8") as file:
                     losses.append([float(row["loss"]) for row in csv.DictReader(file)])
             difference = max(abs(a - b) / abs(a) for a, b in zip(*losses, strict=True))
-            alone = [Path(scratch) / f"{number} apart {process}" for process in range(processes)]
+            alone = limit * [Path(scratch) / f"{number} apart {process}" for process in range(processes)]
             _finish([_train(outputs, batch // processes, steps, 1) for outputs in alone])
             apart.append(sum(map(_rate, alone)))
             told = {count: round(values[-1], 1) for count, values in rates.items()}
@@ -53,8 +56,8 @@ def run(batch: int = 64, steps: int = 20, rounds: int = 3, processes: int = 2) -
         "images_per_second": rates,
         "load_before": waiting,
         **found,
-        "apart": {"images_per_second": apart, **ratio(apart, rates[1])},
-        "share_of_the_limit": ratio(rates[processes], apart),
+        **({"apart": {"images_per_second": apart, **ratio(apart, rates[1])}} if limit else {}),
+        **({"share_of_the_limit": ratio(rates[processes], apart)} if limit else {}),
         "exponent": round(-math.log(found["median"]) / math.log(processes), 2),
         "largest_relative_difference_of_losses": difference,
         "results_equal": difference < 1e-4,

@@ -21,7 +21,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "evaluate_task": {"images": 6, "steps": 2, "rounds": 1},
     "sweep": {"images": 2, "steps": 2, "rounds": 1},
     "checkpoint": {"model": "tiny", "rounds": 1},
-    "processes": {"batch": 4, "steps": 4, "rounds": 1},
+    "processes": {"batch": 4, "steps": 4, "rounds": 1, "limit": 0},
     "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
 }

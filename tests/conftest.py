@@ -34,6 +34,7 @@ TOY = [
     "training.steps=4",
     "training.batch_size=4",
     "training.log_every=1",
+    "training.held_out_images=4",
     "eval.images=6",
     "eval.replicates=100",
     "scheduler.steps=2",

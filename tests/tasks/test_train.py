@@ -14,7 +14,7 @@ from PIL import Image
 from ..conftest import SCENES, TOY, Ended, Lab
 from ..test_launch import train_log
 
-LONG = [*SCENES, *TOY, "task=train", "training.steps=40", "training.export_pipeline=false"]
+LONG = [*SCENES, *TOY, "task=train", "training.steps=20", "training.export_pipeline=false"]
 
 
 def weights(ended: Ended) -> str:
@@ -44,7 +44,7 @@ def test_a_terminated_training_leaves_a_checkpoint_and_resumes(lab: Lab, main_jo
     assert "Traceback" not in killed.err
     assert killed.json("status.json")["status"] == "KILLED"
     (checkpoint,) = (other.root / "store" / "training").glob(".*.partial/checkpoints/step_*")
-    assert f"checkpoint at step {int(checkpoint.name[-8:])} of 40" in killed.out
+    assert f"checkpoint at step {int(checkpoint.name[-8:])} of 20" in killed.out
 
     resumed = other.here(*LONG)
     assert f"resumed from the checkpoint of step {int(checkpoint.name[-8:])}" in resumed.out

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VERSION = 4
 ENDS = {"": "value", ".low": "low", ".high": "high"}
 LOSSES = "losses.json"
-"""In the training's folder: what was measured at fixed noise (`t2i.training.loop.Losses`)."""
+"""In the training's folder: what was measured at fixed noise (`t2i.training.probe.Losses`)."""
 
 
 def train(config: Config, run: Run) -> dict[str, float]:

@@ -37,18 +37,6 @@ ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 """Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep."""
 
 
-@dataclass(frozen=True)
-class Losses:
-    """What was measured at fixed timesteps and noise."""
-
-    held_out: list[list[float]]
-    """Step and mean held-out loss, at every checkpoint."""
-    before: dict[str, list[float]]
-    """By `held_out` and `train`: the loss of each measured picture at step 0."""
-    after: dict[str, list[float]]
-    """The same with the exported weights."""
-
-
 @dataclass
 class Trainer:
     """One training: networks with their strategy attached, cached data, and the folder it may resume in."""
@@ -67,7 +55,8 @@ class Trainer:
     place; the numbers it returns in the main process are recorded."""
 
     def __post_init__(self) -> None:
-        self.measured: Losses | None = None  # after `fit`
+        self.measured: probe.Losses | None = None  # after `fit`
+        self._latest: torch.Tensor | None = None  # what `held_out_losses` found last, picture by picture
         self.accelerator: Accelerator = self.run.accelerator
         self.device = self.accelerator.device
         self.dtype = next(self.models.vae.parameters()).dtype
@@ -124,7 +113,7 @@ class Trainer:
         start, history = self._resume()
         if not history["held_out"]:
             self._measure(0, history)
-            history["pictures"] = self._compared()
+            history["pictures"] = self._compared(self._latest)
         batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         clock, since = time.perf_counter(), 0
@@ -266,7 +255,7 @@ class Trainer:
         """Mean loss over held-out pictures at fixed timesteps and noise, comparable between steps and between runs; then
         the same for each of the equal ranges of timesteps.
         """
-        found = self._picture_losses(self.held_out, probe.HELD_OUT_EPOCH)
+        found = self._latest = self._picture_losses(self.held_out, probe.HELD_OUT_EPOCH)
         if not len(found):
             return [math.nan] * (1 + probe.TIMESTEPS)
         ranges = found.mean(dim=0)
@@ -279,12 +268,15 @@ class Trainer:
             self.module, self.noise_schedule, pictures, count, epoch, self.accelerator, self.dtype
         )
 
-    def _compared(self) -> dict[str, list[float]]:
-        """The loss of each picture, held-out ones and as many that are trained on, in the same order each time."""
-        sets = {"held_out": (self.held_out, probe.HELD_OUT_EPOCH), "train": (self.train_set, probe.TRAIN_EPOCH)}
-        return {
-            name: self._picture_losses(pictures, epoch).mean(dim=1).tolist() for name, (pictures, epoch) in sets.items()
-        }
+    def _compared(self, held_out: torch.Tensor | None) -> dict[str, list[float]]:
+        """The loss of each picture, held-out ones and as many that are trained on, in the same order each time.
+
+        `held_out`: what is known of the former, with the same weights.
+        """
+        if held_out is None:
+            held_out = self._picture_losses(self.held_out, probe.HELD_OUT_EPOCH)
+        train = self._picture_losses(self.train_set, probe.TRAIN_EPOCH)
+        return {"held_out": held_out.mean(dim=1).tolist(), "train": train.mean(dim=1).tolist()}
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -393,11 +385,13 @@ class Trainer:
 
     def _summary(self, history: dict[str, Any]) -> dict[str, float]:
         with open(self.folder / "train_log.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        tail = [float(row["loss"]) for row in rows[-max(1, len(rows) // 5) :]]
-        rates = sorted(float(row["images_per_second"]) for row in rows)
+            lines = list(csv.DictReader(file))
+        tail = [float(line["loss"]) for line in lines[-max(1, len(lines) // 5) :]]
+        rates = sorted(float(line["images_per_second"]) for line in lines)
         step = self._choose(history)
-        self.measured = Losses([row[:2] for row in history["held_out"]], history["pictures"], self._compared())
+        known = self._latest if step == history["held_out"][-1][0] else None
+        rows = [row[:2] for row in history["held_out"]]
+        self.measured = probe.Losses(rows, history["pictures"], self._compared(known))
         before, after = history["held_out"][0], next(row for row in history["held_out"] if row[0] == step)
         top = self.noise_schedule.config["num_train_timesteps"] // probe.TIMESTEPS
         ranges = [f"{k * top}-{(k + 1) * top - 1}" for k in range(probe.TIMESTEPS)]

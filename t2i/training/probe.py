@@ -1,6 +1,7 @@
 """Losses that can be compared: fixed timesteps and noise, no dropout, no augmentation, picture by picture."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,18 @@ TIMESTEPS = 4
 """One timestep from the middle of each equal range of the noise schedule."""
 SEED, HELD_OUT_EPOCH, TRAIN_EPOCH = 0, 0, -1
 """Of the noise. No training has an epoch -1: a training picture is measured under noise that was never trained on."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What was measured at fixed timesteps and noise."""
+
+    held_out: list[list[float]]
+    """Step and mean held-out loss, at every checkpoint."""
+    before: dict[str, list[float]]
+    """By `held_out` and `train`: the loss of each measured picture at step 0."""
+    after: dict[str, list[float]]
+    """The same with the exported weights."""
 
 
 def picture_losses(

@@ -12,7 +12,7 @@ import torch
 from t2i.context import Interrupted, Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
-from t2i.training import checkpoints
+from t2i.training import checkpoints, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
@@ -245,6 +245,22 @@ def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: St
         error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
     assert first[0] == pytest.approx(float(error), rel=1e-5)
     assert sum(first[1:]) / 4 == pytest.approx(first[0], rel=1e-9) and len(set(first)) == 5
+
+
+def test_nothing_is_measured_twice_with_the_same_weights(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs, measure = [], probe.picture_losses
+
+    def counted(*given: Any) -> torch.Tensor:
+        epochs.append(given[4])
+        return measure(*given)
+
+    monkeypatch.setattr(probe, "picture_losses", counted)
+    trainer = start(STRATEGIES["unet"], training(steps=4, ema=0.5))
+    trainer.fit()
+    assert epochs == 2 * [probe.HELD_OUT_EPOCH, probe.TRAIN_EPOCH], "before the first step and after the last"
+    again = trainer.held_out_losses()  # the average is in the parameters now
+    assert trainer.measured is not None
+    assert sum(trainer.measured.after["held_out"]) / 2 == pytest.approx(again[0], rel=1e-9)
 
 
 def test_pictures_of_both_splits_are_measured_at_the_same_timesteps(start: Start) -> None:

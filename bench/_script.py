@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench._measure import rounded
+from bench._measure import ratio, rounded
 from bench.startup import PROJECT, _processor_seconds
 
 FEW, MORE = 2, 42
 PICTURES = 64
 
 
-def programs(model: str, scripts: Mapping[str, str], batch: int, device: str) -> dict[str, Any]:
+def programs(model: str, scripts: Mapping[str, str], batch: int, device: str, rounds: int = 3) -> dict[str, Any]:
     """Seconds of a step of both, for every strategy whose script is given."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -35,14 +35,18 @@ def programs(model: str, scripts: Mapping[str, str], batch: int, device: str) ->
             clock = _wall_seconds if device == "cuda" else _processor_seconds
             peer = partial(_peer, script, weights, data, resolution, batch, device)
             ours = partial(_ours, model, strategy, data, resolution, batch, device)
-            costs: dict[str, float] = {}
-            for name, program in (("theirs", peer), ("ours", ours)):
-                times = [clock(partial(program, Path(scratch) / f"{name} {strategy} {n}", n)) for n in (FEW, MORE)]
-                costs[name] = (times[1] - times[0]) / (MORE - FEW)
+            costs: dict[str, list[float]] = {"theirs": [], "ours": []}
+            for number in range(rounds):
+                for name, program in (("theirs", peer), ("ours", ours)):
+                    places = [Path(scratch) / f"{name} {strategy} {number} {n}" for n in (FEW, MORE)]
+                    few, more = (
+                        clock(partial(program, place, n)) for place, n in zip(places, (FEW, MORE), strict=True)
+                    )
+                    costs[name].append((more - few) / (MORE - FEW))
             found[strategy] = {
-                "ours_s_a_step": rounded(costs["ours"]),
-                "theirs_s_a_step": rounded(costs["theirs"]),
-                "median": rounded(costs["theirs"] / costs["ours"]),
+                "ours_s_a_step": [rounded(cost) for cost in costs["ours"]],
+                "theirs_s_a_step": [rounded(cost) for cost in costs["theirs"]],
+                **ratio(costs["theirs"], costs["ours"]),
                 "losses_compared": False,
             }
             print(strategy, found[strategy], flush=True)

@@ -1,7 +1,7 @@
 """How fast a training step is, against the step that diffusers' text_to_image examples take.
 
     python -m bench train                                        the bundled model, one thread
-    python -m bench train --model=sd15 --batch=16 --compile=1    the full-size network at random, on a GPU in bf16
+    python -m bench train --model=sd15 --batch=16 --compile=1 --channels_last=1    full size, random weights, a GPU, bf16
     python -m bench train --script=/path/to/train_text_to_image.py --lora_script=/path/to/train_text_to_image_lora.py
 
 The peer encodes pictures and captions in every step, as `train_text_to_image.py` does (its loop body written out here: VAE,
@@ -31,6 +31,7 @@ def run(
     batch: int = 16,
     rounds: int = 5,
     compile: int = 0,
+    channels_last: int = 0,
     only: str = "",
     script: str = "",
     lora_script: str = "",
@@ -51,7 +52,7 @@ def run(
     }
     for name in [only] if only else PARTS:
         trainers = {
-            form: _Trainer(model, name, device, dtype, batch, form, bool(compile))
+            form: _Trainer(model, name, device, dtype, batch, form, bool(compile), bool(channels_last))
             for form in ("ours", "tuned", "default")
         }
         flops = {form: STEPS * counted_flops(trainers[form].gradients) for form in ("ours", "tuned")}
@@ -91,13 +92,22 @@ class _Trainer:
     """The same step, with the cache or with both encoders inside, at once or picture by picture."""
 
     def __init__(
-        self, model: str, strategy: str, device: str, dtype: Any, batch: int, form: str, compile: bool
+        self,
+        model: str,
+        strategy: str,
+        device: str,
+        dtype: Any,
+        batch: int,
+        form: str,
+        compile: bool,
+        channels_last: bool,
     ) -> None:
         import torch
         from diffusers import DDPMScheduler
 
         from bench.sampling import _models
         from t2i.config import compose
+        from t2i.models.blocks import compile_blocks
         from t2i.sampling.config import Sampling
 
         self.models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
@@ -111,8 +121,10 @@ class _Trainer:
         self.parameters = list(chosen.trainable(self.models).values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached and device == "cuda")
         self.schedule = DDPMScheduler.from_config(self.models.scheduler_config)
+        if channels_last and self.cached:
+            self.models.unet.to(memory_format=torch.channels_last)
         if compile and self.cached:
-            self.models.unet.compile_repeated_blocks()
+            compile_blocks(self.models.unet)
         self.models.unet.train()
         g = np.random.default_rng(0)
         side = self.models.resolution

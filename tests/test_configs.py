@@ -192,6 +192,7 @@ training.captions.shuffle_tags
 training.captions.suffix
 training.captions.templates
 training.clip_norm
+training.channels_last
 training.compile
 training.ema
 training.epochs

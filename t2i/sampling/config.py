@@ -143,7 +143,7 @@ class Sampling:
     channels_last: bool = False
     """Lay out the networks for convolutions with channels last: faster in half precision on a GPU."""
     compile: bool = False
-    """torch.compile the U-Net's repeated blocks: a minute at the start, faster steps on a GPU."""
+    """torch.compile the U-Net's transformer and residual blocks: minutes at the first start, faster steps on a GPU."""
     attention_slicing: bool = False
     """Attention one head at a time: less memory, slower."""
     vae_slicing: bool = False
@@ -166,7 +166,9 @@ class Sampling:
             models.unet.to(memory_format=torch.channels_last)
             models.vae.to(memory_format=torch.channels_last)
         if self.compile:
-            models.unet.compile_repeated_blocks()
+            from t2i.models.blocks import compile_blocks
+
+            compile_blocks(models.unet)
         if self.attention_slicing:
             models.unet.set_attention_slice("auto")
         if self.vae_slicing:

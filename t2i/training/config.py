@@ -97,8 +97,10 @@ class Training:
     """Steps whose checkpoints are kept for good."""
     attention_slicing: bool = False
     """Attention one head at a time: less memory, slower."""
+    channels_last: bool = False
+    """Lay out the U-Net for convolutions with channels last: faster in half precision on a GPU."""
     compile: bool = False
-    """torch.compile the U-Net's repeated blocks: a minute at the start, faster steps on a GPU."""
+    """torch.compile the U-Net's transformer and residual blocks: minutes at the first start, faster steps on a GPU."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, 25 to 35 % slower."""
     seed: int = 0
@@ -198,6 +200,7 @@ class Training:
                 "export_pipeline",
                 "micro_batch",
                 "attention_slicing",
+                "channels_last",
                 "compile",
             ),
             *("cache_latents", "cache_text", "milestones", "validation_images", "validation_prompts"),

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from t2i.context import Interrupted, Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
+from t2i.models.blocks import compile_blocks
 from t2i.models.load import Models
 from t2i.randomness import integer
 from t2i.store import digest_of
@@ -73,8 +74,10 @@ class Trainer:
             self.models.unet.enable_gradient_checkpointing()
         if self.config.attention_slicing:
             self.models.unet.set_attention_slice("auto")
+        if self.config.channels_last:
+            self.models.unet.to(memory_format=torch.channels_last)
         if self.config.compile:
-            self.models.unet.compile_repeated_blocks()
+            compile_blocks(self.models.unet)
         self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
         self.denoiser = self.accelerator.prepare(self.module)
         self.optimizer = self.accelerator.prepare(

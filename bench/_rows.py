@@ -119,6 +119,8 @@ ROWS = (
     Row("FID bootstrap of 1,000 pairs", "60 s", "evaluation", ("difference_bootstrap", "inverse_of_minutes"), 1, 3),
     Row("pictures to FID, KID, IS", f"{TUNED}PNG, torchmetrics, one pass", "images", ("tuned",), 1.3, 1.8, (1.3, 30)),
     Row("pictures to FID, KID, IS", f"{DEFAULT}PNG, torchmetrics", "images", ("default",)),
+    Row("the same in float32", f"{TUNED}PNG, torchmetrics, one pass", "images", ("float32", "tuned"), 1.3, 1.8),
+    Row("the same in float32", f"{DEFAULT}PNG, torchmetrics", "images", ("float32", "default")),
     Row("`task=evaluate`", f"{TUNED}pipeline in batches, torchmetrics", "evaluate_task", ("tuned",), 1),
     Row("`task=evaluate`", f"{DEFAULT}pipeline one by one, torchmetrics", "evaluate_task", ("default",), 1),
     Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),

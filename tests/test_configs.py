@@ -94,6 +94,7 @@ eval.batch_size
 eval.class_prompts
 eval.clip
 eval.dinov2
+eval.exact
 eval.extractor
 eval.images
 eval.inception
@@ -191,8 +192,8 @@ training.captions.prefix
 training.captions.shuffle_tags
 training.captions.suffix
 training.captions.templates
-training.clip_norm
 training.channels_last
+training.clip_norm
 training.compile
 training.ema
 training.epochs

@@ -8,6 +8,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from t2i.evaluation import checks, resize
+from t2i.evaluation.precision import dtype_of
 from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.preprocess import normalise
@@ -16,13 +17,12 @@ from t2i.models.preprocess import normalise
 class ClipExtractor:
     """A frozen CLIP: projected features, not normalised.
 
-    On CPU it computes in float64: rounded to float32, the features do not depend on batch size, threads or
-    processes. On a GPU, where float64 is slow, in float32 without TF32: equal to about 1e-5 relative.
+    It computes in the numbers of `t2i.evaluation.precision`.
     """
 
     kind = "clip"
 
-    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip") -> None:
+    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip", exact: bool = True) -> None:
         """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it.
 
         `policy`: how images are resized (`t2i/evaluation/resize.py`); CLIP's own is `clip`.
@@ -33,7 +33,7 @@ class ClipExtractor:
         self.name = name
         self.digest = weights_digest(folder)
         self.device = torch.device(device)
-        self.dtype = torch.float64 if self.device.type == "cpu" else torch.float32
+        self.dtype = dtype_of(self.device, exact)
         self._model: Any = load_clip(folder)
         torch.nn.Module.to(self._model, self.device, self.dtype)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)

@@ -12,6 +12,7 @@ from transformers import Dinov2Model
 
 from t2i.errors import UserError
 from t2i.evaluation import checks, resize
+from t2i.evaluation.precision import dtype_of
 from t2i.models.clip_files import locate, weights_digest
 
 transformers.utils.logging.set_verbosity_error()
@@ -23,19 +24,22 @@ STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 
 class Dinov2Extractor:
-    """A frozen DINOv2: float32 (N, width of the network), not normalised. Float64 on CPU, float32 on a GPU."""
+    """A frozen DINOv2: float32 (N, width of the network), not normalised.
+
+    It computes in the numbers of `t2i.evaluation.precision`.
+    """
 
     kind = "dinov2"
     name = "dinov2"
 
-    def __init__(self, source: str, policy: str, device: str = "cpu") -> None:
+    def __init__(self, source: str, policy: str, device: str = "cpu", exact: bool = True) -> None:
         """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it."""
         folder = locate(source, "eval.dinov2", "DINOv2")
         self.digest = weights_digest(folder)
         self.preprocessing = policy
         self._resize = resize.policy(policy).apply
         self.device = torch.device(device)
-        self.dtype = torch.float64 if self.device.type == "cpu" else torch.float32
+        self.dtype = dtype_of(self.device, exact)
         try:
             loaded: Any = Dinov2Model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -69,19 +69,19 @@ def build(config: Evaluation, device: str = "cpu") -> Extractor:
 
     name, weights = source(config)
     policy = config.resize_policy if config.extractor in CLIPS else DEFAULT_RESIZE["clip"]
-    return ClipExtractor(weights, name, device, policy)
+    return ClipExtractor(weights, name, device, policy, config.exact)
 
 
 def _inception(config: Evaluation, device: str) -> ImageExtractor:
     from t2i.evaluation.inception_extractor import InceptionExtractor
 
-    return InceptionExtractor(config.inception, config.resize_policy, device)
+    return InceptionExtractor(config.inception, config.resize_policy, device, config.exact)
 
 
 def _dinov2(config: Evaluation, device: str) -> ImageExtractor:
     from t2i.evaluation.dinov2_extractor import Dinov2Extractor
 
-    return Dinov2Extractor(config.dinov2, config.resize_policy, device)
+    return Dinov2Extractor(config.dinov2, config.resize_policy, device, config.exact)
 
 
 EXTRACTORS: dict[str, Callable[[Evaluation, str], ImageExtractor]] = {
@@ -112,8 +112,8 @@ def identity(config: Evaluation) -> tuple[str, str]:
 
 
 def digests(config: Evaluation) -> str:
-    """What identifies the weights of both networks of `build_both`, without loading them."""
-    clip = identity(config)[1]
+    """What identifies the features of both networks of `build_both`, without loading them: weights, and numbers if not exact."""
+    clip = identity(config)[1] + ("" if config.exact else " float32")
     if config.extractor == "inception":
         inception_file(config.inception)
         return f"{SHA256} {clip}"

@@ -10,25 +10,31 @@ from t2i.errors import UserError
 from t2i.evaluation import checks, resize
 from t2i.evaluation.inception import SIZE, InceptionV3
 from t2i.evaluation.inception_weights import SHA256, inception_file
+from t2i.evaluation.precision import dtype_of
 
 
 class InceptionExtractor:
     """A frozen Inception-v3: features before the classes, float32 (N, 2048), and logits without bias, (N, 1008).
 
-    On CPU it computes in float64, so that features do not depend on the batch; on a GPU in float32 without TF32.
+    It computes in the numbers of `t2i.evaluation.precision`.
     """
 
     kind = "inception"
     name = "inception"
     digest = SHA256
 
-    def __init__(self, source: str | None, policy: str, device: str = "cpu") -> None:
+    def __init__(self, source: str | None, policy: str, device: str = "cpu", exact: bool = True) -> None:
         """Loads the published file from the path `source`, or downloads it; UserError where neither can be had."""
+        self._set_up(_load(inception_file(source)), policy, device, exact)
+
+    def _set_up(self, model: InceptionV3, policy: str, device: str, exact: bool) -> None:
         self.preprocessing = policy
         self._resize = resize.policy(policy).apply
         self.device = torch.device(device)
-        self.dtype = torch.float64 if self.device.type == "cpu" else torch.float32
-        self._model = _load(inception_file(source)).to(self.device, self.dtype)
+        self.dtype = dtype_of(self.device, exact)
+        self._model = model.to(self.device, self.dtype)
+        if self.dtype is torch.float32 and self.device.type == "cpu":
+            self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third less time
 
     @torch.inference_mode()
     def images(self, batch: np.ndarray) -> np.ndarray:

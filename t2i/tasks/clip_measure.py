@@ -39,7 +39,7 @@ class Measured:
 
 def measure(config: Config, run: Run, folder: Path) -> Measured:
     """The CLIP in `folder` on the held-out pictures of the configured dataset; its features are kept in the store."""
-    return _measured(config, run, {"clip": weights_digest(folder)}, lambda: _extractor(folder))
+    return _measured(config, run, {"clip": weights_digest(folder)}, lambda: _extractor(config, folder))
 
 
 def blended(config: Config, run: Run, before: Path, after: Path, alpha: float) -> Measured:
@@ -47,7 +47,7 @@ def blended(config: Config, run: Run, before: Path, after: Path, alpha: float) -
     if alpha in (0.0, 1.0):
         return measure(config, run, after if alpha else before)
     inputs = {"clip": weights_digest(before), "tuned": weights_digest(after), "alpha": repr(alpha)}
-    return _measured(config, run, inputs, lambda: _extractor(before).blended(_extractor(after), alpha))
+    return _measured(config, run, inputs, lambda: _extractor(config, before).blended(_extractor(config, after), alpha))
 
 
 def pictures(config: Config, run: Run) -> int:
@@ -70,10 +70,10 @@ def other_data(config: Config) -> Config:
     return replace(config, dataset=compose(overrides).dataset)
 
 
-def _extractor(folder: Path) -> "ClipExtractor":
+def _extractor(config: Config, folder: Path) -> "ClipExtractor":
     from t2i.evaluation.clip_extractor import ClipExtractor
 
-    return ClipExtractor(str(folder), folder.name, device_type())
+    return ClipExtractor(str(folder), folder.name, device_type(), exact=config.eval.exact)
 
 
 def _measured(config: Config, run: Run, inputs: dict[str, str], extractor: Callable[[], "ClipExtractor"]) -> Measured:
@@ -94,6 +94,7 @@ def _measured(config: Config, run: Run, inputs: dict[str, str], extractor: Calla
         np.savez(path / "features.npz", **found)  # type: ignore[arg-type]
 
     address = {"images": count, "prompts": list(config.eval.class_prompts), "device": device_type()}
+    address |= {} if config.eval.exact else {"exact": False}
     stage = run.stage("clip_features", {**inputs, "data": data_stage.digest}, address, VERSION, build)
     with np.load(stage.path / "features.npz", allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}

@@ -96,7 +96,7 @@ def extractor_of(config: Config, run: Run) -> "Extractor":
     """The CLIP that reads images and texts, loaded once a run."""
     from t2i.evaluation import extractors
 
-    key = f"extractor {config.eval.extractor} {config.eval.clip} {config.eval.resize}"
+    key = f"extractor {config.eval.extractor} {config.eval.clip} {config.eval.resize} {config.eval.exact}"
     if key not in run.cache:
         run.cache[key] = extractors.build(config.eval, device_type())
     extractor: Extractor = run.cache[key]
@@ -111,7 +111,8 @@ def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]
     clip = extractor_of(config, run)
     if config.eval.extractor in CLIPS:
         return clip, clip
-    key = f"image extractor {config.eval.extractor} {config.eval.inception} {config.eval.dinov2} {config.eval.resize}"
+    own = config.eval
+    key = f"image extractor {own.extractor} {own.inception} {own.dinov2} {own.resize} {own.exact}"
     if key not in run.cache:
         run.cache[key] = extractors.EXTRACTORS[config.eval.extractor](config.eval, device_type())
     extractor: ImageExtractor = run.cache[key]

@@ -43,6 +43,21 @@ def test_batch_size_does_not_change_the_features(extractor: ClipExtractor) -> No
     np.testing.assert_array_equal(words[0][3], words[0][38])
 
 
+def test_in_float32_the_features_are_nearly_the_same(extractor: ClipExtractor, toy_clip: Path, images: np.ndarray) -> None:
+    single = ClipExtractor(str(toy_clip), "toy", exact=False)
+    assert (extractor.dtype, single.dtype) == (torch.float64, torch.float32)
+    np.testing.assert_allclose(single.images(images), extractor.images(images), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(single.texts(["a red bus"]), extractor.texts(["a red bus"]), rtol=1e-4, atol=1e-6)
+
+
+def test_the_configuration_says_how_exact_and_the_store_keeps_them_apart(toy_clip: Path) -> None:
+    configs = [Evaluation(extractor="clip", clip=str(toy_clip), exact=exact) for exact in (True, False)]
+    built = [extractors.build(config) for config in configs]
+    assert [found.device.type for found in built] == ["cpu", "cpu"]
+    assert [getattr(found, "dtype", None) for found in built] == [torch.float64, torch.float32]
+    assert extractors.digests(configs[0]) != extractors.digests(configs[1])
+
+
 def test_features_are_those_of_transformers(extractor: ClipExtractor, toy_clip: Path, images: np.ndarray) -> None:
     """The cosine of image and text equals logits_per_image / logit_scale of CLIPModel itself."""
     from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer

@@ -136,6 +136,13 @@ def test_features_and_logits_come_from_the_middle_grey_scaled_pixels(accepted: P
     np.testing.assert_allclose(extractor.images(grey), x.mean((2, 3)).numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_in_float32_with_channels_last_the_features_are_nearly_the_same(accepted: Path) -> None:
+    exact, single = (InceptionExtractor(str(accepted), "torch_fidelity", exact=exact) for exact in (True, False))
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), dtype=np.uint8)
+    np.testing.assert_allclose(single.images(images), exact.images(images), rtol=1e-3, atol=1e-5)
+    assert single._model.stages["Conv2d_1a_3x3"].conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_without_the_file_one_sentence_says_what_to_type(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,6 @@ LOSS_PICTURES, LOSS_TIMESTEPS = 16, (125, 375, 625, 875)
 
 def peer(folder: str, data: str, steps: int, sampling: int, questions: bool) -> None:
     """The plain script; with `questions` it asks what ours asks."""
-    import diffusers
-    import torch
     from PIL import Image
 
     made = Path(folder)
@@ -28,9 +26,7 @@ def peer(folder: str, data: str, steps: int, sampling: int, questions: bool) -> 
                 image.draft(None, (2 * RESOLUTION, 2 * RESOLUTION))  # as ours does: decoded at half the size
                 square = image.convert("RGB").resize((RESOLUTION, RESOLUTION), Image.Resampling.LANCZOS)
             square.save((made / name / file).with_suffix(".png"))
-    tiny = PROJECT / "t2i" / "assets" / "tiny"
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline, clip = load_tiny(), load_clip()
     captions = splits["captions"]
     seen = [text for _, text in splits["train"][: len(captions)]]
     numbers: dict[str, dict[str, float]] = {}
@@ -38,11 +34,12 @@ def peer(folder: str, data: str, steps: int, sampling: int, questions: bool) -> 
     for name in ("base", "tuned"):
         if name == "tuned":
             _train(pipeline, made / "train", splits["train"], steps)
-        _draw(pipeline, made / name, captions, sampling)
-        numbers[name] = _measure(made / name, made / "held_out", captions)
+        draw(pipeline, made / name, captions, sampling)
+        numbers[name] = measure(clip, read(made / "held_out"), read(made / name), captions, subsets=100)
+        del numbers[name]["kid[tiny_clip]"]  # of subsets, which ours is not
         if questions:
-            _draw(pipeline, made / f"{name} seen", seen, sampling)
-            answers[name] = _answers(made, name, pipeline, splits, captions, seen)
+            draw(pipeline, made / f"{name} seen", seen, sampling)
+            answers[name] = _answers(made, name, pipeline, clip, splits, captions, seen)
     if questions:
         for kind in ("scores", "seen scores"):
             change = np.subtract(answers["tuned"][kind], answers["base"][kind])
@@ -100,20 +97,38 @@ def _loss(pipeline: Any, folder: Path, rows: list[list[str]], timesteps: Any, ge
     return torch.nn.functional.mse_loss(predicted, noise)
 
 
-def _draw(pipeline: Any, folder: Path, captions: list[str], steps: int) -> None:
+def load_tiny() -> Any:
+    """The bundled model as diffusers loads it."""
     import diffusers
     import torch
 
-    folder.mkdir()
+    tiny = PROJECT / "t2i" / "assets" / "tiny"
+    return diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
+
+
+def draw(
+    pipeline: Any,
+    folder: Path,
+    captions: list[str],
+    steps: int,
+    batch: int = 20,
+    kind: str = "DDIMScheduler",
+    scale: float = 7.5,
+) -> None:
+    """Picture i of caption i with seed i, as `folder`/00000i.png."""
+    import diffusers
+    import torch
+
+    folder.mkdir(parents=True)
     drawer = diffusers.StableDiffusionPipeline(**{**pipeline.components, "safety_checker": None})
-    drawer.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
+    drawer.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
     drawer.set_progress_bar_config(disable=True)
-    for first in range(0, len(captions), 20):
-        chosen = range(first, min(first + 20, len(captions)))
+    for first in range(0, len(captions), batch):
+        chosen = range(first, min(first + batch, len(captions)))
         drawn = drawer(
             [captions[i] for i in chosen],
             num_inference_steps=steps,
-            guidance_scale=7.5,
+            guidance_scale=scale,
             height=RESOLUTION,
             width=RESOLUTION,
             generator=[torch.Generator("cpu").manual_seed(i) for i in chosen],
@@ -122,61 +137,68 @@ def _draw(pipeline: Any, folder: Path, captions: list[str], steps: int) -> None:
             picture.save(folder / f"{i:06d}.png")
 
 
-def _clip() -> Any:
+def load_clip() -> Any:
+    """The bundled evaluator."""
     from t2i.evaluation.clip_extractor import ClipExtractor
-    from t2i.evaluation.extractors import TINY_CLIP
+    from t2i.models.clip_files import TINY_CLIP
 
     return ClipExtractor(str(TINY_CLIP), "tiny_clip")
 
 
-def _read(folder: Path) -> np.ndarray:
+def network(clip: Any) -> Any:
+    """The same as torchmetrics asks for it: uint8 (N, 3, H, W) to float64 (N, D)."""
+    import torch
+
+    class Features(torch.nn.Module):
+        num_features = clip.images(np.zeros((1, RESOLUTION, RESOLUTION, 3), np.uint8)).shape[1]
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy())).double()
+
+    return Features()
+
+
+def read(folder: Path) -> np.ndarray:
+    """The pictures of a folder, uint8 (N, H, W, 3)."""
     from PIL import Image
 
     return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
 
 
-def _scores(clip: Any, pictures: np.ndarray, captions: list[str]) -> np.ndarray:
+def clip_scores(clip: Any, pictures: np.ndarray, captions: list[str]) -> np.ndarray:
+    """Of each picture with its caption."""
     features, texts = clip.images(pictures), clip.texts(captions)
     cosine = (features * texts).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(texts, axis=1)
     return np.asarray(100 * np.maximum(cosine, 0))
 
 
-def _measure(folder: Path, held_out: Path, captions: list[str]) -> dict[str, float]:
+def measure(clip: Any, real: np.ndarray, fake: np.ndarray, captions: list[str], subsets: int) -> dict[str, float]:
+    """FID and KID (as torchmetrics has it, in so many subsets) and the mean CLIP score."""
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
     from torchmetrics.image.kid import KernelInceptionDistance
 
-    clip = _clip()
-
-    class Features(torch.nn.Module):
-        num_features = clip.images(np.zeros((1, 64, 64, 3), np.uint8)).shape[1]
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy())).double()
-
-    real, fake = _read(held_out), _read(folder)
-    fid = FrechetInceptionDistance(feature=Features()).set_dtype(torch.float64)
+    fid = FrechetInceptionDistance(feature=network(clip)).set_dtype(torch.float64)
     size = min(len(real), len(fake))
-    kid = KernelInceptionDistance(feature=Features(), subsets=100, subset_size=size).set_dtype(torch.float64)
+    kid = KernelInceptionDistance(feature=network(clip), subsets=subsets, subset_size=size).set_dtype(torch.float64)
     for metric in (fid, kid):
         for pixels, is_real in ((real, True), (fake, False)):
             metric.update(torch.from_numpy(pixels).permute(0, 3, 1, 2), real=is_real)
-    kid.compute()  # of subsets, which ours are not
     return {
         "fid[tiny_clip]": float(fid.compute()),
-        "clip_score[tiny_clip]": float(_scores(clip, fake, captions).mean()),
+        "kid[tiny_clip]": float(kid.compute()[0]),
+        "clip_score[tiny_clip]": float(clip_scores(clip, fake, captions).mean()),
     }
 
 
 def _answers(
-    made: Path, name: str, pipeline: Any, splits: dict[str, Any], captions: list[str], seen: list[str]
+    made: Path, name: str, pipeline: Any, clip: Any, splits: dict[str, Any], captions: list[str], seen: list[str]
 ) -> dict[str, Any]:
     """Scores of both kinds of captions, distances to the nearest training picture, and losses at fixed timesteps."""
     import torch
 
-    clip = _clip()
     kinds = {"drawn": made / name, "train": made / "train", "held_out": made / "held_out"}
-    features = {kind: clip.images(_read(folder)) for kind, folder in kinds.items()}
+    features = {kind: clip.images(read(folder)) for kind, folder in kinds.items()}
     unit = {kind: rows / np.linalg.norm(rows, axis=1, keepdims=True) for kind, rows in features.items()}
     nearest = {kind: float((1 - unit[kind] @ unit["train"].T).min(axis=1).mean()) for kind in ("drawn", "held_out")}
     losses = {}
@@ -189,7 +211,7 @@ def _answers(
             ]
         losses[split] = float(torch.stack(found).mean())
     scores = {
-        "scores": _scores(clip, _read(made / name), captions).tolist(),
-        "seen scores": _scores(clip, _read(made / f"{name} seen"), seen).tolist(),
+        "scores": clip_scores(clip, read(made / name), captions).tolist(),
+        "seen scores": clip_scores(clip, read(made / f"{name} seen"), seen).tolist(),
     }
     return {**scores, "nearest": nearest, "losses": losses}

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench._measure import ratio, rounded
+from bench._plain import draw, load_clip, load_tiny, measure, read
 from bench.startup import PROJECT, _processor_seconds
 
 BATCH = 20
@@ -64,57 +63,11 @@ def run(images: int = 40, steps: int = 20, rounds: int = 2) -> dict[str, Any]:
 
 def peer(folder: str, outputs: str, steps: int, batch: int) -> None:
     """The plain script."""
-    import diffusers
-    import torch
-    from PIL import Image
-    from torchmetrics.image.fid import FrechetInceptionDistance
-    from torchmetrics.image.kid import KernelInceptionDistance
-
     from t2i.data.prepared import Prepared
-    from t2i.evaluation.clip_extractor import ClipExtractor
-    from t2i.evaluation.extractors import TINY_CLIP
 
     made = Path(folder)
-    made.mkdir()
     captions = json.loads(next(Path(outputs).glob("store/generated/*/captions.json")).read_text(encoding="utf-8"))
     held_out = Prepared(next(Path(outputs).glob("store/prepared/[0-9a-f]*"))).split("held_out")
-    reference = held_out.pixels(range(len(held_out)))
-    clip = ClipExtractor(str(TINY_CLIP), "tiny_clip")
-    tiny = PROJECT / "t2i" / "assets" / "tiny"
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
-    pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
-    for first in range(0, len(captions), batch):
-        chosen = range(first, min(first + batch, len(captions)))
-        pictures = pipeline(
-            [captions[i] for i in chosen],
-            num_inference_steps=steps,
-            guidance_scale=7.5,
-            height=64,
-            width=64,
-            generator=[torch.Generator("cpu").manual_seed(i) for i in chosen],
-        ).images
-        for i, picture in zip(chosen, pictures, strict=True):
-            picture.save(made / f"{i:06d}.png")
-
-    class Features(torch.nn.Module):
-        num_features = clip.images(np.zeros((1, 64, 64, 3), np.uint8)).shape[1]
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy())).double()
-
-    drawn = np.stack([np.asarray(Image.open(path)) for path in sorted(made.glob("*.png"))])
-    network, count = Features(), len(drawn)
-    fid = FrechetInceptionDistance(feature=network).set_dtype(torch.float64)
-    kid = KernelInceptionDistance(feature=network, subsets=1, subset_size=count).set_dtype(torch.float64)
-    for metric in (fid, kid):
-        for pixels, real in ((reference, True), (drawn, False)):
-            metric.update(torch.from_numpy(pixels).permute(0, 3, 1, 2), real=real)
-    features, texts = clip.images(drawn), clip.texts(captions)
-    cosine = (features * texts).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(texts, axis=1)
-    numbers = {
-        "fid[tiny_clip]": float(fid.compute()),
-        "kid[tiny_clip]": float(kid.compute()[0]),
-        "clip_score[tiny_clip]": 100 * float(np.maximum(cosine, 0).mean()),
-    }
+    draw(load_tiny(), made, captions, steps, batch)
+    numbers = measure(load_clip(), held_out.pixels(range(len(held_out))), read(made), captions, subsets=1)
     (made / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench._measure import ratio
+from bench._plain import draw, load_clip, load_tiny, measure, read
 from bench.startup import PROJECT, _processor_seconds
 
 SCHEDULERS = {"ddim": "DDIMScheduler", "pndm": "PNDMScheduler", "euler": "EulerDiscreteScheduler"}
@@ -68,57 +69,16 @@ def run(images: int = 20, steps: int = 20, rounds: int = 2) -> dict[str, Any]:
 
 def peer(folder: str, captions_file: str, steps: int, batch: int, load_once: bool) -> None:
     """The plain loop."""
-    import diffusers
-    import torch
-    from PIL import Image
-    from torchmetrics.image.fid import FrechetInceptionDistance
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    from t2i.evaluation.clip_extractor import ClipExtractor
-    from t2i.evaluation.extractors import TINY_CLIP
-
     captions = json.loads(Path(captions_file).read_text(encoding="utf-8"))
-    clip = ClipExtractor(str(TINY_CLIP), "tiny_clip")
-
-    class Features(torch.nn.Module):
-        num_features = clip.images(np.zeros((1, 64, 64, 3), np.uint8)).shape[1]
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(clip.images(images.permute(0, 2, 3, 1).numpy()))
-
-    tiny = PROJECT / "t2i" / "assets" / "tiny"
-    load = partial(diffusers.StableDiffusionPipeline.from_pretrained, tiny, safety_checker=None, dtype=torch.float32)
-    texts, numbers, pipeline = clip.texts(captions), {}, load()
+    numbers, pipeline, clip = {}, load_tiny(), load_clip()
     for name, kind in SCHEDULERS.items():
         for scale in SCALES:
-            pipeline = pipeline if load_once else load()
-            pipeline.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
-            pipeline.set_progress_bar_config(disable=True)
+            pipeline = pipeline if load_once else load_tiny()
             cell = Path(folder) / f"{name}_{scale:g}"
-            cell.mkdir(parents=True)
-            for first in range(0, len(captions), batch):
-                part = captions[first : first + batch]
-                generators = [torch.Generator("cpu").manual_seed(first + i) for i in range(len(part))]
-                made = pipeline(
-                    part, num_inference_steps=steps, guidance_scale=scale, height=64, width=64, generator=generators
-                ).images
-                for i, picture in enumerate(made):
-                    picture.save(cell / f"{first + i:06d}.png")
-            pictures = np.stack([np.asarray(Image.open(path)) for path in sorted(cell.glob("*.png"))])
-            tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-            distances = (
-                FrechetInceptionDistance(feature=Features(), normalize=False),
-                KernelInceptionDistance(feature=Features(), subset_size=len(captions) // 2),
-            )
-            for distance in distances:
-                distance.update(
-                    tensor, real=True
-                )  # a reference of the same size; which one does not matter to the time
-                distance.update(tensor.flip(0), real=False)
-            features = clip.images(pictures)
-            cosine = (features * texts).sum(1) / np.linalg.norm(features, axis=1) / np.linalg.norm(texts, axis=1)
-            fid, (kid, _) = (distance.compute() for distance in distances)
-            numbers[cell.name] = [float(fid), float(kid), 100 * float(cosine.mean())]
+            draw(pipeline, cell, captions, steps, batch, kind, scale)
+            pictures = read(cell)
+            # A reference of the same size; which one does not matter to the time.
+            numbers[cell.name] = measure(clip, pictures, pictures[::-1].copy(), captions, subsets=100)
     (Path(folder) / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
 
 

@@ -97,8 +97,8 @@ ROWS = (
         )
         for form, path in ((TUNED, ()), (DEFAULT, ("default",)))
     ),
-    Row("the same, program", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
-    Row("the same, program", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
+    Row("the whole U-Net, as programs", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
+    Row("LoRA, as programs", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
     Row("drawing pictures", f"{TUNED}pipeline in batches", "sampling", ("faster_than_batches",), 1),
     Row(
         "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)

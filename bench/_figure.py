@@ -104,7 +104,8 @@ def _growth(title: str, about: str, series: dict[str, Any]) -> Any:
         for axes, values, slope in ((left, "seconds", "time"), (right, "peak_mib", "memory")):
             if values in found:
                 label = f"{name.replace('_', ' ')}: exponent {found[slope]['median']:.2f}"
-                axes.plot(found["sizes"], found[values], marker="o", markersize=3.5, color=colour, label=label)
+                marker = "os^DvPX*"[index % 8]  # eight colours are hard to tell apart
+                axes.plot(found["sizes"], found[values], marker=marker, markersize=4, color=colour, label=label)
     for axes, title, unit in ((left, "Time", "processor seconds"), (right, "Memory", "peak, MiB")):
         axes.set(xscale="log", yscale="log", ylabel=unit, xlabel="pictures, samples or cells")
         axes.set_title(title, loc="left", fontsize=style.TEXT_SIZE)

@@ -50,7 +50,12 @@ def run(samples: int = SAMPLES[-1], pictures: int = PICTURES[-1], cells: int = C
     found["prepare"] = _prepare([size for size in PICTURES if size <= pictures] or [pictures // 2, pictures])
     if chosen := [size for size in CELLS if size <= cells]:
         found["sweep"] = _sweep(chosen)
-    return {"what": "pictures prepared, samples in metrics, cells of a sweep, one thread", "clock": "process", "series": found, "results_equal": True}
+    return {
+        "what": "pictures prepared, samples in metrics, cells of a sweep, one thread",
+        "clock": "process",
+        "series": found,
+        "results_equal": True,
+    }
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float]) -> dict[str, Any]:

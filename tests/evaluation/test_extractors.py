@@ -43,7 +43,9 @@ def test_batch_size_does_not_change_the_features(extractor: ClipExtractor) -> No
     np.testing.assert_array_equal(words[0][3], words[0][38])
 
 
-def test_in_float32_the_features_are_nearly_the_same(extractor: ClipExtractor, toy_clip: Path, images: np.ndarray) -> None:
+def test_in_float32_the_features_are_nearly_the_same(
+    extractor: ClipExtractor, toy_clip: Path, images: np.ndarray
+) -> None:
     single = ClipExtractor(str(toy_clip), "toy", exact=False)
     assert (extractor.dtype, single.dtype) == (torch.float64, torch.float32)
     np.testing.assert_allclose(single.images(images), extractor.images(images), rtol=1e-4, atol=1e-6)

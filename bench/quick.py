@@ -18,11 +18,11 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
     "images": {"images": 2, "rounds": 1},
-    "evaluate_task": {"images": 6, "steps": 2, "rounds": 1},
-    "sweep": {"images": 2, "steps": 2, "rounds": 1},
+    "evaluate_task": {"images": 6, "steps": 2, "rounds": 1, "forms": 1},
+    "sweep": {"images": 2, "steps": 2, "rounds": 1, "forms": 1},
     "checkpoint": {"model": "tiny", "rounds": 1},
     "processes": {"batch": 4, "steps": 4, "rounds": 1, "limit": 0},
-    "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1},
+    "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1, "forms": 1},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
 }
 

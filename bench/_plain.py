@@ -1,4 +1,5 @@
-"""What somebody writes who does not use this project: one script from pictures to numbers (`bench/end_to_end.py`)."""
+"""What somebody writes who does not use this project: a script from pictures to numbers, and its parts, which the peers of
+`end_to_end`, `evaluate_task` and `sweep` are made of."""
 
 import json
 from pathlib import Path

@@ -312,8 +312,9 @@ def _prdc(real: np.ndarray, fake: np.ndarray, rounds: int) -> dict[str, Any]:
 
 def _difference(sets: list[np.ndarray], rounds: int, kind: str) -> dict[str, Any]:
     """400 replicates of a FID difference at 1,000 pairs; theirs: FID from features twice a replicate, four of them timed."""
-    from t2i.evaluation.fid import frechet_distance
     from t2i.evaluation.fid_difference import frechet_bootstrap, frechet_difference
+
+    from t2i.evaluation.fid import frechet_distance
     from t2i.evaluation.intervals import resample_counts
 
     base, tuned, real = sets

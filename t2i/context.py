@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import platform
 import signal
@@ -218,5 +219,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_results(folder: Path, metrics: Mapping[str, float], stages: Mapping[str, Stage]) -> None:
     """`metrics.json` (the numbers) and `stages.json` (the digests of everything they came from) of a run folder."""
-    write_json(folder / "metrics.json", dict(metrics))
+    # JSON knows no infinity and no NaN: what has no finite value was not measured.
+    write_json(folder / "metrics.json", {name: value for name, value in metrics.items() if math.isfinite(value)})
     write_json(folder / "stages.json", {name: {"digest": s.digest, "reused": s.reused} for name, s in stages.items()})

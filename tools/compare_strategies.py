@@ -100,16 +100,15 @@ def draw(outputs: Path, folders: dict[str, Path]) -> None:
 def real_score(outputs: Path) -> str:
     """What the scoring CLIP gives the real pictures of these captions."""
     from t2i.config import compose
-    from t2i.evaluation import extractors
+    from t2i.evaluation import extractors, intervals
     from t2i.evaluation.clip_score import clip_scores
-    from t2i.evaluation.intervals import bootstrap_mean
     from t2i.reporting.numbers import number
 
     split = _held_out(outputs)
     clip = extractors.build(compose([]).eval)
     images = extractors.image_features(clip, "real", split.squares(range(IMAGES), 64), 64)
     texts = extractors.text_features(clip, [captions[0] for captions in split.captions[:IMAGES]], 64)
-    found = bootstrap_mean(clip_scores(images, texts), 0)
+    found = intervals.mean(clip_scores(images, texts), 0.0, 100.0)
     return number(found.value, found.low, found.high)
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
-from t2i.evaluation.intervals import share
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference, paired_difference
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.terms import of_share
 from t2i.evaluation.zero_shot import cosines
 
 
@@ -39,15 +38,10 @@ def agreement(
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`agreement` with Wilson's interval, and the hit of each sample."""
+    """`agreement`: the share with its interval, and the hit of each sample."""
     assert inputs.classes is not None and inputs.accepted is not None
     hits = agreement_hits(inputs.generated, inputs.classes, inputs.accepted)
-    return {"agreement": Measurement(share(hits[~np.isnan(hits)]), hits)}
+    return {"agreement": measured(of_share(hits), inputs.units, hits)}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Share of `tuned` minus that of `base`, image by image."""
-    assert base.classes is not None and base.accepted is not None
-    first, second = (agreement_hits(inputs.generated, base.classes, base.accepted) for inputs in (base, tuned))
-    counted = ~np.isnan(first)
-    return {"agreement": paired_difference(first[counted], second[counted], base.seed, base.replicates)}
+difference = between(measure)

@@ -28,14 +28,14 @@ class Cosines:
         """For each image: mean cosine of its own captions less that of the others."""
         with np.errstate(invalid="ignore", divide="ignore"):
             values = self.matched.total / self.matched.count - self.mismatched.total / self.mismatched.count
-        return clustered.one_each(values)
+        return clustered.one_each(values, -2.0, 2.0)
 
     @property
     def alignment(self) -> PerImage:
         """Squared distance of an image and its caption on the unit sphere, 2 - 2 cos (Wang and Isola 2020,
         arXiv:2005.10242, eq. 1 with alpha = 2): smaller is closer.
         """
-        return PerImage(2 * self.matched.count - 2 * self.matched.total, self.matched.count)
+        return PerImage(2 * self.matched.count - 2 * self.matched.total, self.matched.count, 0.0, 4.0)
 
 
 def cosines(image_features: np.ndarray, text_features: np.ndarray, said: Sequence[Sequence[int]]) -> Cosines:
@@ -51,7 +51,8 @@ def cosines(image_features: np.ndarray, text_features: np.ndarray, said: Sequenc
         others.append((~right) @ often)
     own = np.array([(texts[list(rows)] @ image).sum() for image, rows in zip(images, said, strict=True)])
     counts = np.array([len(rows) for rows in said], dtype=np.float64)
-    return Cosines(PerImage(own, counts), PerImage(np.concatenate(wrong), np.concatenate(others)))
+    sides = (own, counts), (np.concatenate(wrong), np.concatenate(others))
+    return Cosines(*(PerImage(total, count, -1.0, 1.0) for total, count in sides))
 
 
 def uniformity(features: np.ndarray, seed: int, replicates: int) -> Interval:
@@ -67,5 +68,6 @@ def uniformity(features: np.ndarray, seed: int, replicates: int) -> Interval:
     np.fill_diagonal(kernel, 0.0)
     weights = clustered.draws(len(rows), seed, replicates)
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
-    resampled = np.log(((weights @ kernel) * weights).sum(1) / pairs)
+    with np.errstate(invalid="ignore"):  # a resample of one row's copies has no pair: NaN, left out below
+        resampled = np.log(((weights @ kernel) * weights).sum(1) / pairs)
     return clustered.percentile(float(np.log(kernel.sum() / (len(rows) * (len(rows) - 1)))), resampled)

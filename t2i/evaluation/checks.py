@@ -23,7 +23,14 @@ def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
             f"the {name} features hold {int((~finite).sum())} non-finite value(s), the first in row {row}: "
             "expected finite numbers; check that image and the extractor's weights"
         )
-    return np.asarray(array, dtype=np.float64)
+    exact = np.asarray(array, dtype=np.float64)
+    if exact.size and max(float(exact.max()), -float(exact.min())) > float(np.finfo(np.float32).max):
+        row = int(np.abs(exact).max(axis=1).argmax())
+        raise UserError(
+            f"the {name} features hold {np.abs(exact[row]).max():.3g} in row {row}, which float32 cannot: expected what a "
+            "network gives; check that image and the extractor's weights"
+        )
+    return exact
 
 
 def enough(name: str, count: int, least: int = 2) -> None:

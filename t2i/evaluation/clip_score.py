@@ -7,9 +7,8 @@ score. Hessel's factor w = 2.5 is left out, as everywhere in text-to-image work.
 import numpy as np
 
 from t2i.evaluation import checks
-from t2i.evaluation.intervals import bootstrap_mean
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference, paired_difference
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.terms import of_mean
 from t2i.evaluation.zero_shot import unit
 
 
@@ -25,14 +24,10 @@ def clip_scores(image_features: np.ndarray, text_features: np.ndarray) -> np.nda
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`clip_score`: the mean with its bootstrap interval, and the score of each sample."""
+    """`clip_score`: the mean with its interval, and the score of each sample."""
     assert inputs.texts is not None
     scores = clip_scores(inputs.generated, inputs.texts)
-    return {"clip_score": Measurement(bootstrap_mean(scores, inputs.seed, inputs.replicates), scores)}
+    return {"clip_score": measured(of_mean(scores, 0.0, 100.0), inputs.units, scores)}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Mean score of `tuned` minus that of `base`, image by image."""
-    assert base.texts is not None
-    first, second = (clip_scores(inputs.generated, base.texts) for inputs in (base, tuned))
-    return {"clip_score": paired_difference(first, second, base.seed, base.replicates)}
+difference = between(measure)

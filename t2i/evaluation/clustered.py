@@ -1,14 +1,17 @@
-"""Intervals of means over captions where the images are the sample: a bootstrap that draws images with all they have.
+"""Intervals over images of what has several values an image: captions that are said about it, queries that look for it.
 
-Five captions of one image are no five independent samples; drawing captions would give intervals that are too narrow
-(Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414, on the bootstrap of clusters).
+Five captions of one image are no five independent samples; counting captions would give intervals that are too narrow. Means
+are sums over images (`t2i/evaluation/terms.py`); a median, which is no mean, has a bootstrap that draws images with all they
+have (Cameron, Gelbach and Miller 2008, doi 10.1162/rest.90.3.414, on the bootstrap of clusters).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from t2i.evaluation import paired
 from t2i.evaluation.intervals import LEVEL, Interval
+from t2i.evaluation.terms import Terms, Units, interval
 from t2i.randomness import generator
 
 MOST_DRAWN = 2**25
@@ -21,23 +24,27 @@ class PerImage:
 
     total: np.ndarray
     count: np.ndarray
+    lowest: float = -np.inf
+    highest: float = np.inf
+    """Range of one value."""
 
     @property
     def value(self) -> float:
         """The mean over all values."""
         return float(self.total.sum() / self.count.sum())
 
-    def replicates(self, weights: np.ndarray) -> np.ndarray:
-        """The mean in each resample, float64 (R,); NaN where a resample drew no value."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means: np.ndarray = (weights @ self.total) / (weights @ self.count)
-        return means
+    @property
+    def terms(self) -> Terms:
+        """The mean, a ratio of sums, with what each image contributes to it (Cochran 1977, "Sampling Techniques", ch. 6)."""
+        own = (self.total - self.value * self.count) / self.count.mean()
+        scale = float(np.abs(self.total).sum() / self.count.sum())
+        return Terms(self.value, scale, self.lowest, self.highest, generated=own, samples=int(self.count.sum()))
 
 
-def one_each(values: np.ndarray) -> PerImage:
+def one_each(values: np.ndarray, lowest: float = -np.inf, highest: float = np.inf) -> PerImage:
     """One value an image; NaN stands for none."""
     known = np.isfinite(values)
-    return PerImage(np.where(known, values, 0.0), known.astype(np.float64))
+    return PerImage(np.where(known, values, 0.0), known.astype(np.float64), lowest, highest)
 
 
 def draws(images: int, seed: int, replicates: int) -> np.ndarray:
@@ -47,22 +54,29 @@ def draws(images: int, seed: int, replicates: int) -> np.ndarray:
     return rng.multinomial(images, np.full(images, 1.0 / images), size=rows).astype(np.float64)
 
 
-def mean(values: PerImage, weights: np.ndarray) -> Interval:
-    """The mean and its percentile interval (Efron 1979)."""
-    return percentile(values.value, values.replicates(weights))
+def mean(values: PerImage) -> Interval:
+    """The mean and its interval (`t2i/evaluation/terms.py`)."""
+    return interval(values.terms, Units(), world=False)
 
 
-def difference(before: PerImage, after: PerImage, weights: np.ndarray) -> Interval:
-    """after - before on the same images, drawn together."""
-    return percentile(after.value - before.value, after.replicates(weights) - before.replicates(weights))
+def difference(before: PerImage, after: PerImage) -> Interval:
+    """after - before on the same images."""
+    return paired.difference(before.terms, after.terms, Units()).difference
 
 
-def gain(before: PerImage, after: PerImage, weights: np.ndarray) -> Interval | None:
-    """100 (after - before) / before in percent; None unless the interval of `before` is above zero, which divides."""
-    if not mean(before, weights).low > 0:
+def gain(before: PerImage, after: PerImage) -> Interval | None:
+    """100 (after - before) / before in percent, by the delta method; None unless the interval of `before` is above zero,
+    which divides.
+    """
+    if not mean(before).low > 0:
         return None
-    ratios = after.replicates(weights) / before.replicates(weights)
-    return percentile(100 * (after.value / before.value - 1), 100 * (ratios - 1))
+    ratio = after.value / before.value
+    old, new = before.terms.generated, after.terms.generated
+    assert old is not None and new is not None
+    own = 100.0 * (new - ratio * old) / before.value
+    if not own.any():  # every image gained alike
+        return Interval(100.0 * (ratio - 1.0), 100.0 * (ratio - 1.0), 100.0 * (ratio - 1.0))
+    return interval(Terms(100.0 * (ratio - 1.0), generated=own), Units(), world=False)
 
 
 def median(values: np.ndarray, owner: np.ndarray, weights: np.ndarray) -> Interval:

@@ -54,7 +54,7 @@ class Contrast:
 def measure(features: Features, seed: int, replicates: int) -> Contrast:
     """Retrieval, zero-shot accuracy, cosines, alignment and uniformity; what the set cannot show is left out.
 
-    Recall@k is left out where there are no more than k candidates. Intervals: 95 %, bootstrap over images.
+    Recall@k is left out where there are no more than k candidates. Intervals: 95 %, images are the sample.
     """
     per_image: dict[str, PerImage] = {}
     found: dict[str, Interval] = {}
@@ -72,32 +72,30 @@ def measure(features: Features, seed: int, replicates: int) -> Contrast:
         found[f"{way}_median_rank"] = clustered.median(own, owner, weights)
     if features.classes is not None and features.accepted is not None:
         hits = agreement_hits(features.images, features.classes, features.accepted)
-        per_image["zero_shot_accuracy"] = clustered.one_each(hits)
+        per_image["zero_shot_accuracy"] = clustered.one_each(hits, 0.0, 1.0)
     cosines = alignment.cosines(features.images, features.texts, features.said)
     per_image["cosine_matched"], per_image["alignment"] = cosines.matched, cosines.alignment
     if cosines.mismatched.count.any():
         per_image["cosine_mismatched"], per_image["cosine_margin"] = cosines.mismatched, cosines.margin
-    found |= {name: clustered.mean(values, weights) for name, values in per_image.items()}
+    found |= {name: clustered.mean(values) for name, values in per_image.items()}
     for name, rows in (("uniformity_images", features.images), ("uniformity_texts", features.texts)):
         if len(rows) > 1:
             found[name] = alignment.uniformity(rows, seed, replicates)
     return Contrast({name: found[name] for name in DIRECTIONS if name in found}, per_image)
 
 
-def differences(before: Contrast, after: Contrast, seed: int, replicates: int) -> dict[str, Interval]:
-    """after - before for every mean over images, the same images drawn in both; and the relative gain of alignment.
+def differences(before: Contrast, after: Contrast) -> dict[str, Interval]:
+    """after - before for every mean over images, on the same images; and the relative gain of alignment.
 
     `alignment_gain`: by how many percent the mean cosine of matched pairs rose; `margin_gain`: the same of the margin,
     which - unlike the cosine - does not rise when all vectors move closer together. Left out where the number before
     is not clearly above zero.
     """
-    images = len(next(iter(before.per_image.values())).total)
-    weights = clustered.draws(images, seed, replicates)
     both = [name for name in DIRECTIONS if name in before.per_image and name in after.per_image]
-    found = {name: clustered.difference(before.per_image[name], after.per_image[name], weights) for name in both}
+    found = {name: clustered.difference(before.per_image[name], after.per_image[name]) for name in both}
     for gain, name in (("alignment_gain", "cosine_matched"), ("margin_gain", "cosine_margin")):
         if name in both:
-            value = clustered.gain(before.per_image[name], after.per_image[name], weights)
+            value = clustered.gain(before.per_image[name], after.per_image[name])
             if value is not None:
                 found[gain] = value
     return found

@@ -16,8 +16,13 @@ from t2i.evaluation.gather import Facts, Samples
 from t2i.evaluation.gaussian import DDOF
 from t2i.evaluation.intervals import LEVEL
 from t2i.evaluation.prdc import K
+from t2i.evaluation.precision import dtype_of
 
-LIBRARIES = ("numpy", "scipy", "pillow", "torch", "transformers")
+LIBRARIES = ("numpy", "scipy", "pillow", "torch", "transformers", "diffusers")
+
+FORMULAS = 2
+"""Raised when a metric gives another number for the same features: numbers of two versions are not compared.
+2: unbiased CMMD, open balls for density and coverage, MIFID of copies, intervals from contributions."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Definition:
 
     extractor: str
     weights_sha256: str
+    precision: str
+    """In which numbers the networks compute features, and on which kind of device: `float64 on cpu`."""
     resize: str
     """Policy that brings images to the extractor's size (`t2i/evaluation/resize.py`)."""
     antialias: bool
@@ -50,6 +57,9 @@ class Definition:
     inception_score_splits: int
     neighbours: int
     """k of precision, recall, density and coverage."""
+    balls: str
+    formulas: int
+    """Version of the formulas."""
     interval: str
     generation: dict[str, Any]
     """How the images came to be: scheduler, steps, guidance, seed ..."""
@@ -76,6 +86,7 @@ def define(
     return Definition(
         extractor=extractor.name,
         weights_sha256=extractor.digest,
+        precision=f"{str(dtype_of(extractor.device, config.exact)).removeprefix('torch.')} on {extractor.device.type}",
         resize=extractor.preprocessing,
         antialias=policy.antialias,
         crop=policy.crop,
@@ -93,7 +104,9 @@ def define(
         kid_kernel="(x.y/D + 1)^3, unbiased, all pairs",
         inception_score_splits=1,
         neighbours=K,
-        interval=f"{LEVEL:.0%}, {config.replicates} replicates, seed {config.seed}",
+        balls="closed for precision and recall, open for density and coverage",
+        formulas=FORMULAS,
+        interval=f"{LEVEL:.0%}, from contributions; seed {config.seed}",
         generation=dict(samples.generation),
         versions=versions(),
     )

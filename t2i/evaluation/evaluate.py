@@ -12,8 +12,8 @@ from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import define
 from t2i.evaluation.extractors import Extractor, ImageExtractor
 from t2i.evaluation.gather import Samples, gather
-from t2i.evaluation.measurement import Features, Inputs
-from t2i.evaluation.paired import PairedDifference
+from t2i.evaluation.measurement import Features, Inputs, Measurement
+from t2i.evaluation.terms import Terms, Units
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,20 @@ class Result:
     """What one evaluation found."""
 
     metrics: dict[str, float]
-    """`fid[tiny_clip]`, with the bounds of its 95 % interval as `fid[tiny_clip].low` and `.high`."""
+    """`fid[tiny_clip]`, with the bounds of its 95 % interval as `fid[tiny_clip].low` and `.high`, and, where that is for this
+    reference, those for the world as `fid[tiny_clip].world.low` and `.world.high`; bounds that are infinite are left out."""
     per_sample: dict[str, np.ndarray]
     """float64 (N,) for the metrics that have a value per image."""
     definition: dict[str, Any]
     """How the numbers came to be (`t2i.evaluation.definition`)."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Metrics that the data could not feed, and what they lacked."""
+    terms: dict[str, Terms] = field(default_factory=dict)
+    """What each number whose change can be tested is made of."""
+    units: Units = field(default_factory=Units)
+    """Which images belong together."""
+    scopes: dict[str, str] = field(default_factory=dict)
+    """What the interval of each number is for: `this reference`, `the world`, or nothing where no reference is looked at."""
 
 
 def evaluate(
@@ -57,39 +64,42 @@ def result_of(
     config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor, inputs: Mapping[str, Inputs]
 ) -> Result:
     """The numbers that follow from gathered `inputs`."""
-    metrics: dict[str, float] = {}
-    per_sample: dict[str, np.ndarray] = {}
+    found: dict[str, Measurement] = {}
     skipped: dict[str, str] = {}
     for name in config.metrics:
         if reason := _lacks(name, inputs.get(name)):
             skipped[name] = reason
             continue
-        for key, found in registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name)).items():
-            metrics[key] = found.interval.value
-            metrics[f"{key}.low"], metrics[f"{key}.high"] = found.interval.low, found.interval.high
-            if found.per_sample is not None:
-                per_sample[key] = found.per_sample
-    if not metrics:
+        found |= registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name))
+    if not found:
         reasons = "; ".join(f"{name} {reason}" for name, reason in skipped.items())
         raise UserError(f"none of eval.metrics can be measured on this data ({reasons}): choose others")
     train = inputs["memorisation"].train if "memorisation" in inputs else None
-    return Result(metrics, per_sample, define(config, samples, extractor, clip, train).as_dict(), skipped)
+    return Result(
+        numbers_of(found),
+        {key: own.per_sample for key, own in found.items() if own.per_sample is not None},
+        define(config, samples, extractor, clip, train).as_dict(),
+        skipped,
+        {key: own.terms for key, own in found.items() if own.terms is not None},
+        samples.units,
+        {key: own.scope for key, own in found.items()},
+    )
+
+
+def numbers_of(found: Mapping[str, Measurement]) -> dict[str, float]:
+    """Values and finite bounds by name, as in `Result.metrics`."""
+    metrics: dict[str, float] = {}
+    for key, own in found.items():
+        metrics[key] = own.interval.value
+        for ending, interval in (("", own.interval), (".world", own.world)):
+            bounds = {} if interval is None else {"low": interval.low, "high": interval.high}
+            metrics |= {f"{key}{ending}.{end}": bound for end, bound in bounds.items() if np.isfinite(bound)}
+    return metrics
 
 
 def source_of(name: str, extractor: str, clip: str) -> str:
     """The name of the network that metric `name` takes its features from."""
     return clip if registry.METRICS[name].features is Features.CLIP else extractor
-
-
-def paired_differences(
-    base: Mapping[str, Inputs], tuned: Mapping[str, Inputs], extractor: str, clip: str
-) -> dict[str, PairedDifference]:
-    """How every metric that has a test changed from `base` to `tuned`, gathered from the same prompts and seeds."""
-    found: dict[str, PairedDifference] = {}
-    for name in base:
-        if name in tuned and not _lacks(name, base[name]) and not _lacks(name, tuned[name]):
-            found |= registry.difference(name, base[name], tuned[name], source_of(name, extractor, clip))
-    return found
 
 
 def _lacks(name: str, inputs: Inputs | None) -> str:
@@ -98,6 +108,7 @@ def _lacks(name: str, inputs: Inputs | None) -> str:
         return f"needs eval.extractor={registry.METRICS[name].features.value}"
     if lacking := registry.missing(name, inputs):
         return f"needs {' and '.join(lacking)}"
-    fewest = min(len(inputs.generated), len(inputs.generated if inputs.reference is None else inputs.reference))
-    least = registry.SMALLEST.get(name, 2)
+    least, fewest = registry.SMALLEST.get(name, 2), len(inputs.generated)
+    if "reference" in registry.METRICS[name].needs and inputs.reference is not None:
+        fewest = min(fewest, len(inputs.reference))
     return f"needs {least} samples, of {fewest}" if fewest < least else ""

@@ -1,8 +1,7 @@
 """FD-DINOv2: the Frechet distance of `fid` on DINOv2 features (Stein et al. 2023, arXiv:2306.04675, sec. 4)."""
 
 from t2i.evaluation import fid
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference
+from t2i.evaluation.measurement import Inputs, Measurement, between
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
@@ -10,6 +9,4 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     return {"fd_dinov2": fid.measure(inputs)["fid"]}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """FD-DINOv2 of `tuned` minus that of `base`."""
-    return {"fd_dinov2": fid.difference(base, tuned)["fid"]}
+difference = between(measure)

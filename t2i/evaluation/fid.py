@@ -6,18 +6,12 @@
 distributions of width 2048: 29.5 at N = 250, 3.8 at 2000), so only sets of equal size can be compared.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from t2i.evaluation import checks, fid_difference
+from t2i.evaluation import checks
+from t2i.evaluation.frechet import frechet_terms
 from t2i.evaluation.gaussian import Gaussian, distance
-from t2i.evaluation.intervals import LEVEL, Interval, jackknife
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference
-
-GROUPS = 20
-"""Replicates of the jackknife: each costs singular values of size min(N, M, D)."""
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
 
 
 def frechet_distance(generated: np.ndarray, reference: np.ndarray) -> float:
@@ -43,32 +37,11 @@ def frechet_from_moments(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray,
     return distance(Gaussian.from_moments(mean1, cov1), Gaussian.from_moments(mean2, cov2))
 
 
-def fid_interval(generated: np.ndarray, reference: np.ndarray, seed: int, groups: int = GROUPS) -> Interval:
-    """FID with a jackknife interval over the generated images; the reference stays fixed, as in any comparison.
-
-    It says how sure this FID at this N is; the bias of FID at finite N itself stays in the number.
-    """
-    first, second = checks.feature_pair(generated, reference)
-    real = Gaussian.of(second)
-    value = distance(Gaussian.of(first), real)
-
-    def without(part: np.ndarray) -> float:
-        return distance(Gaussian.of(np.delete(first, part, axis=0)), real)
-
-    return jackknife(value, len(first), without, seed, groups)
-
-
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`fid` with its interval."""
+    """`fid` with its interval: how sure this FID at this N is; its bias at finite N stays in the number."""
     assert inputs.reference is not None
-    return {"fid": Measurement(fid_interval(inputs.generated, inputs.reference, inputs.seed))}
+    found = frechet_terms(*checks.feature_pair(inputs.generated, inputs.reference))
+    return {"fid": measured(found, inputs.units)}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """FID of `tuned` minus that of `base`, by swaps of pairs; where they find a change, its size by a bootstrap."""
-    assert base.reference is not None
-    sets = base.generated, tuned.generated, base.reference
-    found = fid_difference.frechet_difference(*sets, base.seed)
-    if found.p <= 1.0 - LEVEL:
-        found = replace(found, size=fid_difference.frechet_bootstrap(*sets, base.seed))
-    return {"fid": found}
+difference = between(measure)

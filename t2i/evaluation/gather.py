@@ -13,6 +13,7 @@ from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import Extractor, ImageExtractor
 from t2i.evaluation.measurement import Features, Inputs
 from t2i.evaluation.registry import METRICS
+from t2i.evaluation.terms import Units
 from t2i.evaluation.zero_shot import class_features
 
 
@@ -55,6 +56,8 @@ class Samples:
     """Of the images that the model was trained on, float32 (T, D) by the name of the network, for `memorisation`."""
     other_captions: Sequence[Sequence[str]] | None = None
     """For each caption the others of the same picture."""
+    units: Units = field(default_factory=Units)
+    """Which images belong together because they are of one picture."""
     generation: Mapping[str, Any] = field(default_factory=dict)
     """How the images came to be (scheduler, steps, guidance, seed ...): goes into the definition."""
 
@@ -94,6 +97,7 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
         reference=reference,
         logits=extractor.logits(generated),
         train=samples.train_features.get(extractor.name),
+        units=samples.units,
     )
 
 

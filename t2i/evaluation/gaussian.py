@@ -99,6 +99,34 @@ def distance(first: Gaussian, second: Gaussian) -> float:
     return max(0.0, squares - 2.0 * norm)
 
 
+def singular(first: Gaussian, second: Gaussian) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular values s of the cross-Gram A B' = U s V', float64 (r,), with A' U and B' V, float64 (D, r) each.
+
+    From the smaller of its Gram matrices, without values below 1e-7 of the largest, which are rounding there.
+    """
+    from scipy import linalg
+
+    if first.cov is not None and second.triangle is not None:
+        squares, right = linalg.eigh(_congruence(first.cov, second.triangle), lower=False, check_finite=False)
+        values, kept = _roots(squares)
+        lifted = second.triangle.T @ right[:, kept]
+        return values, first.cov @ lifted / values, lifted
+    cross = first.factor @ second.factor.T
+    if cross.shape[0] < cross.shape[1]:
+        squares, left = np.linalg.eigh(cross @ cross.T)
+        values, kept = _roots(squares)
+        return values, first.factor.T @ left[:, kept], second.factor.T @ (cross.T @ left[:, kept]) / values
+    squares, right = np.linalg.eigh(cross.T @ cross)
+    values, kept = _roots(squares)
+    return values, first.factor.T @ (cross @ right[:, kept]) / values, second.factor.T @ right[:, kept]
+
+
+def _roots(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Roots of the eigenvalues (r,) that are more than rounding, and which those are, bool (r,)."""
+    kept = squares > 1e-14 * squares[-1]
+    return np.sqrt(squares[kept]), kept
+
+
 def _norm_by_squares(first: Gaussian, second: Gaussian) -> tuple[float, float] | None:
     """Nuclear norm of the cross-Gram from eigenvalues of its square, and its error; None where it is small."""
     if first.cov is not None and second.triangle is not None and len(first.cov) > _SVD_SIZE:

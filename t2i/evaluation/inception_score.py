@@ -2,49 +2,64 @@
 
     IS = exp( mean_i KL( p(y | x_i) || p(y) ) ),   p(y) = mean_i p(y | x_i)
 
-Between 1 (every image reads alike) and K (each image certain, all K classes equally often). Split rule: one split,
-the whole set in the order given; with `splits` > 1 the set is cut into that many consecutive blocks (as even as
-`numpy.array_split` makes them, nothing shuffled) and the mean over blocks is returned. Published values are mostly
-means over ten splits of a shuffled set.
+Between 1 (every image reads alike) and K (each image certain, all K classes equally often). Split rule of
+`inception_score`: one split, the whole set. `inception_score_10` is what papers print: the mean over ten consecutive blocks, cut
+at i * N // 10 as in the authors' code, nothing shuffled. It is lower, because a block shows less variety than the whole.
 
 The probabilities are the softmax of the network's own classes where it has some (`inception`: 1,008 logits without
 their bias, as torch-fidelity takes them), otherwise zero-shot ones (any CLIP).
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
-from t2i.evaluation.intervals import Interval, jackknife_of
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference, swap_test
+from t2i.evaluation.intervals import Interval
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.terms import Terms, left_one_out
 from t2i.evaluation.zero_shot import zero_shot_probabilities
+
+PUBLISHED_SPLITS = 10
 
 _ROWS = 512
 """Resampled sets computed at once."""
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 1) -> float:
-    """Score of class probabilities (N, K), in float64; UserError unless rows sum to 1 and each split has a sample."""
+    """Score of class probabilities (N, K), in float64, the mean over consecutive blocks cut at i * N // splits.
+
+    Raises UserError unless rows sum to 1 and each split has a sample.
+    """
     checked = checks.probabilities(probabilities)
     if not 1 <= splits <= len(checked):
         raise UserError(f"splits={splits} for {len(checked)} samples: expected 1 to {len(checked)}")
-    blocks = np.array_split(checked, splits)
-    return float(np.mean([_score(block.mean(axis=0), _negentropy(block).mean()) for block in blocks]))
+    return float(np.mean(scores_of_splits(checked, splits)))
 
 
-def inception_score_interval(probabilities: np.ndarray) -> Interval:
-    """Score of a single split with a leave-one-out jackknife interval over the images."""
+def scores_of_splits(probabilities: np.ndarray, splits: int = PUBLISHED_SPLITS) -> np.ndarray:
+    """The score of each of `splits` consecutive blocks of checked probabilities (N, K): float64 (splits,).
+
+    Papers print their mean and their standard deviation (ddof = 0).
+    """
+    edges = [number * len(probabilities) // splits for number in range(splits + 1)]
+    blocks = [probabilities[start:end] for start, end in pairwise(edges)]
+    return np.array([_score(block.mean(axis=0), _negentropy(block).mean()) for block in blocks])
+
+
+def inception_score_terms(probabilities: np.ndarray) -> Terms:
+    """Score of a single split with the contribution of each image: the score without it."""
     checked = checks.probabilities(probabilities)
     value, count = inception_score(checked), len(checked)
     if count < 3:
-        return Interval(value, -np.inf, np.inf)
+        return Terms(value, 1.0, 1.0)
     total, own = checked.sum(axis=0), _negentropy(checked)
     without = [
         _score((total - checked[rows]) / (count - 1), (own.sum() - own[rows]) / (count - 1))
         for rows in _portions(count)
     ]
-    return jackknife_of(value, np.concatenate(without))
+    return Terms(value, value, 1.0, generated=left_one_out(np.concatenate(without)))
 
 
 def probabilities_of(inputs: Inputs) -> np.ndarray:
@@ -58,24 +73,19 @@ def probabilities_of(inputs: Inputs) -> np.ndarray:
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`inception_score` with its interval."""
-    return {"inception_score": Measurement(inception_score_interval(probabilities_of(inputs)))}
+    """`inception_score` with its interval; from ten images on `inception_score_10` and `inception_score_10_std` too, the mean
+    and the standard deviation over ten splits that papers print.
+    """
+    probabilities = probabilities_of(inputs)
+    found = {"inception_score": measured(inception_score_terms(probabilities), inputs.units)}
+    if len(probabilities) >= PUBLISHED_SPLITS:
+        splits = scores_of_splits(checks.probabilities(probabilities))
+        for name, value in (("", splits.mean()), ("_std", splits.std())):
+            found[f"inception_score_10{name}"] = Measurement(Interval(float(value), -np.inf, np.inf))
+    return found
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Score of `tuned` minus that of `base`, by swaps of pairs."""
-    first, second = probabilities_of(base), probabilities_of(tuned)
-    checks.same_length("base samples", first, "tuned samples", second)
-    entropy = _negentropy(second) - _negentropy(first)
-
-    def swapped(tosses: np.ndarray) -> np.ndarray:
-        moved = [(tosses[rows] @ (second - first), tosses[rows] @ entropy) for rows in _portions(len(tosses))]
-        classes, own = (np.concatenate(parts) / len(first) for parts in zip(*moved, strict=True))
-        after = _score(second.mean(axis=0) - classes, _negentropy(second).mean() - own)
-        return after - _score(first.mean(axis=0) + classes, _negentropy(first).mean() + own)
-
-    change = inception_score(second) - inception_score(first)
-    return {"inception_score": swap_test(change, swapped, len(first), base.seed, base.replicates)}
+difference = between(measure)
 
 
 def _score(marginal: np.ndarray, negentropy: np.ndarray | float) -> np.ndarray:

@@ -9,9 +9,7 @@ import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks, mmd
-from t2i.evaluation.intervals import Interval
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
 from t2i.randomness import generator
 
 
@@ -20,12 +18,8 @@ def kernel_distance(x: np.ndarray, y: np.ndarray, biased: bool = False) -> float
 
     Raises UserError for fewer than two samples, non-finite values or different widths.
     """
-    return mmd.Discrepancy.of(polynomial, *checks.feature_pair(x, y), biased).value
-
-
-def kid_interval(generated: np.ndarray, reference: np.ndarray) -> Interval:
-    """KID with a jackknife interval over the generated images, the reference fixed."""
-    return mmd.Discrepancy.of(polynomial, *checks.feature_pair(generated, reference), biased=False).interval()
+    found = mmd.Discrepancy.of(polynomial, *checks.feature_pair(x, y))
+    return found.biased if biased else found.value
 
 
 def subset_rows(samples: int, subsets: int, size: int, seed: int) -> np.ndarray:
@@ -46,8 +40,8 @@ def kernel_distance_subsets(x: np.ndarray, y: np.ndarray, x_rows: np.ndarray, y_
     in_x, in_y = _indicators(x_rows, len(first)), _indicators(y_rows, len(second))
     sizes = x_rows.shape[1], y_rows.shape[1]
     return (
-        _within(first, in_x) / mmd.pairs(sizes[0], biased=False)
-        + _within(second, in_y) / mmd.pairs(sizes[1], biased=False)
+        _within(first, in_x) / (sizes[0] * (sizes[0] - 1))
+        + _within(second, in_y) / (sizes[1] * (sizes[1] - 1))
         - 2.0 * _across(first, in_x, second, in_y) / (sizes[0] * sizes[1])
     )
 
@@ -55,16 +49,11 @@ def kernel_distance_subsets(x: np.ndarray, y: np.ndarray, x_rows: np.ndarray, y_
 def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`kid` with its interval."""
     assert inputs.reference is not None
-    return {"kid": Measurement(kid_interval(inputs.generated, inputs.reference))}
+    found = mmd.Discrepancy.of(polynomial, *checks.feature_pair(inputs.generated, inputs.reference))
+    return {"kid": measured(found.terms(), inputs.units)}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """KID of `tuned` minus that of `base`, by swaps of pairs."""
-    assert base.reference is not None
-    checks.same_length("base samples", base.generated, "tuned samples", tuned.generated)
-    first, real = checks.feature_pair(base.generated, base.reference)
-    second, _ = checks.feature_pair(tuned.generated, base.reference)
-    return {"kid": mmd.paired_test(polynomial, first, second, real, False, base.seed, base.replicates)}
+difference = between(measure)
 
 
 def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
 """What every metric receives and returns: one signature, so that a new metric is one file and one registry entry."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 
+from t2i.evaluation import paired
 from t2i.evaluation.intervals import Interval
 from t2i.evaluation.paired import PairedDifference
+from t2i.evaluation.terms import Terms, Units, interval
 
 
 class Features(Enum):
@@ -28,9 +30,9 @@ class Inputs:
     generated: np.ndarray
     """float32 (N, D): features of the generated images."""
     seed: int
-    """Key of the resampling."""
+    """Key of what is drawn by lot: the parts of a set, the order of FID-infinity."""
     replicates: int
-    """Bootstrap replicates; a costly metric may take fewer and says so."""
+    """Parts of the set, at most, that the variance of a nearest-neighbour statistic is seen from."""
     reference: np.ndarray | None = None
     """float32 (M, D): features of the reference images."""
     texts: np.ndarray | None = None
@@ -47,6 +49,12 @@ class Inputs:
     """float32 (T, D): features of training images."""
     other_texts: Sequence[np.ndarray] | None = None
     """N matrices float32 (n_i, D): features of the other captions of the picture that caption i describes."""
+    units: Units = field(default_factory=Units)
+    """Which images belong together, because they are of one picture."""
+
+
+REFERENCE, WORLD = "this reference", "the world"
+"""What an interval is for: other generated images against the same reference, or against one that is drawn anew too."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +64,52 @@ class Measurement:
     interval: Interval
     per_sample: np.ndarray | None = None
     """float64 (N,); NaN where a sample does not count."""
+    terms: Terms | None = None
+    """What its variance is made of; None for a number whose change has no test."""
+    world: Interval | None = None
+    """The same value with the reference's own sampling error, where `interval` is for this reference."""
+    scope: str = ""
+    """What `interval` is for: REFERENCE, WORLD, or empty where no reference is looked at."""
+
+
+def measured(terms: Terms, units: Units, per_sample: np.ndarray | None = None) -> Measurement:
+    """A number with the intervals that its terms give it."""
+    if terms.replicates is not None:
+        return Measurement(interval(terms, units, world=True), per_sample, terms, scope=WORLD)
+    if terms.reference is None:
+        return Measurement(interval(terms, units, world=False), per_sample, terms)
+    return Measurement(interval(terms, units, False), per_sample, terms, interval(terms, units, True), REFERENCE)
+
+
+Measure = Callable[[Inputs], dict[str, Measurement]]
+
+
+def between(measure: Measure) -> Callable[[Inputs, Inputs], dict[str, PairedDifference]]:
+    """`difference(base, tuned)` of two sets from the same captions and seeds, for a metric's `measure`."""
+
+    def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
+        return changes(measure(base), measure(tuned), base.units)
+
+    return difference
+
+
+def changes(base: dict[str, Measurement], tuned: dict[str, Measurement], units: Units) -> dict[str, PairedDifference]:
+    """How every number that has terms changed from `base` to `tuned`."""
+    return {
+        name: paired.difference(own.terms, other.terms, units)
+        for name, own in base.items()
+        if own.terms is not None and (other := tuned.get(name)) is not None and other.terms is not None
+    }
 
 
 @dataclass(frozen=True)
 class Metric:
     """A registry entry: how to measure, and which fields of `Inputs` that needs."""
 
-    measure: Callable[[Inputs], dict[str, Measurement]]
+    measure: Measure
     needs: tuple[str, ...]
     """Fields of `Inputs`; of a group such as `logits|classes` one is enough."""
     features: Features = Features.ANY
     """Whose features it is defined for."""
-    difference: Callable[[Inputs, Inputs], dict[str, PairedDifference]] | None = None
-    """`difference(base, tuned)` of two sets from the same prompts and seeds; None where there is no test."""
     higher_is_better: bool | None = False
     """None where neither is."""

@@ -10,16 +10,17 @@ where ordinary pictures of one domain are closer than that to each other, MIFID 
 import numpy as np
 
 from t2i.evaluation import checks, fid
+from t2i.evaluation.frechet import distances_without
 from t2i.evaluation.gaussian import Gaussian, distance
-from t2i.evaluation.intervals import Interval, bootstrap_mean, jackknife
-from t2i.evaluation.measurement import Inputs, Measurement
+from t2i.evaluation.measurement import REFERENCE, Inputs, Measurement, between, measured
 from t2i.evaluation.mmd import blocks
-from t2i.evaluation.paired import PairedDifference, paired_difference
+from t2i.evaluation.terms import Terms, interval, left_one_out, of_mean
 from t2i.evaluation.zero_shot import unit
 
 TAU = 0.1
-EPSILON = 1e-14
-"""Keeps the penalty finite for exact copies, as in torchmetrics."""
+CLOSEST = 1e-6
+"""Mean distance below which the penalty grows no further: features are float32, so nearer is rounding. (torchmetrics adds 1e-14
+instead, which makes 1e13 of exact copies.)"""
 _ZERO = 1e-8
 """A FID below is rounding, which the penalty must not blow up; as in torchmetrics."""
 
@@ -40,37 +41,31 @@ def nearest_training(generated: np.ndarray, train: np.ndarray) -> tuple[np.ndarr
 
 def mifid(generated: np.ndarray, reference: np.ndarray, train: np.ndarray, tau: float = TAU) -> float:
     """MIFID of `generated` (N, D): FID against `reference` (M, D), penalised for closeness to `train` (T, D)."""
-    return _penalised(fid.frechet_distance(generated, reference), nearest_training(generated, train)[1], tau)
+    distances = nearest_training(generated, train)[1]
+    return float(_penalised(fid.frechet_distance(generated, reference), distances.mean(), tau))
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`memorisation_distance`: m, with the distance of each sample; and `mifid`."""
+    """`memorisation_distance`: m, with the distance of each sample; and `mifid`, whose change has no test."""
     assert inputs.reference is not None and inputs.train is not None
     _, distances = nearest_training(inputs.generated, inputs.train)
     first, second = checks.feature_pair(inputs.generated, inputs.reference)
-    real = Gaussian.of(second)
-
-    def without(part: np.ndarray) -> float:
-        rest = distance(Gaussian.of(np.delete(first, part, axis=0)), real)
-        return _penalised(rest, np.delete(distances, part), TAU)
-
-    value = _penalised(distance(Gaussian.of(first), real), distances, TAU)
-    interval: Interval = jackknife(value, len(first), without, inputs.seed, fid.GROUPS)
+    value = float(_penalised(distance(Gaussian.of(first), Gaussian.of(second)), distances.mean(), TAU))
+    terms = Terms(value, lowest=0.0)
+    if min(len(first), len(second)) > 2:
+        rest = (distances.sum() - distances) / (len(distances) - 1)
+        without = _penalised(distances_without(first, second), rest, TAU)
+        terms = Terms(value, lowest=0.0, generated=left_one_out(without))
     return {
-        "memorisation_distance": Measurement(bootstrap_mean(distances, inputs.seed, inputs.replicates), distances),
-        "mifid": Measurement(interval),
+        "memorisation_distance": measured(of_mean(distances, 0.0), inputs.units, distances),
+        "mifid": Measurement(interval(terms, inputs.units, world=False), scope=REFERENCE),
     }
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Mean distance to the nearest training image of `tuned` minus that of `base`."""
-    assert base.train is not None
-    first, second = (nearest_training(inputs.generated, base.train)[1] for inputs in (base, tuned))
-    return {"memorisation_distance": paired_difference(first, second, base.seed, base.replicates)}
+difference = between(measure)
 
 
-def _penalised(value: float, distances: np.ndarray, tau: float) -> float:
-    mean = float(distances.mean())
-    if mean >= tau:
-        return value
-    return value / (mean + EPSILON) if value > _ZERO else 0.0
+def _penalised(value: float | np.ndarray, mean: float | np.ndarray, tau: float) -> np.ndarray:
+    """FID divided by the mean distance where that is below tau; a FID that is rounding stays 0."""
+    penalised = np.where(np.asarray(value) > _ZERO, np.asarray(value) / np.maximum(mean, CLOSEST), 0.0)
+    return np.where(np.asarray(mean) < tau, penalised, value)

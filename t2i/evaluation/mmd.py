@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2i.evaluation.intervals import Interval, jackknife_of
-from t2i.evaluation.paired import PairedDifference, swap_test
+from t2i.evaluation.terms import Terms, left_one_out
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Rows (n, D) and (m, D) to the matrix (n, m) of their kernel values."""
@@ -26,92 +25,113 @@ def blocks(length: int) -> list[slice]:
     return [slice(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
 
 
-def row_sums(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float64 (N,): sum over j of k(x_i, y_j)."""
-    return np.concatenate([kernel(x[rows], y).sum(axis=1) for rows in blocks(len(x))])
+def sums_across(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over j of k(x_i, y_j), float64 (N, 2), and over i, float64 (M, 2); the columns are the halves of the other set.
 
-
-def sums_both_ways(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over j of k(x_i, y_j), float64 (N,), and of k(y_i, x_j), float64 (M,). Every pair is computed once."""
-    forth, back = np.empty(len(x)), np.zeros(len(y))
+    Every pair is computed once.
+    """
+    forth, back = np.empty((len(x), 2)), np.zeros((len(y), 2))
+    of_x, of_y = halves(len(x)), halves(len(y))
     for rows in blocks(len(x)):
         part = kernel(x[rows], y)
-        forth[rows] = part.sum(axis=1)
-        back += part.sum(axis=0)
+        forth[rows] = part @ of_y
+        back += part.T @ of_x[rows]
     return forth, back
 
 
 def sums_within(kernel: Kernel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 (N,) each: the sum over j != i of k(x_i, x_j), and k(x_i, x_i). Every pair is computed once."""
-    sums, own = np.zeros(len(x)), np.empty(len(x))
+    """The sums over j != i of k(x_i, x_j), float64 (N, 2), a column for either half of the j; and k(x_i, x_i), float64
+    (N,). Every pair is computed once.
+    """
+    sums, own, half = np.zeros((len(x), 2)), np.empty(len(x)), halves(len(x))
     for rows in blocks(len(x)):
         square, rest = kernel(x[rows], x[rows]), kernel(x[rows], x[rows.stop :])
         own[rows] = np.diagonal(square)
         np.fill_diagonal(square, 0.0)
-        sums[rows] += square.sum(axis=1) + rest.sum(axis=1)
-        sums[rows.stop :] += rest.sum(axis=0)
+        sums[rows] += square @ half[rows] + rest @ half[rows.stop :]
+        sums[rows.stop :] += rest.T @ half[rows]
     return sums, own
+
+
+def halves(count: int) -> np.ndarray:
+    """float64 (count, 2): 1 in column 0 for every other row, in column 1 for the rest."""
+    return np.eye(2)[np.arange(count) % 2]
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The sums that the value and its interval are made of."""
+    """The sums that the value and its variance are made of; columns are halves of the samples that are summed over."""
 
     within: np.ndarray
-    """float64 (N,): for each x_i the sum over the other (biased: all) x_j."""
+    """float64 (N, 2): for each x_i over the other x_j; so too `real`, (M, 2), for each y_j."""
     own: np.ndarray
-    """float64 (N,): k(x_i, x_i)."""
+    """float64 (N,): k(x_i, x_i); so too `real_own`, (M,)."""
+    real: np.ndarray
+    real_own: np.ndarray
     across: np.ndarray
-    """float64 (N,): for each x_i the mean over y."""
-    real: float
-    """Mean over pairs of y."""
-    biased: bool
+    """float64 (N, 2): for each x_i over y; so too `back`, (M, 2), for each y_j over x."""
+    back: np.ndarray
 
     @classmethod
-    def of(cls, kernel: Kernel, x: np.ndarray, y: np.ndarray, biased: bool) -> "Discrepancy":
+    def of(cls, kernel: Kernel, x: np.ndarray, y: np.ndarray) -> "Discrepancy":
         """Of checked float64 sets x (N, D) and y (M, D)."""
-        (within, own), (real, real_own) = sums_within(kernel, x), sums_within(kernel, y)
-        if biased:
-            within, real = within + own, real + real_own
-        across = row_sums(kernel, x, y) / len(y)
-        return cls(within, own, across, float(real.sum()) / pairs(len(y), biased), biased)
+        return cls(*sums_within(kernel, x), *sums_within(kernel, y), *sums_across(kernel, x, y))
 
     @property
     def value(self) -> float:
-        """Squared discrepancy; the unbiased one may be negative."""
-        count = len(self.within)
-        return float(self.within.sum() / pairs(count, self.biased) + self.real - 2.0 * self.across.mean())
+        """Squared discrepancy, unbiased: it may be negative."""
+        n, m = len(self.own), len(self.real_own)
+        within = self.within.sum() / (n * (n - 1)) + self.real.sum() / (m * (m - 1))
+        return float(within - 2.0 * self.across.sum() / (n * m))
 
-    def interval(self) -> Interval:
-        """The value with its leave-one-out jackknife interval over x, y fixed; unbounded for two samples."""
-        count = len(self.within)
-        if count < 3:
-            return Interval(self.value, -np.inf, np.inf)
-        rest = self.within.sum() - 2.0 * self.within + (self.own if self.biased else 0.0)
-        across = (self.across.sum() - self.across) / (count - 1)
-        return jackknife_of(self.value, rest / pairs(count - 1, self.biased) + self.real - 2.0 * across)
+    @property
+    def biased(self) -> float:
+        """The same with pairs of a sample with itself taken in: never negative."""
+        n, m = len(self.own), len(self.real_own)
+        within = (self.within.sum() + self.own.sum()) / n**2 + (self.real.sum() + self.real_own.sum()) / m**2
+        return float(within - 2.0 * self.across.sum() / (n * m))
+
+    def terms(self) -> Terms:
+        """The unbiased value with its contributions: twice the mean difference of a sample's kernel values within its own
+        set and across, the first-order part of a U-statistic (Hoeffding 1948, Annals of Mathematical Statistics 19).
+
+        Without contributions for fewer than three samples on a side.
+        """
+        scale = float(self.real_own.mean())
+        if min(len(self.own), len(self.real_own)) < 3:
+            return Terms(self.value, scale)
+        generated, noise = _contributions(self.within, self.across, len(self.back))
+        reference, reference_noise = _contributions(self.real, self.back, len(self.across))
+        return Terms(
+            self.value,
+            scale,
+            generated=generated,
+            noise=noise,
+            reference=reference,
+            reference_noise=reference_noise,
+        )
+
+    def biased_terms(self) -> Terms:
+        """The biased value with its contributions, the reference as it is."""
+        n = len(self.own)
+        if n < 3:
+            return Terms(self.biased)
+        total, across = self.within.sum() + self.own.sum(), self.across.sum(axis=1)
+        rest = (total - 2.0 * self.within.sum(axis=1) - self.own) / (n - 1) ** 2
+        return Terms(
+            self.biased, generated=left_one_out(rest - 2.0 * (across.sum() - across) / ((n - 1) * len(self.real_own)))
+        )
 
 
-def paired_test(
-    kernel: Kernel, a: np.ndarray, b: np.ndarray, y: np.ndarray, biased: bool, seed: int, replicates: int
-) -> PairedDifference:
-    """Discrepancy of b (N, D) from y minus that of a (N, D), pair i exchanged by the toss of a coin.
-
-    The difference is linear in the tosses: in the kernel's space write b_i = u_i + s_i v_i and a_i = u_i - s_i v_i
-    with s_i = 1, and -1 when exchanged; then |sum b|^2 - |sum a|^2 = 4 sum_ij s_i <v_i, u_j>. So every pair has one
-    number, and a replicate is a sum with signs.
+def _contributions(within: np.ndarray, across: np.ndarray, others: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the samples of one side, from their sums (n, 2) within it and across to `others`: contributions float64 (n,), and
+    what of them is noise of the other samples: half the difference of what the halves say.
     """
-    count = len(a)
-    (first, first_own), (second, second_own) = sums_within(kernel, a), sums_within(kernel, b)
-    forth, back = sums_both_ways(kernel, b, a)
-    within = second - first + forth - back  # a pair with itself is in both of the last two, and cancels
-    if biased:
-        within += second_own - first_own
-    across = (row_sums(kernel, b, y) - row_sums(kernel, a, y)) / len(y)
-    parts = within / pairs(count, biased) - 2.0 * across / count
-    return swap_test(float(parts.sum()), lambda tosses: (1.0 - 2.0 * tosses) @ parts, count, seed, replicates)
-
-
-def pairs(count: int, biased: bool) -> int:
-    """Ordered pairs of `count` samples, with themselves (biased) or without."""
-    return count * count if biased else count * (count - 1)
+    count = len(within)
+    own_half = halves(count)
+    mine = within / np.maximum(own_half.sum(axis=0) - own_half, 1.0)
+    theirs = across / halves(others).sum(axis=0)
+    factor = 2.0 * (count - 1) / (count - 2)
+    whole = factor * within.sum(axis=1) / (count - 1) - 2.0 * across.sum(axis=1) / others
+    apart = factor * (mine[:, 0] - mine[:, 1]) / 2.0 - (theirs[:, 0] - theirs[:, 1])
+    return whole - whole.mean(), apart - apart.mean()

@@ -1,103 +1,146 @@
-"""Did it change? Differences of two sets that were made from the same prompts with the same seeds.
+"""Did it change? Differences of two sets that were made from the same captions with the same seeds.
 
-Means over images (CLIP score) have a paired bootstrap and a sign test. Everything else is tested by swapping: if nothing
-changed, the two images of a pair could as well have been exchanged, so exchanging each pair by the toss of a coin gives
-other values of the difference that were as likely (Fisher 1935, "The Design of Experiments", ch. 3; for MMD: Gretton et
-al. 2012, JMLR 13). That test is exact at every N and for every metric. Its interval is the set of changes that the coin
-tosses do not reach: found difference -+ their 95 % quantile. Each replicate holds N different images, so the bias of
-FID at finite N, and that of repeated images in a bootstrap, are the same on both sides and cancel.
+One statistic a metric: the difference of the two values over its standard error, from the difference of what each pair
+contributes (`t2i/evaluation/terms.py`), held against Student's t. So the test asks whether the *metric* changed and not
+whether the two distributions are the same, which exchanging pairs asks and which two different models never are (Chung &
+Romano 2013, Annals of Statistics 41: what is compared must be studentised). Where there is a reference its own sampling
+error is part of it: two models that are equally far from the world are not equally far from 100 pictures of it.
 
-Exchanging assumes that nothing changed; around a change d that is large, the interval is wider than it needs to be (by
-d^2 / N in the squared standard error).
+Shares of samples have McNemar's exact test and Tango's score interval. In every case p <= 5 % exactly where the 95 %
+interval leaves zero out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from t2i.evaluation import checks
-from t2i.evaluation.intervals import LEVEL, Interval, bootstrap_mean
-from t2i.randomness import generator
+from t2i.evaluation import checks, shares
+from t2i.evaluation.intervals import LEVEL, Interval, around
+from t2i.evaluation.shares import Discordant
+from t2i.evaluation.terms import Spread, Terms, Units, spread
 
 POWER = 0.8
 """Chance with which `smallest_detectable` would be seen."""
 
+ROUNDING = 1e-7
+"""Of the quantities that a value is computed from: what float32 features cannot tell."""
+
+STUDENT, MCNEMAR, EQUAL, FEW = "Student's t of pairs", "McNemar's exact test", "equal sets", "too few pairs"
+
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How `b` differs from `a` on the same prompts and seeds."""
+    """How `b` differs from `a` on the same captions and seeds."""
 
     difference: Interval
-    """Value of b minus value of a."""
+    """Value of b minus value of a. With a reference: for the world that it is drawn from."""
     p: float
-    """Two-sided: chance of a difference at least as large if nothing had changed."""
+    """Two-sided: chance of a difference at least as large if the metric had not changed."""
     standard_error: float
-    """Of the difference, if nothing had changed."""
     test: str
-    """What `p` comes from."""
-    wins: int | None = None
-    """Samples where b is larger; None for a metric without a value per sample. So too `losses` and `ties`."""
-    losses: int | None = None
-    ties: int | None = None
-    size: Interval | None = None
-    """Where a change was found whose interval assumes none: the difference with a paired bootstrap interval."""
+    """What `p` and the interval come from."""
+    freedom: float = np.inf
+    """Degrees of freedom of the standard error."""
+    pairs: int = 0
+    """Independent pairs: captions of one picture are one."""
+    counts: Discordant | None = None
+    """Of a share: the pairs that differ."""
 
-    @property
-    def smallest_detectable(self) -> float:
-        """The smallest change that this N would have shown (`smallest_detectable`)."""
-        return smallest_detectable(self.standard_error)
+    def smallest_detectable(self, tests: int = 1) -> float:
+        """The smallest change that this test shows in 80 of 100 cases when it is one of `tests` in a table.
+
+        At the level that Holm's method asks of the first of them, (1 - LEVEL) / tests: the quantiles of t for it and for
+        the power, times the standard error (Cohen 1988, "Statistical Power Analysis", ch. 2); of shares, by the binomial
+        distribution of McNemar's test.
+        """
+        from scipy import stats
+
+        level = 1.0 - (1.0 - LEVEL) / tests
+        if self.counts is not None:
+            return shares.smallest_change(self.counts, level, POWER)
+        if not self.standard_error < np.inf:
+            return np.inf
+        quantiles = stats.t.ppf((1.0 + level) / 2.0, self.freedom) + stats.t.ppf(POWER, self.freedom)
+        return float(quantiles * self.standard_error)
 
 
-def paired_difference(
-    a: np.ndarray, b: np.ndarray, seed: int, replicates: int = 2000, level: float = LEVEL
-) -> PairedDifference:
-    """Scores `a` and `b` (N,) of the same prompts and seeds: mean of b - a with its bootstrap interval, and the
-    two-sided exact sign test, ties left out (Dixon & Mood 1946). UserError for unequal lengths or non-finite scores.
+def fewest_pairs(tests: int = 1) -> int:
+    """Pairs below which no test of pairs can reach the level of a table of `tests`: 2 / 2^n is the least p that n signs
+    have (Fisher 1935, "The Design of Experiments", ch. 3)."""
+    return int(np.ceil(np.log2(2.0 * tests / (1.0 - LEVEL))))
+
+
+def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
+    """How `second` differs from `first`, of N images each from the same captions, with the same reference.
+
+    Raises UserError when the sets differ in length.
     """
+    for name in ("generated", "reference"):
+        if getattr(first, name) is not None and getattr(second, name) is not None:
+            checks.same_length(
+                f"{name} samples of the first", getattr(first, name), "of the second", getattr(second, name)
+            )
+    change = second.minus(first)
+    found = spread(change, units, world=True, exact=True)
+    if change.hits is not None:
+        return _of_shares(change, found)
+    error = float(np.sqrt(found.variance))
+    if not np.isfinite(error):
+        return PairedDifference(
+            Interval(change.value, change.lowest, change.highest), 1.0, np.inf, FEW, pairs=found.units
+        )
+    if change.silent:
+        return PairedDifference(Interval(0.0, 0.0, 0.0), 1.0, error, EQUAL, found.freedom, found.units)
+    if error == 0.0 and change.samples:
+        return _saturated(change, found)
+    return _of_means(change, found, float(np.hypot(error, ROUNDING * change.scale)))
+
+
+def _of_means(change: Terms, found: Spread, error: float) -> PairedDifference:
     from scipy import stats
 
-    checks.same_length("scores of the first run", a, "scores of the second", b)
-    change = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
-    difference = bootstrap_mean(change, seed, replicates, level)
-    wins, losses = int((change > 0).sum()), int((change < 0).sum())
-    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    error = float(change.std(ddof=1) / np.sqrt(len(change)))
-    return PairedDifference(difference, p, error, "sign test", wins, losses, len(change) - wins - losses)
+    interval = around(change.value, error, found.freedom)
+    p = float(2.0 * stats.t.sf(abs(change.value) / error, found.freedom))
+    least = 2.0 / 2.0**found.units
+    if p < least:
+        p = least
+        if p > 1.0 - LEVEL:  # so few signs are no evidence, however equal the changes
+            interval = Interval(interval.value, min(0.0, interval.low), max(0.0, interval.high))
+    interval = Interval(change.value, max(change.lowest, interval.low), min(change.highest, interval.high))
+    return PairedDifference(interval, p, error, STUDENT, found.freedom, found.units)
 
 
-def swap_test(
-    change: float,
-    swapped: Callable[[np.ndarray], np.ndarray],
-    samples: int,
-    seed: int,
-    replicates: int,
-    level: float = LEVEL,
-) -> PairedDifference:
-    """The difference `change` between two sets of `samples` pairs, and how far coin tosses alone would take it.
+def _of_shares(change: Terms, found: Spread) -> PairedDifference:
+    """McNemar's test and Tango's interval; where captions share pictures, of as many pairs as they are worth."""
+    assert change.hits is not None
+    known = change.hits[~np.isnan(change.hits)]
+    counts = Discordant(float((known > 0).sum()), float((known < 0).sum()), float(len(known)))
+    single = float(known.var()) / len(known)
+    effect = 1.0
+    if found.units < len(known):
+        effect = max(1.0, found.variance / single) if single > 0.0 else len(known) / found.units
+    worth = counts.shrunk(effect) if effect > 1.0 else counts
+    p, interval = shares.mcnemar(worth), shares.tango(worth)
+    if p > 1.0 - LEVEL:  # the exact test asks for a little more than the score interval where few pairs differ
+        interval = Interval(interval.value, min(0.0, interval.low), max(0.0, interval.high))
+    return PairedDifference(
+        interval,
+        p,
+        float(np.sqrt(found.variance)),
+        MCNEMAR,
+        found.freedom,
+        found.units,
+        worth,
+    )
 
-    `swapped` receives which pairs are exchanged, bool (R, samples), and returns the R differences float64. Exchanging
-    the other pairs instead gives the negative, so half of `replicates` are computed.
-    """
-    tosses = generator("evaluation", "swaps", seed, samples).integers(0, 2, (max(1, replicates // 2), samples))
-    reached = np.sort(np.abs(swapped(tosses.astype(bool))))
-    # Equal up to rounding counts as reached: two equal sets have p = 1.
-    slack = 1e-9 * max(abs(change), float(reached[-1]))
-    p = (1 + int((reached >= abs(change) - slack).sum())) / (1 + len(reached))
-    half = float(reached[min(len(reached), int(np.ceil(level * (len(reached) + 1)))) - 1])
-    if abs(half - abs(change)) <= slack:
-        half = abs(change)  # shares of few images tie often, and a tie is no evidence
-    error = float(np.sqrt(np.square(reached).mean()))
-    return PairedDifference(Interval(change, change - half, change + half), p, error, "swaps of pairs")
 
-
-def smallest_detectable(standard_error: float, power: float = POWER, level: float = LEVEL) -> float:
-    """The change that a two-sided test at 1 - `level` sees with chance `power`: (z_(1-alpha/2) + z_power) times the
-    standard error of the difference, 2.80 times at 5 % and 80 % (Cohen 1988, "Statistical Power Analysis", ch. 2).
-    """
-    from scipy import stats
-
-    return float((stats.norm.ppf((1.0 + level) / 2.0) + stats.norm.ppf(power)) * standard_error)
+def _saturated(change: Terms, found: Spread) -> PairedDifference:
+    """Of shares that no part of the set moves (none or all are hits): as if each sample were a pair."""
+    count = float(change.samples)
+    counts = Discordant(max(0.0, change.value) * count, max(0.0, -change.value) * count, count)
+    p, interval = shares.mcnemar(counts), shares.tango(counts)
+    return PairedDifference(interval, p, 0.0, MCNEMAR, found.freedom, found.units, counts)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -12,9 +12,8 @@ import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
-from t2i.evaluation.intervals import bootstrap_mean
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference, paired_difference
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.terms import of_mean
 from t2i.evaluation.zero_shot import unit
 
 WEIGHT = 2.5
@@ -44,20 +43,10 @@ def ref_clip_scores(
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`ref_clip_score`: the mean with its bootstrap interval, and the score of each sample."""
-    scores = _scores(inputs)
-    counted = scores[~np.isnan(scores)]
-    return {"ref_clip_score": Measurement(bootstrap_mean(counted, inputs.seed, inputs.replicates), scores)}
-
-
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Mean score of `tuned` minus that of `base`, over the samples that have one."""
-    first, second = _scores(base), _scores(tuned)
-    checks.same_length("base samples", first, "tuned samples", second)
-    both = ~np.isnan(first) & ~np.isnan(second)
-    return {"ref_clip_score": paired_difference(first[both], second[both], base.seed, base.replicates)}
-
-
-def _scores(inputs: Inputs) -> np.ndarray:
+    """`ref_clip_score`: the mean over the samples that have one, with its interval, and the score of each sample."""
     assert inputs.texts is not None and inputs.other_texts is not None
-    return ref_clip_scores(inputs.generated, inputs.texts, inputs.other_texts)
+    scores = ref_clip_scores(inputs.generated, inputs.texts, inputs.other_texts)
+    return {"ref_clip_score": measured(of_mean(scores, 0.0), inputs.units, scores)}
+
+
+difference = between(measure)

@@ -11,42 +11,37 @@ from t2i.evaluation import (
     kid,
     memorisation,
     prdc,
-    prdc_difference,
     ref_clip_score,
     vendi,
 )
 from t2i.evaluation.measurement import Features, Inputs, Measurement, Metric
-from t2i.evaluation.paired import PairedDifference
 
 METRICS: dict[str, Metric] = {
-    "fid": Metric(fid.measure, ("reference",), difference=fid.difference),
-    "kid": Metric(kid.measure, ("reference",), difference=kid.difference),
+    "fid": Metric(fid.measure, ("reference",)),
+    "kid": Metric(kid.measure, ("reference",)),
     "inception_score": Metric(
         inception_score.measure,
         ("logits|classes", "logits|logit_scale"),
-        difference=inception_score.difference,
         higher_is_better=True,
     ),
-    "clip_score": Metric(clip_score.measure, ("texts",), Features.CLIP, clip_score.difference, higher_is_better=True),
-    "agreement": Metric(
-        agreement.measure, ("classes", "accepted"), Features.CLIP, agreement.difference, higher_is_better=True
-    ),
+    "clip_score": Metric(clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True),
+    "agreement": Metric(agreement.measure, ("classes", "accepted"), Features.CLIP, higher_is_better=True),
     "ref_clip_score": Metric(
         ref_clip_score.measure,
         ("texts", "other_texts"),
         Features.CLIP,
-        ref_clip_score.difference,
         higher_is_better=True,
     ),
-    "prdc": Metric(prdc.measure, ("reference",), difference=prdc_difference.difference, higher_is_better=True),
-    "cmmd": Metric(cmmd.measure, ("reference",), Features.CLIP, cmmd.difference),
-    "fd_dinov2": Metric(fd_dinov2.measure, ("reference",), Features.DINOV2, fd_dinov2.difference),
+    "prdc": Metric(prdc.measure, ("reference",), higher_is_better=True),
+    "cmmd": Metric(cmmd.measure, ("reference",), Features.CLIP),
+    "fd_dinov2": Metric(fd_dinov2.measure, ("reference",), Features.DINOV2),
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
-    "vendi": Metric(vendi.measure, (), difference=vendi.difference, higher_is_better=True),
-    "memorisation": Metric(
-        memorisation.measure, ("reference", "train"), difference=memorisation.difference, higher_is_better=None
-    ),
+    "vendi": Metric(vendi.measure, (), higher_is_better=True),
+    "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
 }
+
+NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation"}
+"""The metric of each tested number that is not named like it."""
 
 SMALLEST = {"prdc": prdc.K + 1, "fid_infinity": fid_infinity.LEAST}
 """Samples below which a metric is left out, with the reason, instead of refused."""
@@ -63,7 +58,7 @@ def measure(name: str, inputs: Inputs, extractor: str) -> dict[str, Measurement]
     return {f"{key}[{extractor}]": value for key, value in METRICS[name].measure(inputs).items()}
 
 
-def difference(name: str, base: Inputs, tuned: Inputs, extractor: str) -> dict[str, PairedDifference]:
-    """How metric `name` changed from `base` to `tuned`, same prompts and seeds; empty where it has no test."""
-    test = METRICS[name].difference
-    return {} if test is None else {f"{key}[{extractor}]": value for key, value in test(base, tuned).items()}
+def higher_is_better(key: str) -> bool | None:
+    """Whether a rise of the number `key` (`recall[tiny_clip]`) is a gain; None where neither is."""
+    name = key.partition("[")[0]
+    return METRICS[NUMBERS_OF.get(name, name)].higher_is_better

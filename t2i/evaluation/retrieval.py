@@ -33,7 +33,8 @@ class Ranks:
         images = len(self.image_to_text)
         found = np.bincount(self.owner, self.text_to_image <= depth, minlength=images)
         queries = np.bincount(self.owner, minlength=images).astype(np.float64)
-        return PerImage((self.image_to_text <= depth).astype(np.float64), np.ones(images)), PerImage(found, queries)
+        hits = (self.image_to_text <= depth).astype(np.float64)
+        return PerImage(hits, np.ones(images), 0.0, 1.0), PerImage(found, queries, 0.0, 1.0)
 
 
 def ranks(image_features: np.ndarray, text_features: np.ndarray, said: Sequence[Sequence[int]]) -> Ranks:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from t2i.evaluation.embeddings import unit
-from t2i.evaluation.intervals import LEVEL, Interval, resample_counts
+from t2i.evaluation.intervals import LEVEL, Interval
 from t2i.randomness import generator
 
 IMAGES = 2000
@@ -76,3 +76,12 @@ def separation(cosines: Cosines, seed: int, replicates: int, level: float = LEVE
     values = np.concatenate([area(counts[start : start + 128]) for start in range(0, replicates, 128)])
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(area(np.ones((1, len(matched)), np.int64))[0]), float(low), float(high))
+
+
+def resample_counts(samples: int, seed: int, replicates: int) -> np.ndarray:
+    """int64 (replicates, samples): how often each sample was drawn, with replacement, in each replicate.
+
+    The counts depend on nothing but the arguments, so two sets of equal size are resampled alike (paired).
+    """
+    rng = generator("evaluation", "bootstrap counts", seed, samples)
+    return rng.multinomial(samples, np.full(samples, 1.0 / samples), size=replicates)

@@ -7,54 +7,43 @@ Between 1 (all alike) and N (all orthogonal). It needs no reference and grows wi
 
 import numpy as np
 
-from t2i.evaluation import checks
-from t2i.evaluation.intervals import Interval, jackknife
-from t2i.evaluation.measurement import Inputs, Measurement
-from t2i.evaluation.paired import PairedDifference, swap_test
+from t2i.evaluation.leave_one_out import entropy_losses
+from t2i.evaluation.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.terms import Terms, left_one_out
 from t2i.evaluation.zero_shot import unit
-
-GROUPS = 20
-"""Replicates of the jackknife: each costs eigenvalues of size min(N, D). So too the swaps."""
-
-REPLICATES = 200
 
 
 def vendi(features: np.ndarray) -> float:
     """Score of `features` (N, D), any length of rows, in float64; UserError for non-finite or zero features."""
-    return _score(unit("generated", features))
+    return vendi_terms(features).value
 
 
-def vendi_interval(features: np.ndarray, seed: int) -> Interval:
-    """Score with a jackknife interval over the images.
+def vendi_terms(features: np.ndarray) -> Terms:
+    """Score of `features` (N, D) with the contribution of each image: the score without it, from one decomposition.
 
-    A set without some of its images has a little less to show; the jackknife's spread does not depend on that.
+    A set without some of its images has a little less to show; the spread of the contributions does not depend on that.
     """
     rows = unit("generated", features)
-    return jackknife(_score(rows), len(rows), lambda part: _score(np.delete(rows, part, axis=0)), seed, GROUPS)
+    count = len(rows)
+    # X X' and X' X have the same non-zero eigenvalues: the smaller one is taken.
+    if small := count < rows.shape[1]:
+        values, vectors = np.linalg.eigh(rows @ rows.T)
+    else:
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+    kept = values > 1e-12 * values[-1]
+    values, vectors = values[kept], vectors[:, kept]
+    squares = np.square(vectors) * values if small else np.square(rows @ vectors)
+    total = float(values @ np.log(values))
+    score = float(np.exp(np.log(count) - total / count))
+    if count < 3:
+        return Terms(score, 1.0, 1.0)
+    without = np.exp(np.log(count - 1) - (total - entropy_losses(values, squares)) / (count - 1))
+    return Terms(score, score, 1.0, generated=left_one_out(without))
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`vendi` with its interval."""
-    return {"vendi": Measurement(vendi_interval(inputs.generated, inputs.seed))}
+    return {"vendi": measured(vendi_terms(inputs.generated), inputs.units)}
 
 
-def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
-    """Score of `tuned` minus that of `base`, by swaps of pairs."""
-    first, second = unit("base", base.generated), unit("tuned", tuned.generated)
-    checks.same_length("base samples", first, "tuned samples", second)
-    checks.same_width("base", first, "tuned", second)
-
-    def swapped(tosses: np.ndarray) -> np.ndarray:
-        sides = [(np.where(toss[:, None], second, first), np.where(toss[:, None], first, second)) for toss in tosses]
-        return np.array([_score(after) - _score(before) for before, after in sides])
-
-    replicates = min(REPLICATES, base.replicates)
-    return {"vendi": swap_test(_score(second) - _score(first), swapped, len(first), base.seed, replicates)}
-
-
-def _score(rows: np.ndarray) -> float:
-    """Of unit rows. X X' and X' X have the same non-zero eigenvalues: the smaller one is taken."""
-    from scipy.special import entr
-
-    small = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-    return float(np.exp(entr(np.clip(np.linalg.eigvalsh(small / len(rows)), 0.0, None)).sum()))
+difference = between(measure)

@@ -1,24 +1,23 @@
-"""Better, worse, or cannot tell: every metric of two evaluations of the same prompts and seeds, as one table.
+"""Better, worse, or cannot tell: every metric of two evaluations of the same captions and seeds, as one table.
 
-A metric has changed when its p value, adjusted by Holm's method for the number of metrics in the table, is at most 5 %
-and the interval of its change leaves zero out. The CLIP score's p comes from the sign test and its interval from a
-paired bootstrap, so both have to agree.
+A metric has changed when its p value, adjusted by Holm's method for the number of metrics in the table, is at most 5 %.
+The interval of a change is of the same statistic as its p (`t2i/evaluation/paired.py`), so it then leaves zero out.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from t2i.errors import UserError
 from t2i.evaluation.definition import differences
-from t2i.evaluation.evaluate import Result, paired_differences
+from t2i.evaluation.evaluate import Result
 from t2i.evaluation.intervals import LEVEL, Interval
-from t2i.evaluation.measurement import Inputs
-from t2i.evaluation.paired import holm
-from t2i.evaluation.registry import METRICS
+from t2i.evaluation.paired import PairedDifference, difference, fewest_pairs, holm
+from t2i.evaluation.registry import higher_is_better
 
 FEW = 1000
-"""Pictures below which FID is mostly its own bias: KID, which has none, and CMMD, whose is small, come first."""
+"""Pictures below which FID is mostly its own bias: KID and CMMD, which have none, come first."""
 
 ROBUST = ("kid", "cmmd")
 
@@ -47,12 +46,12 @@ class Row:
     first: float
     second: float
     change: Interval
-    """second - first; where a change of FID was found, with the interval that does not assume that there is none."""
+    """second - first; where there is a reference, for the world that it is drawn from."""
     p: float
     adjusted: float
     """p by Holm's method over the table."""
     smallest_detectable: float
-    """The change that this many pictures show in 80 of 100 cases."""
+    """The change that this many pictures show in 80 of 100 cases, in a table of this size."""
     test: str
     """What p comes from."""
     higher_is_better: bool | None
@@ -72,6 +71,19 @@ class Verdict:
 
     rows: list[Row]
     samples: int
+    pairs: int
+    """Independent pairs: captions of one picture are one."""
+
+    @property
+    def too_few(self) -> str:
+        """Why no verdict can be had, with the number that would do; empty where one can."""
+        needed = fewest_pairs(len(self.rows))
+        if self.pairs >= needed:
+            return ""
+        return (
+            f"{self.pairs} independent pairs of pictures are too few for any verdict: with {len(self.rows)} "
+            f"metric{'s' if len(self.rows) > 1 else ''} in the table no test of pairs reaches 5 % below {needed}"
+        )
 
     @property
     def answer(self) -> str:
@@ -87,7 +99,8 @@ class Verdict:
             for verdict in (BETTER, WORSE)
             if any(row.verdict == verdict for row in self.rows)
         ]
-        return f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
+        sentence = f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
+        return f"{sentence} ({self.too_few})" if self.too_few else sentence
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -99,49 +112,52 @@ class Verdict:
             found[f"{row.metric}.difference.high"] = row.change.high
             found[f"{row.metric}.p"], found[f"{row.metric}.p_holm"] = row.p, row.adjusted
             found[f"{row.metric}.smallest_detectable"] = row.smallest_detectable
-        return found
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def decide(first: Result, second: Result, inputs: tuple[Mapping[str, Inputs], Mapping[str, Inputs]]) -> Verdict:
-    """How `second` differs from `first`, metric by metric, from the features `inputs` of both.
+def changes_of(first: Result, second: Result) -> dict[str, PairedDifference]:
+    """How every number that both results can test changed from `first` to `second`, by its name."""
+    return {
+        key: difference(own, second.terms[key], first.units) for key, own in first.terms.items() if key in second.terms
+    }
+
+
+def decide(first: Result, second: Result) -> Verdict:
+    """How `second` differs from `first`, metric by metric.
 
     Raises UserError that names the fields in which the two definitions differ, and when no metric has a test.
     """
     refuse_unlike(first.definition, second.definition)
-    extractor, clip = first.definition["extractor"], first.definition["clip"]
-    found = {
-        key: (name, change)
-        for name in inputs[0]
-        if name in inputs[1]
-        for key, change in paired_differences({name: inputs[0][name]}, {name: inputs[1][name]}, extractor, clip).items()
-    }
+    found = changes_of(first, second)
     if not found:
+        measured = ", ".join(key.partition("[")[0] for key in first.metrics if "." not in key)
         raise UserError(
-            f"none of the measured metrics ({', '.join(inputs[0])}) has a test of its change: add clip_score, kid or fid "
+            f"none of the measured metrics ({measured}) has a test of its change: add clip_score, kid or fid "
             "to eval.metrics and evaluate both again"
         )
+    pairs = min(change.pairs for change in found.values())
+    enough = pairs >= fewest_pairs(len(found))
     rows = []
-    for (key, (name, change)), adjusted in zip(
-        found.items(), holm([change.p for _, change in found.values()]), strict=True
-    ):
+    for (key, change), adjusted in zip(found.items(), holm([change.p for change in found.values()]), strict=True):
+        rising = higher_is_better(key)
         rows.append(
             Row(
                 key,
                 first.metrics[key],
                 second.metrics[key],
-                change.size or change.difference,
+                change.difference,
                 change.p,
                 float(adjusted),
-                change.smallest_detectable,
+                change.smallest_detectable(len(found)),
                 change.test,
-                METRICS[name].higher_is_better,
-                _verdict(change.difference, float(adjusted), METRICS[name].higher_is_better),
+                rising,
+                _verdict(change.difference, float(adjusted), rising) if enough else UNCLEAR,
             )
         )
     samples = int(first.definition["generated_count"])
     if samples < FEW:
         rows.sort(key=lambda row: row.metric.split("[")[0] not in ROBUST)
-    return Verdict(rows, samples)
+    return Verdict(rows, samples, pairs)
 
 
 def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:

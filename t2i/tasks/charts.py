@@ -112,17 +112,21 @@ def _own(config: Config, columns: list[Column]) -> Optional[int]:
 
 
 def _numbers(config: Config, columns: list[Column]) -> "list[tuple[Optional[Interval], Optional[Interval]]]":
-    """Of each column the mean score and its change against the run's own setting, prompt by prompt; 95 % bootstrap."""
-    from t2i.evaluation.intervals import bootstrap_mean
+    """Of each column the mean score and its change against the run's own setting, prompt by prompt, with 95 % intervals."""
+    from t2i.evaluation.paired import difference
+    from t2i.evaluation.terms import Units, interval, of_mean
 
     own = _own(config, columns)
-
-    def mean(values: "np.ndarray") -> "Optional[Interval]":
-        return bootstrap_mean(values, config.eval.seed, config.eval.replicates) if len(values) > 1 else None
-
+    units = Units()
+    terms = [of_mean(c.scores, 0.0, 100.0) for c in columns]
+    if len(columns[0].scores) < 2:
+        return [(None, None) for _ in columns]
     return [
-        (mean(c.scores), None if own is None or i == own else mean(c.scores - columns[own].scores))
-        for i, c in enumerate(columns)
+        (
+            interval(one, units, world=False),
+            None if own is None or i == own else difference(terms[own], one, units).difference,
+        )
+        for i, one in enumerate(terms)
     ]
 
 
@@ -176,7 +180,7 @@ def _tell(
         "columns": [kind.removesuffix("s") if kind == "schedulers" else kind, f"CLIP score [{clip}]", "change"],
         "rows": [[label, *values] for label, values in shown.items()],
         "caption": "Change: against the setting of this run, prompt by prompt, which sees more than two overlapping "
-        "intervals do. All 95 %, bootstrap over the prompts.",
+        "intervals do. All 95 %, the prompts are the sample.",
     }
     best = columns[int(means[:, 0].argmax())]
     text = (

@@ -74,7 +74,7 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
         (
             before_after(
                 [spoken(share) for share in shares], named, run.figures() / "clip_before_after.png", title,
-                "percent", "95 % intervals: bootstrap over pictures, each with all its captions",
+                "percent", "95 % intervals over pictures, each with all its captions",
             ),
             "Retrieval and zero-shot accuracy before and after.",
         )
@@ -133,7 +133,7 @@ def tell_blends(config: Config, other: Optional[Config], run: Run, curves: "dict
     )
     figure = blend_curves(
         ALPHAS, curves, run.figures() / "clip_blend.png", "From the base weights to the tuned ones", "percent",
-        "95 % intervals: bootstrap over pictures",
+        "95 % intervals over pictures",
     )  # fmt: skip
     run.section("Between base and tuned", text + ".", [], [(figure, "Share of the tuned weights, and what it gives.")])
     run.say(text + ".")
@@ -184,7 +184,7 @@ def _table(states: dict[str, Measured], metrics: dict[str, float]) -> dict[str, 
     return {
         "columns": ["number", *states, f"after less {against}", ""],
         "rows": rows,
-        "caption": "95 % intervals from a bootstrap over pictures, each drawn with all its captions; differences are of "
+        "caption": "95 % intervals over pictures, each with all its captions; differences are of "
         "the same pictures. A share of 0 or 1 has no width: no picture of this set could change it. Captions with the "
         "same words are one candidate, right for every picture that they are said about.",
     }

@@ -42,13 +42,12 @@ def compare(config: Config, run: Run, tuned: Path, came: Path) -> dict[str, floa
     pictures = {name: read_pictures(path, len(captions)) for name, path in sets.items()}
     scores = {
         name: clustered.one_each(
-            clip_scores(extractors.image_features(extractor, name, shown, config.eval.batch_size), texts)
+            clip_scores(extractors.image_features(extractor, name, shown, config.eval.batch_size), texts), 0.0, 100.0
         )
         for name, shown in pictures.items()
     }
-    draws = clustered.draws(len(captions), config.eval.seed, config.eval.replicates)
-    change = clustered.difference(scores["base"], scores["tuned"], draws)
-    found = {name: clustered.mean(values, draws) for name, values in scores.items()} | {"difference": change}
+    change = clustered.difference(scores["base"], scores["tuned"])
+    found = {name: clustered.mean(values) for name, values in scores.items()} | {"difference": change}
     independent = scorer_digest != weights_digest(came) or config.clip.source == "random"
     _tell(config, run, captions, pictures, found, scorer, independent)
     metrics = {"generation/independent": float(independent)}

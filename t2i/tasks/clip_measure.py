@@ -145,7 +145,7 @@ def compared(config: Config, states: dict[str, Measured]) -> dict[str, float]:
         add(name.replace(" ", "_"), state.contrast.metrics)
     first = next(iter(states.values()))  # with fresh projections the CLIP as it came, not the one that knows nothing
     last = list(states.values())[-1]
-    add("difference", differences(first.contrast, last.contrast, config.eval.seed, config.eval.replicates))
+    add("difference", differences(first.contrast, last.contrast))
     return metrics
 
 

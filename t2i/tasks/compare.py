@@ -7,7 +7,7 @@ from typing import Any
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.tasks.evaluate import EVALUATED, FEATURES, Measured, read_result
+from t2i.tasks.evaluate import EVALUATED, TERMS, Measured, read_result
 from t2i.tasks.report import write
 from t2i.tasks.verdict import tell, verdict_of
 
@@ -55,8 +55,8 @@ def _measured(folder: Path, stages: dict[str, str], run: Run) -> Measured:
         # A run folder brings its store along: it may be one of another output folder.
         places = [root / name / digest for root in (run.store.root, folder.absolute().parent.parent / "store")]
         paths[name] = next((place for place in places if place.exists()), places[0])
-    if not (paths["metrics"] / FEATURES).exists() or not all(path.exists() for path in paths.values()):
-        gone = [name for name, path in paths.items() if not path.exists()] or [FEATURES]
+    if not (paths["metrics"] / TERMS).exists() or not all(path.exists() for path in paths.values()):
+        gone = [name for name, path in paths.items() if not path.exists()] or [TERMS]
         raise ConfigError(
             f"runs={folder} was evaluated, but {', '.join(gone)} of it is no longer in the store {run.store.root}; run it "
             "again"

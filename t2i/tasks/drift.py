@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.tasks.evaluate import Measured, measure
+from t2i.tasks.evaluate import measure
 from t2i.tasks.shared import Tuned, find_tuned
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ class Matrix:
         """`value`, `low` or `high` of each cell, float64 (R, C)."""
         import numpy as np
 
-        return np.array([[getattr(cell.size or cell.difference, end) for cell in row] for row in self.cells])
+        return np.array([[getattr(cell.difference, end) for cell in row] for row in self.cells])
 
     @property
     def clear(self) -> "np.ndarray":
         """bool (R, C): changed for certain."""
-        return (self.adjusted <= 0.05) & ((self.array("low") > 0) | (self.array("high") < 0))
+        return self.adjusted <= 0.05
 
     @property
     def gained(self) -> "np.ndarray":
@@ -59,6 +59,8 @@ def drift(config: Config, run: Run) -> dict[str, float]:
 
     Raises ConfigError without runs, with fewer than two domains, or when a domain has too few held-out captions.
     """
+    from t2i.evaluation.verdict import changes_of
+
     domains = list(config.dataset.domains)
     if not config.runs or len(domains) < 2:
         raise ConfigError(
@@ -73,7 +75,7 @@ def drift(config: Config, run: Run) -> dict[str, float]:
         )
         base = measure(own, run, None)
         for row, (_, weights) in zip(found, tuned, strict=True):
-            row[domain] = _changes(base, measure(own, run, weights))
+            row[domain] = changes_of(base.result, measure(own, run, weights).result)
     names = [name for name, _ in tuned]
     numbers: dict[str, float] = {}
     for metric in METRICS:
@@ -87,22 +89,14 @@ def drift(config: Config, run: Run) -> dict[str, float]:
     return numbers
 
 
-def _changes(base: Measured, better: Measured) -> "dict[str, PairedDifference]":
-    """By the metric with its network."""
-    from t2i.evaluation.evaluate import paired_differences
-
-    definition = base.result.definition
-    return paired_differences(base.inputs(), better.inputs(), definition["extractor"], definition["clip"])
-
-
 def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Matrix:
     from t2i.evaluation.paired import holm
-    from t2i.evaluation.registry import METRICS as REGISTRY
+    from t2i.evaluation.registry import higher_is_better
 
     key = next(key for key in rows[0][0] if key.startswith(f"{metric}["))
     cells = [[found[key] for found in row] for row in rows]
     adjusted = holm([cell.p for row in cells for cell in row]).reshape(len(cells), len(cells[0]))
-    return Matrix(METRICS[metric], key, cells, adjusted, bool(REGISTRY[metric].higher_is_better))
+    return Matrix(METRICS[metric], key, cells, adjusted, bool(higher_is_better(key)))
 
 
 def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
@@ -153,7 +147,7 @@ def _section(config: Config, run: Run, names: list[str], domains: list[str], mat
     )
     rows = []
     for name, row, adjusted in zip(names, matrix.cells, matrix.adjusted, strict=True):
-        shown = [(cell.size or cell.difference, p) for cell, p in zip(row, adjusted, strict=True)]
+        shown = [(cell.difference, p) for cell, p in zip(row, adjusted, strict=True)]
         rows.append([name, *(f"{number(own.value, own.low, own.high)}, p {p:.2g}" for own, p in shown)])
     table = {
         "columns": ["tuned on", *(f"tested on {domain}" for domain in domains)],

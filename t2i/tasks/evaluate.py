@@ -10,7 +10,16 @@ from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
 from t2i.tasks.reference import generated_pictures, reference_of, training_features
-from t2i.tasks.shared import Tuned, captions_of, categories_of, find_tuned, generated_set, prepared, read_pictures
+from t2i.tasks.shared import (
+    Tuned,
+    captions_of,
+    categories_of,
+    find_tuned,
+    generated_set,
+    prepared,
+    read_pictures,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +29,10 @@ if TYPE_CHECKING:
     from t2i.data.prepared import Split
     from t2i.evaluation.evaluate import Result
     from t2i.evaluation.extractors import Extractor, ImageExtractor
-    from t2i.evaluation.measurement import Inputs
+    from t2i.evaluation.terms import Units
 
-VERSION = 4
-FEATURES = "features.npz"
+VERSION = 5
+TERMS = "terms.npz"
 EVALUATED = "evaluated.json"
 """In a run folder: for each evaluated model the digests of its stages, by which task=compare finds them."""
 
@@ -37,15 +46,9 @@ class Measured:
     folder: Path
     """Of the generated set."""
     numbers: Path
-    """`result.json`, `per_sample.npz` and `features.npz`."""
+    """`result.json`, `per_sample.npz` and `terms.npz`."""
     data: Path
     """The prepared dataset that captions and reference are from."""
-
-    def inputs(self) -> "dict[str, Inputs]":
-        """The features that the numbers came from."""
-        from t2i.evaluation import feature_file
-
-        return feature_file.load(self.numbers / FEATURES, _root(self.numbers))
 
     def pictures(self, count: int) -> "np.ndarray":
         """The first `count` pictures, uint8 (count, H, W, 3)."""
@@ -126,7 +129,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     """
     import numpy as np
 
-    from t2i.evaluation import extractors, feature_file
+    from t2i.evaluation import extractors, terms_file
     from t2i.evaluation.evaluate import result_of
     from t2i.evaluation.gather import Samples, gather
 
@@ -155,6 +158,7 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
             reference_facts=reference.facts,
             train_features=known[1].features if known[1:] else {},
             other_captions=_other_captions(held_out, count),
+            units=units_of(config, held_out, count, reference.facts.count),
             generation={
                 "scheduler": as_dict(config.scheduler),
                 "cfg": as_dict(config.cfg),
@@ -167,13 +171,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         if not run.main:
             return
         result = result_of(config.eval, samples, *networks, gathered)
-        feature_file.save(folder / FEATURES, gathered, run.store.root, known)
-        (folder / "result.json").write_text(
-            json.dumps(
-                {"metrics": result.metrics, "definition": result.definition, "skipped": result.skipped}, indent=2
-            ),
-            encoding="utf-8",
-        )
+        terms_file.save(folder / TERMS, result.terms, result.units)
+        told = {name: getattr(result, name) for name in ("metrics", "definition", "skipped", "scopes")}
+        (folder / "result.json").write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
         np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
 
     inputs = {
@@ -189,21 +189,28 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     return Measured(read_result(stage.path), captions, pictures.path, stage.path, data_stage.path)
 
 
-def _root(stage: Path) -> Path:
-    """The store that a stage's folder is in."""
-    return stage.parent.parent
-
-
 def read_result(folder: Path) -> "Result":
     """What a stage of numbers holds."""
     import numpy as np
 
+    from t2i.evaluation import terms_file
     from t2i.evaluation.evaluate import Result
 
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     with np.load(folder / "per_sample.npz", allow_pickle=False) as arrays:
         per_sample = {name: arrays[name] for name in arrays.files}
-    return Result(found["metrics"], per_sample, found["definition"], found["skipped"])
+    terms, units = terms_file.load(folder / TERMS)
+    return Result(found["metrics"], per_sample, found["definition"], found["skipped"], terms, units, found["scopes"])
+
+
+def units_of(config: Config, split: "Split", count: int, reference: int) -> "Units":
+    """Which of the first `count` captions are of one picture, and which reference picture that is."""
+    import numpy as np
+
+    from t2i.evaluation.terms import Units
+
+    real = np.arange(reference) if config.eval.reference == HELD_OUT else None
+    return Units(np.array(rows_of(split)[:count]), real)
 
 
 def _other_captions(split: "Split", count: int) -> list[list[str]]:

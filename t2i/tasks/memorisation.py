@@ -52,9 +52,8 @@ def _distances(
     """For each picture of the tuned model the row of its nearest training picture and their distance; and the means."""
     import numpy as np
 
-    from t2i.evaluation import extractors
+    from t2i.evaluation import extractors, intervals
     from t2i.evaluation.extractors import shared_image_features
-    from t2i.evaluation.intervals import bootstrap_mean
     from t2i.evaluation.memorisation import nearest_training
 
     data_stage, data = prepared(config, run)
@@ -76,10 +75,7 @@ def _distances(
         if not run.main:
             return
         found = {name: nearest_training(rows, known) for name, rows in sets.items()}
-        means = {
-            name: bootstrap_mean(distances, config.eval.seed, config.eval.replicates)
-            for name, (_, distances) in found.items()
-        }
+        means = {name: intervals.mean(distances, 0.0, 1.0) for name, (_, distances) in found.items()}
         write_json(
             folder / "nearest.json",
             {

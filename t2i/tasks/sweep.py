@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from t2i.sweeps.driver import Report
     from t2i.sweeps.study import Study
 
-PICTURES, SCORES = "pictures", "scores"
-"""Facts of a cell beside its numbers: the folder of its pictures, on the machine that made them, and each one's CLIP score."""
+PICTURES, SCORES, TERMS = "pictures", "scores", "terms"
+"""Facts of a cell beside its numbers: the folder of its pictures, on the machine that made them, each one's CLIP score, and what
+the sweep's metric is made of, by which cells are told apart."""
 
 
 def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, float]:
@@ -93,6 +94,8 @@ def measured_cell(config: Config, run: Run, tuned: Optional[Tuned], cell: Cell, 
 
     Raises Beaten when the report says that the cell has lost its race.
     """
+    from t2i.evaluation import terms_file
+
     own = cell_config(config, run, cell)
     numbers: dict[str, Any] = {}
     if any(key.startswith(("strategy", "training")) for key in {**cell, **config.sweeps.fixed}):
@@ -109,6 +112,8 @@ def measured_cell(config: Config, run: Run, tuned: Optional[Tuned], cell: Cell, 
     scores = measured.result.per_sample.get(f"clip_score[{measured.result.definition['clip']}]")
     if scores is not None:
         numbers[SCORES] = [round(float(score), 4) for score in scores]
+    if own.sweeps.metric in measured.result.terms:
+        numbers[TERMS] = terms_file.plain(measured.result.terms[own.sweeps.metric], measured.result.units)
     return {**numbers, PICTURES: str(measured.folder)}
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 
 from t2i.config import Config
+from t2i.evaluation.intervals import LEVEL
 from t2i.sweeps.config import Direction
 
 if TYPE_CHECKING:
+    from t2i.evaluation.paired import PairedDifference
     from t2i.sweeps.driver import Outcome
 
-SCORES = "scores"
+SCORES, TERMS = "scores", "terms"
 
 
 @dataclass(frozen=True)
@@ -47,61 +49,63 @@ def find(config: Config, outcomes: "list[Outcome]") -> Finding:
     metric, sign = config.sweeps.metric, 1 if config.sweeps.direction is Direction.maximize else -1
     whole = [outcome for outcome in outcomes if outcome.numbers and not outcome.beaten]
     best = max(whole, key=lambda outcome: sign * float(outcome.numbers[metric]))
-    paired = metric.startswith("clip_score[") and SCORES in best.numbers
-    decide = _paired if paired else _overlapping
-    tied = decide(config, whole, best)
-    places = {id(outcome): number for number, outcome in enumerate(whole)}
+    changes = _changes(whole, best)
+    tied = _tied(changes)
     return Finding(
         outcomes,
         best,
-        [id(outcome) in places and tied[places[id(outcome)]] for outcome in outcomes],
-        "sign tests of the same prompts and seeds, Holm's correction, 5 %" if paired else "overlapping 95 % intervals",
-        _needed(config, whole, best, paired, sign),
+        [outcome is best or id(outcome) in tied for outcome in outcomes],
+        "the verdict's test of the same prompts and seeds, Holm's correction, 5 %"
+        if changes
+        else f"the change of {metric} has no test",
+        _needed(config, whole, best, changes, sign),
         [outcome in whole and _undominated(config, outcome, whole) for outcome in outcomes],
     )
 
 
-def _paired(config: Config, whole: "Sequence[Outcome]", best: "Outcome") -> list[bool]:
-    """Cells whose scores do not differ from the best cell's, prompt by prompt."""
-    from t2i.evaluation.paired import holm, paired_difference
+def _changes(whole: "Sequence[Outcome]", best: "Outcome") -> "dict[int, PairedDifference]":
+    """How each other cell of as many pictures differs from the best one in the sweep's metric, by the cell's id."""
+    from t2i.evaluation.paired import difference
+    from t2i.evaluation.terms_file import restored
 
-    others = [outcome for outcome in whole if outcome is not best]
-    p = [
-        paired_difference(np.array(best.numbers[SCORES]), np.array(outcome.numbers[SCORES]), config.eval.seed, 200).p
-        for outcome in others
-    ]
-    adjusted = dict(zip(map(id, others), holm(p) if p else [], strict=True))
-    return [outcome is best or adjusted[id(outcome)] >= 0.05 for outcome in whole]
-
-
-def _overlapping(config: Config, whole: "Sequence[Outcome]", best: "Outcome") -> list[bool]:
-    """Cells whose interval reaches into the best one's."""
-    metric, up = config.sweeps.metric, config.sweeps.direction is Direction.maximize
-    near, far = (".low", ".high") if up else (".high", ".low")
-    edge = best.numbers.get(metric + near, best.numbers[metric])
-    reach = [outcome.numbers.get(metric + far, outcome.numbers[metric]) for outcome in whole]
-    return [
-        outcome is best or (value >= edge if up else value <= edge) for outcome, value in zip(whole, reach, strict=True)
-    ]
+    if TERMS not in best.numbers:
+        return {}
+    own, units = restored(best.numbers[TERMS])
+    found = {}
+    for outcome in whole:
+        if outcome is not best and TERMS in outcome.numbers:
+            other, _ = restored(outcome.numbers[TERMS])
+            if other.alike(own):
+                found[id(outcome)] = difference(own, other, units)
+    return found
 
 
-def _needed(config: Config, whole: "Sequence[Outcome]", best: "Outcome", paired: bool, sign: int) -> Optional[int]:
-    """A standard error falls with the root of N: 2.8 of them (5 % error, 80 % power) have to fit into the difference."""
+def _tied(changes: "dict[int, PairedDifference]") -> set[int]:
+    """Cells that do not differ for certain."""
+    from t2i.evaluation.paired import holm
+
+    if not changes:
+        return set()
+    adjusted = holm([change.p for change in changes.values()])
+    return {key for key, p in zip(changes, adjusted, strict=True) if p > 1.0 - LEVEL}
+
+
+def _needed(
+    config: Config,
+    whole: "Sequence[Outcome]",
+    best: "Outcome",
+    changes: "dict[int, PairedDifference]",
+    sign: int,
+) -> Optional[int]:
+    """A standard error falls with the root of N: what N shows in 80 of 100 cases has to fit into the difference."""
     metric, count = config.sweeps.metric, best.numbers.get("images", 0)
-    others = [outcome for outcome in whole if outcome is not best]
+    others = [outcome for outcome in whole if id(outcome) in changes]
     if not others or not count:
         return None
     second = max(others, key=lambda outcome: sign * float(outcome.numbers[metric]))
-    gap = abs(best.numbers[metric] - second.numbers[metric])
-    if paired:
-        change = np.array(best.numbers[SCORES]) - np.array(second.numbers[SCORES])
-        error = float(change.std(ddof=1)) / math.sqrt(len(change))
-    elif f"{metric}.low" in best.numbers:
-        halves = [(o.numbers[f"{metric}.high"] - o.numbers[f"{metric}.low"]) / 2 for o in (best, second)]
-        error = math.hypot(*halves) / 1.96
-    else:
-        return None
-    return math.ceil(count * (2.8 * error / gap) ** 2) if gap > 0 and error > 0 else None
+    change = changes[id(second)]
+    gap, seen = abs(change.difference.value), change.smallest_detectable(len(changes))
+    return math.ceil(count * (seen / gap) ** 2) if gap > 0 and 0 < seen < math.inf else None
 
 
 def _undominated(config: Config, outcome: "Outcome", whole: "Sequence[Outcome]") -> bool:

@@ -65,9 +65,9 @@ class Validation:
         return dict(zip(("clip_score", "clip_score.low", "clip_score.high"), scores, strict=True))
 
     def _score(self, pictures: "np.ndarray") -> tuple[float, float, float]:
+        from t2i.evaluation import intervals
         from t2i.evaluation.clip_score import clip_scores
         from t2i.evaluation.extractors import image_features, text_features
-        from t2i.evaluation.intervals import bootstrap_mean
 
         assert self._extractor is not None
         size = self._config.eval.batch_size
@@ -77,7 +77,7 @@ class Validation:
         )
         if len(scores) < 2:
             return float(scores[0]), float("nan"), float("nan")
-        interval = bootstrap_mean(scores, self._config.eval.seed, self._config.eval.replicates)
+        interval = intervals.mean(scores, 0.0, 100.0)
         return interval.value, interval.low, interval.high
 
     def _record(self, step: int, scores: tuple[float, float, float]) -> None:
@@ -130,7 +130,7 @@ def tell(run: Run, folder: Path) -> None:
     table = {
         "columns": ["step", "CLIP score"],
         "rows": [[int(step), number(score, low, high)] for step, score, low, high in rows],
-        "caption": f"Mean over {len(prompts)} pictures of the same prompts and seeds, with 95 % bootstrap intervals: few "
+        "caption": f"Mean over {len(prompts)} pictures of the same prompts and seeds, with 95 % intervals: few "
         "pictures, so a hint while training and no verdict.",
     }
     run.section("While it trained", "", [table], [(path, "Same prompts and seeds at every checkpoint.")])

@@ -1,6 +1,7 @@
 """What task=pipeline and task=compare say about two evaluated models: one table, one sentence, the worst losses shown."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +15,55 @@ if TYPE_CHECKING:
     import numpy as np
 
     from t2i.data.prepared import Prepared
-    from t2i.evaluation.verdict import Verdict
+    from t2i.evaluation.verdict import Row, Verdict
 
-VERSION = 1
+VERSION = 2
 SHOWN = 12
 FEW_NOTE = (
-    "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID, which has none, "
-    "and CMMD, whose is small, come first."
+    "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID and CMMD, which "
+    "have none, come first."
 )
 
 
 def verdict_of(run: Run, first: Measured, second: Measured) -> "Verdict":
-    """The verdict about two evaluated models: a stage of the store, since FID is computed hundreds of times for it.
+    """The verdict about two evaluated models, as a stage of the store.
 
     Raises UserError that names the fields in which the two definitions differ.
     """
-    from dataclasses import asdict
     from pathlib import Path
 
-    from t2i.evaluation.intervals import Interval
-    from t2i.evaluation.verdict import Row, Verdict, decide, refuse_unlike
+    from t2i.evaluation.verdict import Verdict, decide, refuse_unlike
 
     refuse_unlike(first.result.definition, second.result.definition)
 
     def build(folder: Path) -> None:
-        found = decide(first.result, second.result, (first.inputs(), second.inputs()))
-        write_json(folder / "verdict.json", {"rows": [asdict(row) for row in found.rows], "samples": found.samples})
+        found = decide(first.result, second.result)
+        rows = [_written(row) for row in found.rows]
+        write_json(folder / "verdict.json", {"rows": rows, "samples": found.samples, "pairs": found.pairs})
 
     stage = run.stage("comparison", {"first": first.numbers.name, "second": second.numbers.name}, {}, VERSION, build)
     found = json.loads((stage.path / "verdict.json").read_text(encoding="utf-8"))
-    rows = [Row(**{**row, "change": Interval(**row["change"])}) for row in found["rows"]]
-    return Verdict(rows, found["samples"])
+    return Verdict([_read(row) for row in found["rows"]], found["samples"], found["pairs"])
+
+
+def _written(row: "Row") -> dict[str, Any]:
+    """A row as JSON, which has no infinity: what is unbounded is null."""
+    from dataclasses import asdict
+
+    plain = asdict(row)
+    change = {end: value if math.isfinite(value) else None for end, value in plain["change"].items()}
+    seen = row.smallest_detectable
+    return {**plain, "change": change, "smallest_detectable": seen if math.isfinite(seen) else None}
+
+
+def _read(plain: dict[str, Any]) -> "Row":
+    from t2i.evaluation.intervals import Interval
+    from t2i.evaluation.verdict import Row
+
+    unbounded = {"low": -math.inf, "high": math.inf}
+    change = {end: unbounded[end] if value is None else value for end, value in plain["change"].items()}
+    seen = plain["smallest_detectable"]
+    return Row(**{**plain, "change": Interval(**change), "smallest_detectable": math.inf if seen is None else seen})
 
 
 def tell(
@@ -82,7 +101,7 @@ def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: 
 
     def value(measured: Measured, metric: str) -> str:
         metrics = measured.result.metrics
-        return number(metrics[metric], metrics[f"{metric}.low"], metrics[f"{metric}.high"])
+        return number(metrics[metric], metrics.get(f"{metric}.low"), metrics.get(f"{metric}.high"))
 
     rows = [
         [
@@ -106,10 +125,11 @@ def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: 
             "verdict",
         ],
         "rows": rows,
-        "caption": "Values and changes with 95 % intervals. p: of a change as large if nothing had changed, in brackets "
-        f"adjusted for the {len(rows)} metrics of the table (Holm 1979); a verdict needs the adjusted one at 5 % and an "
-        "interval without zero. The sixth column is the smallest change that this many pictures show in 80 of 100 cases: "
-        "'cannot tell' means smaller than about that, not none. The bracket of a metric names its network.",
+        "caption": "Values and changes with 95 % intervals: values for this reference (precision, recall, density and coverage "
+        "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
+        f"changed, in brackets adjusted for the {len(rows)} metrics of the table (Holm 1979); a verdict needs the adjusted one "
+        "at 5 %. The sixth column is the smallest change that this many pictures show in 80 of 100 cases: 'cannot tell' means "
+        "smaller than about that, not none. The bracket of a metric names its network.",
     }
 
 
@@ -197,4 +217,4 @@ def _both_ends(order: Sequence[int]) -> list[int]:
 
 
 def _metric(key: str) -> str:
-    return key.removesuffix(".low").removesuffix(".high")
+    return key.removesuffix(".low").removesuffix(".high").removesuffix(".world")

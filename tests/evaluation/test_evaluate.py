@@ -15,12 +15,12 @@ from t2i.data.pictures import Pictures
 from t2i.errors import UserError
 from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.definition import differences, text_digest
-from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples, paired_differences
-from t2i.evaluation.gather import Facts, Samples, gather
+from t2i.evaluation.definition import FORMULAS, differences, text_digest
+from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples
+from t2i.evaluation.gather import Facts, Samples
 from t2i.evaluation.inception_score import inception_score
 from t2i.evaluation.registry import METRICS
-from t2i.evaluation.verdict import refuse_unlike
+from t2i.evaluation.verdict import changes_of, refuse_unlike
 
 CLASSES = ["cat", "bus", "apple"]
 CAPTIONS = [f"a {CLASSES[i % 3]} number {i}" for i in range(10)]
@@ -40,7 +40,11 @@ def result(extractor: ClipExtractor, images: np.ndarray) -> Result:
 
 def test_every_metric_has_its_name_and_an_interval(result: Result) -> None:
     names = [f"{name}[toy]" for name in ("fid", "kid", "inception_score", "clip_score", "agreement")]
-    assert list(result.metrics) == [key for name in names for key in (name, f"{name}.low", f"{name}.high")]
+    expected = {key for name in names for key in (name, f"{name}.low", f"{name}.high")}
+    expected |= {f"{name}[toy].world.{end}" for name in ("fid", "kid") for end in ("low", "high")}
+    assert set(result.metrics) == expected | {"inception_score_10[toy]", "inception_score_10_std[toy]"}
+    assert {result.scopes[name] for name in names[:2]} == {"this reference"} and not result.scopes["clip_score[toy]"]
+    json.dumps(result.metrics, allow_nan=False)
     for name in names:
         assert result.metrics[f"{name}.low"] <= result.metrics[name] <= result.metrics[f"{name}.high"]
     assert result.metrics["fid[toy]"] == pytest.approx(0.0, abs=1e-9)
@@ -81,8 +85,9 @@ def test_definition_tells_where_the_numbers_come_from(result: Result, extractor:
     assert found == result.definition
     assert (found["extractor"], found["weights_sha256"]) == ("toy", extractor.digest)
     assert (found["generated_count"], found["reference_count"], found["covariance_ddof"]) == (10, 10, 1)
+    assert (found["precision"], found["formulas"]) == ("float64 on cpu", FORMULAS)
     assert found["image_format"] == "uint8 RGB 48x40"
-    assert {"numpy", "scipy", "pillow", "torch", "transformers"} == set(found["versions"])
+    assert {"numpy", "scipy", "pillow", "torch", "transformers", "diffusers"} == set(found["versions"])
     assert (found["resize"], found["antialias"], found["crop"]) == ("clip", True, "center")
     assert (found["clip"], found["clip_sha256"], found["train_sha256"]) == ("toy", extractor.digest, "none")
 
@@ -135,6 +140,7 @@ def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: Cli
         "agreement",
         "ref_clip_score",
         "cmmd",
+        "cmmd_biased",
     }
     assert {"fid", "kid", "inception_score", "precision", "coverage", "vendi", "mifid"} <= sources.keys()
     logits = images.mean(axis=(1, 2))[:, :2]
@@ -152,16 +158,22 @@ def test_what_a_metric_lacks_is_said(extractor: ClipExtractor, images: np.ndarra
 
 
 def test_every_metric_with_a_test_is_compared(extractor: ClipExtractor, images: np.ndarray) -> None:
-    base = gather(ALL, samples(images), extractor, extractor)
-    tuned = gather(ALL, samples(255 - images), extractor, extractor)
-    found = paired_differences(base, tuned, "toy", "toy")
-    numbers = [evaluate_samples(ALL, samples(x), extractor, extractor).metrics for x in (images, 255 - images)]
+    # Against the same real images: those of `samples` are its own, reversed.
+    sets = [Samples(x, CAPTIONS, ACCEPTED, images[::-1], CLASSES) for x in (images, 255 - images)]
+    base, tuned = (evaluate_samples(ALL, own, extractor, extractor) for own in sets)
+    found = changes_of(base, tuned)
     expected = {"fid", "kid", "inception_score", "clip_score", "agreement", "cmmd", "vendi"}
     assert set(found) == {f"{name}[toy]" for name in expected | {"precision", "recall", "density", "coverage"}}
-    # The second set is held against its own reversed images, the difference against those of the first.
-    for name in ("clip_score", "agreement", "inception_score", "vendi"):
-        key = f"{name}[toy]"
-        assert found[key].difference.value == pytest.approx(numbers[1][key] - numbers[0][key], abs=1e-9), name
+    for key, change in found.items():
+        assert change.difference.value == pytest.approx(tuned.metrics[key] - base.metrics[key], abs=1e-9), key
+
+
+def test_metrics_that_need_no_reference_do_not_wait_for_one(extractor: ClipExtractor, images: np.ndarray) -> None:
+    """One real picture is too few for FID; the CLIP score, the agreement and the rest do not look at it."""
+    own = Samples(images, CAPTIONS, ACCEPTED, images[:1], CLASSES)
+    found = evaluate_samples(ALL, own, extractor, extractor)
+    assert {"clip_score[toy]", "agreement[toy]", "inception_score[toy]", "vendi[toy]"} <= found.metrics.keys()
+    assert found.skipped["fid"] == "needs 2 samples, of 1"
 
 
 def test_how_the_images_came_to_be_is_part_of_the_definition(extractor: ClipExtractor, images: np.ndarray) -> None:

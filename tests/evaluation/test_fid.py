@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.fid import fid_interval, frechet_distance, frechet_from_moments
+from t2i.evaluation.fid import frechet_distance, frechet_from_moments, measure
+from t2i.evaluation.measurement import REFERENCE, Inputs
 from t2i.randomness import generator
 
 
@@ -95,9 +96,11 @@ def test_covariance_divides_by_n_minus_one() -> None:
 def test_interval_lies_around_the_value_and_is_quick() -> None:
     a, b = shared(512, 300, "a"), shared(512, 300, "b")
     start = time.perf_counter()
-    found = fid_interval(a, b, seed=0)
+    found = measure(Inputs(a, 0, 100, b))["fid"]
     assert time.perf_counter() - start < 20
-    assert found.low < found.value == frechet_distance(a, b) < found.high
+    assert found.interval.low < found.interval.value == frechet_distance(a, b) < found.interval.high
+    assert found.scope == REFERENCE and found.world is not None
+    assert found.world.low < found.interval.low and found.interval.high < found.world.high
 
 
 @pytest.mark.parametrize(

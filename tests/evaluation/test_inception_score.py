@@ -1,10 +1,13 @@
 """Inception-Score formula at its bounds, its split rule, and its interval."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.inception_score import inception_score, inception_score_interval
+from t2i.evaluation.inception_score import inception_score, inception_score_terms, measure
+from t2i.evaluation.terms import Units, interval
 
 
 def test_uniform_probabilities_score_one() -> None:
@@ -34,8 +37,8 @@ def test_splits_are_consecutive_blocks() -> None:
 
 
 def test_interval_lies_around_the_value() -> None:
-    found = inception_score_interval(np.eye(4)[np.arange(60) % 4] * 0.9 + 0.025)
-    assert found.low <= found.value <= found.high
+    found = interval(inception_score_terms(np.eye(4)[np.arange(60) % 4] * 0.9 + 0.025), Units(), world=False)
+    assert 1.0 <= found.low <= found.value <= found.high
     assert found.high - found.low > 0
 
 
@@ -49,7 +52,6 @@ def test_equals_torchmetrics_on_random_logits() -> None:
     import torch
     from scipy.special import softmax
 
-    from t2i.evaluation.inception_score import measure
     from t2i.evaluation.measurement import Inputs
 
     logits = np.random.default_rng(0).normal(0, 2, (90, 30)).astype(np.float32)
@@ -61,21 +63,15 @@ def test_equals_torchmetrics_on_random_logits() -> None:
     assert found["inception_score"].interval.value == pytest.approx(expected, rel=1e-9)
 
 
-def test_swapped_scores_are_those_of_the_exchanged_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    from t2i.evaluation import inception_score as module
+def test_the_published_form_cuts_at_i_n_over_ten_and_tells_the_deviation_of_its_splits() -> None:
+    """23 rows: blocks of 2, 2, 2, 3, 2, 2, 3, 2, 2, 3, where array_split gives three of 3 first."""
     from t2i.evaluation.measurement import Inputs
 
-    rng = np.random.default_rng(1)
-    base, tuned = (Inputs(np.ones((40, 4)), 0, 100, logits=rng.normal(0, 2, (40, 12))) for _ in range(2))
-    seen = {}
-
-    def spy(change: float, swapped: object, samples: int, seed: int, replicates: int) -> None:
-        tosses = rng.integers(0, 2, (3, samples)).astype(bool)
-        seen.update(found=swapped(tosses), tosses=tosses)  # type: ignore[operator]
-
-    monkeypatch.setattr(module, "swap_test", spy)
-    module.difference(base, tuned)
-    first, second = module.probabilities_of(base), module.probabilities_of(tuned)
-    for value, toss in zip(seen["found"], seen["tosses"], strict=True):
-        after, before = np.where(toss[:, None], first, second), np.where(toss[:, None], second, first)
-        assert value == pytest.approx(inception_score(after) - inception_score(before), rel=1e-9)
+    logits = np.random.default_rng(3).normal(0, 2, (23, 5))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    edges = [0, 2, 4, 6, 9, 11, 13, 16, 18, 20, 23]
+    scores = [inception_score(probabilities[a:b]) for a, b in pairwise(edges)]
+    found = measure(Inputs(np.ones((23, 4)), seed=0, replicates=100, logits=logits))
+    assert found["inception_score_10"].interval.value == pytest.approx(np.mean(scores))
+    assert found["inception_score_10_std"].interval.value == pytest.approx(np.std(scores))
+    assert "inception_score_10" not in measure(Inputs(np.ones((9, 4)), seed=0, replicates=100, logits=logits[:9]))

@@ -5,8 +5,15 @@ import pytest
 
 from t2i.errors import UserError
 from t2i.evaluation import mmd
-from t2i.evaluation.kid import kernel_distance, kid_interval
+from t2i.evaluation.intervals import Interval
+from t2i.evaluation.kid import kernel_distance, measure
+from t2i.evaluation.measurement import Inputs
 from t2i.randomness import generator
+
+
+def kid_interval(generated: np.ndarray, reference: np.ndarray) -> Interval:
+    return measure(Inputs(generated, 0, 100, reference))["kid"].interval
+
 
 LOW, HIGH = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])
 

@@ -1,0 +1,133 @@
+"""Worlds with a known truth: two models, the pictures they draw for the same captions, and real pictures.
+
+The pictures are drawn anew in each repetition, those of the reference too; classes and training pictures stay. What a
+metric's true change is, at this number of pictures, is its mean over repetitions; in `nothing` and `mirrored` it is exactly
+0 by symmetry.
+
+    nothing     both models are one model, which is not the real world
+    mirrored    the models lie mirror-wise around the real world: every distribution differs, no metric does
+    shift       the second model is further away
+    scale       the second model is more varied
+    t5, t3      shift, with noise from Student's t: heavy tails (the fourth moments of t3 are infinite)
+    captions    nothing changed, and five captions of one picture share 70 % of their noise
+"""
+
+import sys
+from collections import defaultdict
+from dataclasses import astuple, dataclass, replace
+
+import numpy as np
+
+from t2i.evaluation.measurement import Inputs, Measurement, changes
+from t2i.evaluation.paired import PairedDifference
+from t2i.evaluation.registry import METRICS
+from t2i.evaluation.terms import Units
+
+KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions")
+NULL = ("nothing", "mirrored", "captions")
+CAPTIONS = 5
+CORRELATION = 0.7
+
+
+def world(kind: str, count: int, width: int, seed: int, real: int | None = None) -> tuple[Inputs, Inputs]:
+    """The inputs of every metric for both models: `count` pictures of `width` features, `real` real ones (default: as many)."""
+    rng = np.random.default_rng([seed, count, width])
+    spectrum = np.arange(1, width + 1) ** -0.5
+    pictures = count // CAPTIONS if kind == "captions" else count
+    shown = rng.standard_normal((pictures, width))
+    owner = np.arange(count) % pictures  # captions come in rounds, as in an evaluation
+    reference = rng.standard_normal((real or count, width)) * spectrum
+    prompts = shown[owner]
+    freedom = {"t5": 5, "t3": 3}.get(kind)
+
+    def drawn(offset: float, scale: float) -> np.ndarray:
+        noise = rng.standard_normal((count, width))
+        if kind == "captions":
+            shared = rng.standard_normal((pictures, width))[owner]
+            noise = CORRELATION**0.5 * shared + (1.0 - CORRELATION) ** 0.5 * noise
+        if freedom is not None:
+            noise *= np.sqrt((freedom - 2) / rng.chisquare(freedom, (count, 1)))
+        values: np.ndarray = ((prompts + noise) * 0.5**0.5 * scale + offset) * spectrum
+        return values.astype(np.float32)
+
+    first, second = {
+        "nothing": ((0.3, 1.1), (0.3, 1.1)),
+        "mirrored": ((0.4, 1.0), (-0.4, 1.0)),
+        "scale": ((0.1, 1.05), (0.1, 1.3)),
+        "captions": ((0.3, 1.1), (0.3, 1.1)),
+    }.get(kind, ((0.1, 1.0), (0.4, 1.0)))
+    fixed = np.random.default_rng(width)
+    half = fixed.standard_normal((4, width))
+    classes = np.concatenate([half, -half])
+    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
+    texts = (prompts * spectrum).astype(np.float32)
+    accepted = [frozenset([int(index)]) for index in (texts @ classes.T).argmax(axis=1)]
+    others = [text + 0.5 * rng.standard_normal((2, width)) * spectrum for text in texts]
+    base = Inputs(
+        drawn(*first),
+        seed,
+        40,
+        reference.astype(np.float32),
+        texts,
+        classes,
+        accepted,
+        logit_scale=20.0,
+        train=(fixed.standard_normal((150, width)) * spectrum).astype(np.float32),
+        other_texts=others,
+        units=Units(owner) if kind == "captions" else Units(),
+    )
+    return base, replace(base, generated=drawn(*second))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of one number in one world, over repetitions."""
+
+    held: float
+    """Share of the intervals of the change that hold the true change."""
+    false: float
+    """Share of repetitions in which a change is found where there is none; NaN where there is one."""
+    power: float
+    """Share in which the true change is found; NaN where there is none."""
+    ratio: float
+    """Root mean square of the standard errors over the standard deviation of the changes."""
+    values: float
+    """Share of the intervals of the second model's value that hold its expectation."""
+
+
+def simulate(kind: str, count: int, width: int, repetitions: int, real: int | None = None) -> dict[str, Seen]:
+    """What every tested number does in a world, by its name."""
+    found: dict[str, list[tuple[PairedDifference, Measurement]]] = defaultdict(list)
+    for seed in range(repetitions):
+        base, tuned = world(kind, count, width, seed, real)
+        for name, metric in METRICS.items():
+            if name not in ("fd_dinov2", "fid_infinity"):  # the same as fid on other features; no test
+                before, after = metric.measure(base), metric.measure(tuned)
+                for key, change in changes(before, after, base.units).items():
+                    found[key].append((change, after[key]))
+    return {key: _seen(kind, own) for key, own in found.items()}
+
+
+def _seen(kind: str, found: list[tuple[PairedDifference, Measurement]]) -> Seen:
+    change = np.array([[own.difference.value, own.difference.low, own.difference.high, own.p] for own, _ in found])
+    errors = np.array([own.standard_error for own, _ in found])
+    truth = 0.0 if kind in NULL else float(change[:, 0].mean())
+    held = float(np.mean((change[:, 1] <= truth) & (truth <= change[:, 2])))
+    seen = float(np.mean(change[:, 3] <= 0.05))
+    intervals = [own.world or own.interval for _, own in found]
+    values = np.array([[own.value, own.low, own.high] for own in intervals])
+    mean = values[:, 0].mean()
+    return Seen(
+        held,
+        seen if kind in NULL else np.nan,
+        np.nan if kind in NULL else seen,
+        float(np.sqrt(np.mean(errors**2)) / max(change[:, 0].std(), 1e-300)),
+        float(np.mean((values[:, 1] <= mean) & (mean <= values[:, 2]))),
+    )
+
+
+if __name__ == "__main__":  # python -m tests.evaluation.worlds <repetitions> <count> <width> [<real pictures>]
+    repetitions, count, width, *rest = map(int, sys.argv[1:])
+    for kind in KINDS:
+        for name, own in simulate(kind, count, width, repetitions, *rest).items():
+            print(kind, name, *(f"{value:.3f}" for value in astuple(own)), sep="\t", flush=True)

@@ -15,6 +15,7 @@ TITLES = {
     "sampling": "Drawing pictures",
     "sweep": "A sweep of nine cells",
     "evaluation": "Metrics from features",
+    "verdict": "From features to the verdict",
     "images": "Pictures to numbers",
     "evaluate_task": "A whole evaluation",
     "checkpoint": "Checkpoints of an attn2.to_v training",

@@ -1,4 +1,4 @@
-"""Metrics from features against their usual formulas: FID, KID, FID-infinity, PRDC, and 400 replicates of a difference.
+"""Metrics from features against their usual formulas: FID, KID, FID-infinity, PRDC.
 
 Run as `OMP_NUM_THREADS=1 python -m bench evaluation`: one process, one thread, processor time, both sides in turns. Equality
 is looked at first: a faster number that is another number counts for nothing. What is only ever computed once is timed once.
@@ -39,8 +39,6 @@ def run(rounds: int = 3, sqrtm: int = 1, width: int = WIDTH, divide: int = 1) ->
         ("fid_infinity", lambda: _fid_infinity(features(5000, 1), features(5000, 2), min(rounds, 2))),
         ("kid_subsets", lambda: _kid(features(5000, 1), features(5000, 2), 1000 // divide, rounds)),
         ("prdc", lambda: _prdc(features(5000, 1), features(5000, 2), rounds)),
-        ("difference_bootstrap", lambda: _difference([features(1000, k) for k in (1, 2, 3)], rounds, "bootstrap")),
-        ("difference_swaps", lambda: _difference([features(1000, k) for k in (1, 2, 3)], rounds, "swaps")),
         ("fid_40_scipy_sqrtm", lambda: _fid_by_sqrtm(features(40, 1), features(40, 2)) if sqrtm else None),
         ("fid_2048_scipy_sqrtm", lambda: _fid_by_sqrtm(features(2100, 1), features(2100, 2)) if sqrtm else None),
     ):
@@ -308,34 +306,3 @@ def _prdc(real: np.ndarray, fake: np.ndarray, rounds: int) -> dict[str, Any]:
         tracemalloc.stop()
     memory = {"ours_peak_mib": peaks[0], "theirs_peak_mib": peaks[1], "less_memory": rounded(peaks[1] / peaks[0])}
     return {"samples": len(real), "k": k, **found, **memory, "profile": profile(ours)}
-
-
-def _difference(sets: list[np.ndarray], rounds: int, kind: str) -> dict[str, Any]:
-    """400 replicates of a FID difference at 1,000 pairs; theirs: FID from features twice a replicate, four of them timed."""
-    from t2i.evaluation.fid_difference import frechet_bootstrap, frechet_difference
-
-    from t2i.evaluation.fid import frechet_distance
-    from t2i.evaluation.intervals import resample_counts
-
-    base, tuned, real = sets
-    test = frechet_bootstrap if kind == "bootstrap" else frechet_difference
-    ours = [timed(lambda: test(base, tuned, real, 0, 400))[0] for _ in range(min(rounds, 2))]
-    counts = resample_counts(len(base), 0, 4)
-
-    def theirs() -> None:
-        for count in counts:
-            rows = np.repeat(np.arange(len(base)), count)
-            frechet_distance(tuned[rows], real)
-            frechet_distance(base[rows], real)
-
-    taken = timed(theirs)[0] * 400 / len(counts)
-    return {
-        "samples": len(base),
-        "replicates": 400,
-        "ours_s": [rounded(value) for value in ours],
-        "fid_from_features_each_time_s": rounded(taken),
-        "inverse_of_minutes": {
-            "median": rounded(60 / np.median(ours)),
-            "range": [rounded(60 / max(ours)), rounded(60 / min(ours))],
-        },
-    }

@@ -1,11 +1,11 @@
-"""Cost and memory against size: pictures prepared, samples in FID, PRDC and bootstraps, cells in a sweep.
+"""Cost and memory against size: pictures prepared, samples in FID, PRDC, KID and FID's interval, cells in a sweep.
 
     python -m bench growth                       1,000 to 100,000 pictures, 1,000 to 50,000 samples: half an hour
     python -m bench growth --pictures=10000      no more pictures than that
 
 The exponent is the slope of the line through log size and log cost: 1 is linear, 2 quadratic. The range is that of the slopes
 between neighbouring sizes. Processor time; memory is the peak of what numpy holds, or of all processes (`prepare_memory`).
-FID has the width 600, beyond which nothing in it changes, PRDC and the bootstraps 64: at 2,048 they would take an hour.
+FID has the width 600, beyond which nothing in it changes, PRDC, KID and the interval 64: at 2,048 they would take an hour.
 """
 
 import json
@@ -39,8 +39,7 @@ def run(samples: int = SAMPLES[-1], pictures: int = PICTURES[-1], cells: int = C
         ("fid", 600, _fid),
         ("prdc", 64, _prdc),
         ("kid", 64, _kid),
-        ("bootstrap_mean", 1, _bootstrap_mean),
-        ("fid_bootstrap", 64, _fid_bootstrap),
+        ("fid_interval", 64, _fid_interval),
     ):
         found[name] = _numbers(some, width, work)
         print(name, found[name], flush=True)
@@ -105,16 +104,10 @@ def _kid(x: np.ndarray, y: np.ndarray) -> object:
     return kernel_distance(x, y)
 
 
-def _bootstrap_mean(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.intervals import bootstrap_mean
+def _fid_interval(x: np.ndarray, y: np.ndarray) -> object:
+    from t2i.evaluation.frechet import frechet_terms
 
-    return bootstrap_mean(x[:, 0], 0)
-
-
-def _fid_bootstrap(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.fid_difference import frechet_bootstrap
-
-    return frechet_bootstrap(x, x[::-1], y, 0, replicates=100)
+    return frechet_terms(x, y)
 
 
 def _prepare(sizes: Sequence[int]) -> dict[str, Any]:

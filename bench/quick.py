@@ -17,6 +17,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
+    "verdict": {"samples": 60, "rounds": 1, "width": 64},
     "images": {"images": 2, "rounds": 1},
     "evaluate_task": {"images": 6, "steps": 2, "rounds": 1, "forms": 1},
     "sweep": {"images": 2, "steps": 2, "rounds": 1, "forms": 1},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from t2i.evaluation.frechet import without_each
 from t2i.evaluation.gaussian import DDOF, Gaussian, eigenvalues
 
 
@@ -35,25 +36,20 @@ class Pool:
         """Of checked features float64 (P, D)."""
         rows = features - real.mean
         cross = _times_factor(rows, real)
-        # Exchanging pairs picks half of the pool, a bootstrap replicate 63 % of it; a reference of N has N - 1 columns.
+        # Up to there a subset of half the pool is smaller than the factor.
         gram = cross @ cross.T if len(rows) <= 2 * (cross.shape[1] + 1) else None
         return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
 
-    def fid(self, picked: np.ndarray, counts: np.ndarray | None = None) -> float:
-        """FID of the picked rows, int (n,), each counted `counts` times (default: once)."""
-        weights = np.ones(len(picked)) if counts is None else counts.astype(np.float64)
-        size = float(weights.sum())
+    def fid(self, picked: np.ndarray) -> float:
+        """FID of the picked rows, int (n,)."""
+        size = float(len(picked))
         if self.gram is None:
             part = self.cross[picked]
-            mean = weights @ part / size
-            square = part.T @ (part * weights[:, None]) - size * np.outer(mean, mean)
+            mean = part.mean(axis=0)
+            square = part.T @ part - size * np.outer(mean, mean)
         else:
-            roots = np.sqrt(weights)
-            square = self.gram[np.ix_(picked, picked)]
-            level = square @ weights / size
-            square -= level[:, None] + level[None] - weights @ level / size
-            square *= roots[:, None] * roots
-        return self._value(square, weights @ self.rows[picked] / size, weights @ self.squares[picked], size)
+            square = _centred(self.gram[np.ix_(picked, picked)])
+        return self._value(square, self.rows[picked].mean(axis=0), float(self.squares[picked].sum()), size)
 
     def prefixes(self, order: np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
         """FID of the first `sizes` rows of `order` (n,), sizes increasing; float64 (len(sizes),)."""
@@ -79,6 +75,18 @@ class Pool:
             values.append(self._value(picked, mean / size, squares, float(size)))
             start = int(size)
         return np.array(values)
+
+    def without_each(self, picked: np.ndarray) -> np.ndarray:
+        """FID of the picked rows, int (n,), without each of them, float64 (n,)."""
+        rows, cross = self.rows[picked], self.cross[picked]
+        offset = rows.mean(axis=0)
+        around = cross - cross.mean(axis=0)
+        wide = len(picked) < cross.shape[1]
+        values, vectors = np.linalg.eigh(around @ around.T if wide else around.T @ around)
+        kept = values > 1e-14 * values[-1]
+        values, vectors = values[kept], vectors[:, kept]
+        squares = np.square(vectors) * values if wide else np.square(around @ vectors)
+        return without_each(rows - offset, offset, self.real_trace, values, squares)
 
     def _value(self, square: np.ndarray, mean: np.ndarray, squares: float, size: float) -> float:
         """From the centred Gram matrix of the subset's cross-Gram, before division by size - 1."""

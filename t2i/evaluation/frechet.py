@@ -59,18 +59,25 @@ class _Side:
 
     def without(self, other_trace: float) -> np.ndarray:
         """The distance without each image, float64 (n,)."""
-        count = len(self.centred)
-        lengths = np.square(self.centred).sum(axis=1)
-        factor = count / (count - 1.0)
-        losses = root_losses(
-            (count - 1.0) * np.square(self.singular), np.square(self.centred @ self.directions), factor
-        )
-        norm = np.sqrt(count - 1.0) * self.singular.sum()
-        offset = (
-            self.offset @ self.offset
-            - 2.0 * (self.centred @ self.offset) / (count - 1.0)
-            + lengths / (count - 1.0) ** 2
-        )
-        trace = (lengths.sum() - factor * lengths) / (count - 2.0)
-        found: np.ndarray = offset + trace + other_trace - 2.0 * (norm - losses) / np.sqrt(count - 2.0)
-        return found
+        eigenvalues = (len(self.centred) - 1.0) * np.square(self.singular)
+        squares = np.square(self.centred @ self.directions)
+        return without_each(self.centred, self.offset, other_trace, eigenvalues, squares)
+
+
+def without_each(
+    centred: np.ndarray, offset: np.ndarray, other_trace: float, eigenvalues: np.ndarray, squares: np.ndarray
+) -> np.ndarray:
+    """The distance of a set to another one without each of its images, float64 (n,).
+
+    centred: float64 (n, D) around their mean, which is `offset` (D,) from the other's. eigenvalues: (r,) of the sum over images
+    of c c', with c an image times the other's factor; squares: (n, r) of the c along the eigenvectors.
+    """
+    count = len(centred)
+    lengths = np.square(centred).sum(axis=1)
+    factor = count / (count - 1.0)
+    losses = root_losses(eigenvalues, squares, factor)
+    norm = np.sqrt(eigenvalues).sum()
+    means = offset @ offset - 2.0 * (centred @ offset) / (count - 1.0) + lengths / (count - 1.0) ** 2
+    trace = (lengths.sum() - factor * lengths) / (count - 2.0)
+    found: np.ndarray = means + trace + other_trace - 2.0 * (norm - losses) / np.sqrt(count - 2.0)
+    return found

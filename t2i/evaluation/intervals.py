@@ -5,25 +5,19 @@ An interval says how far the number would move if the same model drew other samp
 
 Means have Student's t, which is exact for normal values at every N: a bootstrap covers 47, 75 and 91 % at N = 2, 3 and 5.
 Shares have score intervals (`t2i/evaluation/shares.py`). Everything else is a sum of what each sample contributes:
-`t2i/evaluation/terms.py`. What cannot be written so (FID-infinity) leaves groups of samples out.
+`t2i/evaluation/terms.py`.
 
 `scipy.stats` takes a second to import and is imported where it is used: every task checks the metrics' names.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from t2i.evaluation import checks
-from t2i.progress import progress
-from t2i.randomness import generator
 
 LEVEL = 0.95
 """Share of repetitions that an interval is meant to cover."""
-
-GROUPS = 40
-"""Groups of the jackknife: its standard error is good to about 1 / sqrt(2 * 39) = 11 %, which Student's t allows for."""
 
 
 @dataclass(frozen=True)
@@ -86,33 +80,3 @@ def difference_of_means(first: np.ndarray, second: np.ndarray, level: float = LE
         return Interval(value, -np.inf, np.inf)  # equal values tell nothing of their spread
     bounds = stats.ttest_ind(*sides, equal_var=False).confidence_interval(level)
     return Interval(value, float(bounds.low), float(bounds.high))
-
-
-def left_out(samples: int, seed: int, groups: int = GROUPS) -> list[np.ndarray]:
-    """Which samples each jackknife replicate leaves out: `samples` split by lot into at most `groups` even parts."""
-    order = generator("evaluation", "jackknife", seed, samples).permutation(samples)
-    return np.array_split(order, min(groups, samples))
-
-
-def jackknife(
-    value: float, samples: int, without: Callable[[np.ndarray], float], seed: int, groups: int = GROUPS
-) -> Interval:
-    """`value` with the interval that follows from `without(indices)`, the value without these samples.
-
-    Delete-a-group jackknife (Kott 2001, Journal of Official Statistics 17; Efron & Tibshirani 1993, eq. 11.5), with
-    Student's t for the number of groups. A set that cannot lose a sample (two images) has an unbounded interval.
-    """
-    parts = left_out(samples, seed, groups)
-    if samples - max(map(len, parts)) < 2:
-        return Interval(value, -np.inf, np.inf)
-    return jackknife_of(value, np.array([without(part) for part in progress(parts, "interval", "part")]))
-
-
-def jackknife_of(value: float, replicates: np.ndarray, level: float = LEVEL) -> Interval:
-    """The interval around `value` of jackknife `replicates` (G,), each computed without one of G even parts."""
-    from scipy import stats
-
-    count = len(replicates)
-    error = np.sqrt((count - 1) / count * np.square(replicates - replicates.mean()).sum())
-    half = float(stats.t.ppf((1.0 + level) / 2.0, count - 1) * error)
-    return Interval(float(value), float(value) - half, float(value) + half)

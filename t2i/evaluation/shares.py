@@ -100,8 +100,8 @@ def smallest_change(counts: Discordant, level: float, power: float) -> float:
     def chance(change: float) -> float:
         """Over the number of pairs that differ, which is drawn too."""
         rate = max(base, change)
-        tails = stats.binom.ppf([1e-4, 1.0 - 1e-4], int(counts.pairs), rate)
-        differing = np.unique(np.linspace(tails[0], tails[1], 200).round()).astype(np.int64)
+        ends = [float(stats.binom.ppf(tail, int(counts.pairs), rate)) for tail in (1e-4, 1.0 - 1e-4)]
+        differing = np.unique(np.linspace(ends[0], ends[1], 200).round()).astype(np.int64)
         weights = stats.binom.pmf(differing, int(counts.pairs), rate)
         fewest = stats.binom.isf((1.0 - level) / 2.0, differing, 0.5) + 1.0  # of one sign; fewer are no evidence
         seen = stats.binom.sf(fewest - 1.0, differing, (1.0 + change / rate) / 2.0)

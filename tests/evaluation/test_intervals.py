@@ -1,10 +1,10 @@
-"""Intervals of means cover what they promise, at few and at equal values too; groups that are left out, by hand."""
+"""Intervals of means cover what they promise, at few and at equal values too."""
 
 import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.intervals import difference_of_means, jackknife, jackknife_of, left_out, mean
+from t2i.evaluation.intervals import difference_of_means, mean
 from t2i.randomness import generator
 
 
@@ -39,30 +39,6 @@ def test_one_value_says_nothing_of_its_spread_and_bad_ones_are_one_sentence() ->
         mean(np.array([np.nan]))
     with pytest.raises(UserError, match="non-finite"):
         mean(np.array([1.0, np.inf]))
-
-
-def test_leaving_one_out_gives_the_standard_error_of_a_mean() -> None:
-    values = generator("jackknife").normal(5.0, 2.0, 30)
-    found = jackknife(values.mean(), 30, lambda part: float(np.delete(values, part).mean()), seed=0)
-    half = 2.0452 * values.std(ddof=1) / 30**0.5  # Student's t, 29 degrees of freedom
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-4)
-
-
-def test_groups_are_even_and_hold_every_sample_once() -> None:
-    parts = left_out(103, seed=1)
-    assert len(parts) == 40 and {len(part) for part in parts} == {2, 3}
-    assert sorted(np.concatenate(parts).tolist()) == list(range(103))
-    assert len(left_out(7, seed=1)) == 7
-
-
-def test_two_samples_have_no_bounded_interval() -> None:
-    assert jackknife(1.0, 2, lambda part: 0.0, seed=0).high == np.inf
-
-
-def test_jackknife_by_hand() -> None:
-    # Replicates 1, 2, 3: sqrt(2 / 3 * 2) = 1.1547; t with 2 degrees of freedom 4.3027
-    found = jackknife_of(10.0, np.array([1.0, 2.0, 3.0]))
-    assert (found.value, found.high) == pytest.approx((10.0, 10.0 + 4.3027 * 1.1547), rel=1e-4)
 
 
 def test_the_difference_of_two_means_has_welchs_interval() -> None:

@@ -221,18 +221,30 @@ def _other_captions(split: "Split", count: int) -> list[list[str]]:
 
 
 def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Metrics with intervals as a table: one row a metric, one column a model."""
+    """Metrics with intervals as a table: one row a metric, one column a model; of one model the world's intervals too."""
     from t2i.reporting.numbers import number
 
     first = next(iter(columns.values()))
     names = [name for name in first if not name.endswith((".low", ".high"))]
+    alone = len(columns) == 1 and any(name.endswith(".world.low") for name in first)
 
-    def shown(metrics: dict[str, float], name: str) -> str:
-        return number(metrics[name], metrics.get(f"{name}.low"), metrics.get(f"{name}.high"))
+    def shown(metrics: dict[str, float], name: str, end: str = "") -> str:
+        low, high = metrics.get(f"{name}{end}.low"), metrics.get(f"{name}{end}.high")
+        return "" if end and low is None else number(metrics[name], low, high)
 
     return {
-        "columns": ["metric", *columns],
-        "rows": [[name, *(shown(metrics, name) for metrics in columns.values())] for name in names],
-        "caption": "Value and 95 % interval. The bracket names the feature extractor: a number from another "
-        "extractor (such as the Inception FID of papers) is another quantity.",
+        "columns": ["metric", *columns, *(["for the world"] if alone else [])],
+        "rows": [
+            [
+                name,
+                *(shown(metrics, name) for metrics in columns.values()),
+                *([shown(first, name, ".world")] if alone else []),
+            ]
+            for name in names
+        ],
+        "caption": "Value and 95 % interval: for this reference (precision, recall, density and coverage: for the world that it "
+        "is drawn from)"
+        + ("; the last column for the world. " if alone else ". ")
+        + "The bracket names the feature extractor: a number from another extractor (such as the Inception FID of papers) is "
+        "another quantity.",
     }

@@ -80,10 +80,8 @@ class Verdict:
         needed = fewest_pairs(len(self.rows))
         if self.pairs >= needed:
             return ""
-        return (
-            f"{self.pairs} independent pairs of pictures are too few for any verdict: with {len(self.rows)} "
-            f"metric{'s' if len(self.rows) > 1 else ''} in the table no test of pairs reaches 5 % below {needed}"
-        )
+        metrics = f"{len(self.rows)} metrics" if len(self.rows) > 1 else "one metric"
+        return f"too few for any verdict: a table of {metrics} needs {needed} pairs of pictures, and {self.pairs} are there"
 
     @property
     def answer(self) -> str:

@@ -44,7 +44,7 @@ def test_the_report_says_so_in_one_table_with_the_largest_losses_first(
     table = section["tables"][0]
     assert table["columns"][1:3] == [base.folder.name, tuned.folder.name]
     assert table["rows"][0][0] == "kid[tiny_clip]"
-    assert "at N = 6" in section["text"] and "KID, which has none" in section["text"]
+    assert "at N = 6" in section["text"] and "KID and CMMD, which have none" in section["text"]
     assert {Path(figure["path"]).name for figure in section["figures"]} == {"changes.png", "base_versus_tuned.png"}
     assert "at N = 6" in (compared.folder / "report.html").read_text(encoding="utf-8")
 

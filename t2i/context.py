@@ -26,6 +26,10 @@ PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics 
             "pillow numpy scipy safetensors").split()  # fmt: skip
 FROZEN = "T2I_FROZEN"
 """Environment variable: the file with the composed job of a process that was started by another one."""
+ASKED = "stages.txt"
+"""In a run folder: every stage that the run asked the store for, `name/digest` a line."""
+ELSEWHERE = "elsewhere.txt"
+"""In a store: run folders that are not beside it and need stages of it, one a line."""
 log = logging.getLogger("t2i")
 
 
@@ -77,6 +81,7 @@ class Run:
     """What the run found, for report.html: `section` adds to it."""
     pending_signal: int = 0
     _deferred: bool = False
+    _asked: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def main(self) -> bool:
@@ -98,6 +103,27 @@ class Run:
         """Wait for the other processes of this run."""
         if world_size() > 1:
             self.accelerator.wait_for_everyone()
+
+    def told(self, mine: bool) -> bool:
+        """What the main process passed, in every process: one decides, so that all do the same."""
+        if world_size() == 1:
+            return mine
+        from accelerate.utils import broadcast_object_list
+
+        _ = self.accelerator  # which processes there are
+        answer: list[bool] = broadcast_object_list([mine])
+        return answer[0]
+
+    def asked(self, name: str, digest: str) -> None:
+        """Write down at once that this run needs a stage: task=store keeps it, also when the run is killed later."""
+        if (name, digest) not in self._asked:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._asked and not self.folder.is_relative_to(self.store.root.parent):
+                with open(self.store.root / ELSEWHERE, "a", encoding="utf-8") as file:
+                    file.write(f"{self.folder}\n")
+            self._asked.add((name, digest))
+            with open(self.folder / ASKED, "a", encoding="utf-8") as file:
+                file.write(f"{name}/{digest}\n")
 
     def stage(self, name: str, *args: Any, **kwargs: Any) -> Stage:
         """`Store.stage`, remembered under its name in this run."""

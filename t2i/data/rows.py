@@ -5,7 +5,6 @@ every row whose key an earlier stage of the same kind has, and continues after t
 """
 
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from t2i.errors import UserError
-from t2i.store import MANIFEST, Stage, Store
+from t2i.store import MANIFEST, Stage, Store, read_manifest
 
 SHARD_BYTES = 256 * 2**20
 KEYS = "keys.npy"
@@ -79,7 +78,7 @@ def keyed_rows(
         size = len(names) * math.prod(row) * kind.itemsize
         done = sum(path.stat().st_size for path in folder.glob("rows-*.npy"))
         _announce(store, folder, f"{label}: {len(names):,} x {'x'.join(map(str, row))} {kind.name}", size, done)
-        earlier = _earlier(store.root / name, inputs, config, version)
+        earlier = _earlier(store, name, inputs, config, version)
         per_shard = max(batch, SHARD_BYTES // (math.prod(row) * kind.itemsize))
         with tqdm(total=len(names), desc=label, unit="row", leave=False) as bar:
             for number, start in enumerate(range(0, len(names), per_shard)):
@@ -130,16 +129,20 @@ def _write_shard(
 
 
 def _earlier(
-    folder: Path, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
+    store: Store, name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
 ) -> dict[bytes, tuple[Rows, int]]:
     """Every key that a finished stage of the same kind has, and where its row is."""
     found: dict[bytes, tuple[Rows, int]] = {}
     wanted = {key: digest for key, digest in inputs.items() if key != "data"}
-    manifests = sorted(folder.glob(f"[!.]*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    manifests = sorted(
+        (store.root / name).glob(f"[!.]*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
     for path in manifests[:SOURCES]:
-        address = json.loads(path.read_text(encoding="utf-8"))
+        address = read_manifest(path.parent)
+        if address is None:
+            continue
         same = {key: digest for key, digest in address["inputs"].items() if key != "data"} == wanted
-        if same and address["config"] == dict(config) and address["version"] == version:
+        if same and address["config"] == dict(config) and address["version"] == version and store.sound(path.parent):
             rows = Rows(path.parent)
             for i, key in enumerate(np.load(path.parent / KEYS).tolist()):
                 found.setdefault(key, (rows, i))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from t2i.evaluation.measurement import Inputs
+from t2i.store import require_sound
 
 ARRAYS = ("generated", "reference", "texts", "classes", "logits", "train")
 
@@ -75,6 +76,7 @@ def load(path: Path, root: Path) -> dict[str, Inputs]:
         for i, rest in enumerate(about["inputs"]):
             given = {name: file[f"{i}.{name}"] for name in ARRAYS if f"{i}.{name}" in file.files}
             for name, (place, network) in rest.pop("elsewhere").items():
+                require_sound((root / place).parent)
                 given[name] = Known.read(root / place).features[network]
             if rest["other_texts"] is not None:
                 rest["other_texts"] = np.split(file[f"{i}.other_texts"], np.cumsum(rest["other_texts"])[:-1])

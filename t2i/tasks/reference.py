@@ -12,7 +12,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import HELD_OUT
-from t2i.store import Stage, sha256_file
+from t2i.store import Stage, require_sound, sha256_file
 from t2i.tasks.shared import prepared, read_pictures, training_split
 
 if TYPE_CHECKING:
@@ -219,4 +219,5 @@ def generated_by(folder: Path, run: Run) -> Path:
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise ConfigError(f"eval.reference={folder}: its pictures are no longer in {places[0].parent}; run it again")
+    require_sound(found)
     return found

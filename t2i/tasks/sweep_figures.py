@@ -9,6 +9,7 @@ import numpy as np
 from t2i.config import CONF, Config
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.store import damage
 from t2i.sweeps.config import Direction
 from t2i.tasks.evaluate import metrics_table
 from t2i.tasks.shared import read_pictures
@@ -207,7 +208,7 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
     made = []
     folders = [Path(outcome.numbers.get("pictures", "/nowhere")) for outcome in finding.outcomes]
     shape = _shape(config, finding)
-    if shape is not None and all(folder.is_dir() for folder in folders):
+    if shape is not None and all(damage(folder) == [] for folder in folders):
         space = config.sweeps.space
         *upper, last = space
         rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
@@ -220,7 +221,7 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
         made.append((path, "The first held-out caption, with one seed, in every cell."))
     folder = Path(finding.best.numbers.get("pictures", "/nowhere"))
     scores = finding.best.numbers.get(SCORES)
-    if folder.is_dir() and scores and len(scores) >= 2 * PROMPTS:
+    if damage(folder) == [] and scores and len(scores) >= 2 * PROMPTS:
         import json
 
         captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))

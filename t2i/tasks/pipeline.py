@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Optional
 
 from t2i.config import Config, Part
@@ -109,7 +110,8 @@ def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
 
 
 def _sweep(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "sweep", sweep(config, run, tuned_of(config, run))
+    tuned = tuned_of(config, run)
+    yield "sweep", sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
 
 
 def _clip(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:

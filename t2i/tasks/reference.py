@@ -104,6 +104,14 @@ def reference_of(
     return Reference(run.stage("reference", inputs, slice_, VERSION, build, collective=True))
 
 
+def identity_of(config: Config, run: Run) -> str:
+    """What `eval.reference` names, whatever the path: the bytes of a file, the set of a run, or the held-out pictures."""
+    path = Path(config.eval.reference).expanduser()
+    if path.is_file():
+        return run.store.file_digest(path)
+    return HELD_OUT if config.eval.reference == HELD_OUT else generated_by(path, run).name
+
+
 def _from_file(config: Config, run: Run, path: Path) -> Reference:
     """A file that another evaluation left, if its networks are those of this one."""
     from t2i.evaluation import extractors

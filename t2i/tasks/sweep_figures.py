@@ -1,12 +1,13 @@
 """What a sweep shows: heat maps, fronts, effects, pictures, prompts, and the best setting as a command line to paste."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2i.config import CONF, Config
+from t2i.config import CONF, Config, as_override
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.store import damage
@@ -32,7 +33,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     settings = {
         key: value for key, value in {**config.sweeps.fixed, **best.cell}.items() if not key.startswith("eval.")
     }
-    command = " ".join(f"{key}={value}" for key, value in settings.items())
+    command = " ".join(shlex.quote(as_override(key, value)) for key, value in settings.items())
     value = number(best.numbers[metric], best.numbers.get(f"{metric}.low"), best.numbers.get(f"{metric}.high"))
     new = sum(outcome.new and bool(outcome.numbers) for outcome in finding.outcomes)
     text = (

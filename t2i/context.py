@@ -119,6 +119,7 @@ class Run:
         if (name, digest) not in self._asked:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self._asked and not self.folder.is_relative_to(self.store.root.parent):
+                self.store.root.mkdir(parents=True, exist_ok=True)
                 with open(self.store.root / ELSEWHERE, "a", encoding="utf-8") as file:
                     file.write(f"{self.folder}\n")
             self._asked.add((name, digest))

@@ -5,7 +5,7 @@ changes a result cannot be missing in one of them. Files are not looked at: what
 its digest, which is added where the files are read.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
@@ -155,13 +155,3 @@ def trains(keys: Iterable[str]) -> bool:
 def top(key: str) -> str:
     """`scheduler` of `scheduler.steps` and of `+scheduler.options.x`."""
     return key.lstrip("+").split(".")[0]
-
-
-PARTS: dict[str, Callable[[Config], Any]] = {
-    "networks": networks,
-    "pictures": pictures,
-    "trained": trained,
-    "evaluators": evaluators,
-    "numbers": numbers,
-}
-"""Every slice by name."""

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""In a manifest: the digest of all else that it says."""
 DAMAGED = ".damaged"
 """Ending of the folder in which a damaged stage waits until it has been made again."""
 
@@ -93,7 +95,9 @@ def read_manifest(folder: Path) -> Optional[dict[str, Any]]:
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         address = {key: found[key] for key in ("stage", "inputs", "config", "version")}
+        seal = found.pop(SEAL, None)  # stages of before it have none
         sound = isinstance(found["files"], dict) and digest_of(address)[:32] == folder.name
+        sound = sound and seal in (None, digest_of(found))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if sound else None
@@ -266,7 +270,8 @@ class Store:
             str(path.relative_to(partial)): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
             for path in paths
         }
-        write_json(partial / MANIFEST, {**address, "seconds": round(seconds, 3), "files": files})
+        content = {**address, "seconds": round(seconds, 3), "files": files}
+        write_json(partial / MANIFEST, {**content, SEAL: digest_of(content)})
         sync_tree(partial)
         os.rename(partial, final)
         sync_tree_entry(final.parent)

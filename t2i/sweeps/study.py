@@ -38,6 +38,8 @@ GRACE = 3
 """Heartbeats that may be missed."""
 # Heartbeats have been "experimental" since 2021; a user can do nothing about it.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+# Lists as values of a setting, such as an interval of guidance, come back from every database as they went.
+warnings.filterwarnings("ignore", message="Choices for a categorical distribution should be")
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
 
 

@@ -58,14 +58,13 @@ def store(config: Config, run: Run) -> dict[str, float]:
 
 
 def _by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
-    rows = []
+    rows: list[tuple[str, int, int, int, int, int]] = []
     for name in sorted({entry.name for entry in entries}):
         own = [entry for entry in entries if entry.name == name]
         states = {state: sum(entry.state is state for entry in own) for state in State}
         rest = [entry for entry in spare if entry.name == name]
-        rows.append(
-            [name, states[State.finished], states[State.partial], states[State.damaged], size(own), freed(rest)]
-        )
+        counts = (states[State.finished], states[State.partial], states[State.damaged])
+        rows.append((name, *counts, size(own), freed(rest)))
     rows.sort(key=lambda row: -row[4])
     return {
         "columns": ["stage", "finished", "partial", "damaged", "size", "of that no run needs"],

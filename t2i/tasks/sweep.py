@@ -30,7 +30,8 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
-    require_read(config, run)
+    if not sweep_workers.is_worker():
+        require_read(config, run)
     config = referred(config, run)
     known = Identities(config, run)
     for cell in [{}, *grid_cells(config)] if world_size() > 1 else []:

@@ -213,7 +213,7 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
         space = config.sweeps.space
         *upper, last = space
         rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
-        first = [read_pictures(folder, 1)[0] for folder in folders]
+        first = _of_one_size([read_pictures(folder, 1)[0] for folder in folders])
         path = run.figures() / "cell_grid.png"
         grid = np.stack(first).reshape(*shape, *first[0].shape)
         cell_grid(
@@ -237,6 +237,14 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
             sample_grid(pictures, texts, path, f"Prompts with the {name} CLIP scores", columns=3)
             made.append((path, f"Mean score over all cells; pictures of the best cell ({name} prompts)."))
     return made
+
+
+def _of_one_size(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Pictures of a sweep over resolutions side by side: the smaller ones with larger pixels."""
+    from PIL import Image
+
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    return [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.NEAREST)) for p in pictures]
 
 
 def apply(config: Config, settings: dict[str, Any]) -> Path:

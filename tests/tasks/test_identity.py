@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from t2i import identity
-from t2i.config import SCHEMAS, Config, Part, Task, as_dict, as_override, compose
+from t2i.config import SCHEMAS, Config, Part, Precision, Task, as_dict, as_override, compose
 from t2i.context import Run
 from t2i.data import scenes
 from t2i.data.folder import Folder
@@ -326,3 +326,10 @@ def test_what_a_study_knows_of_a_cell_hangs_on_every_key_that_its_numbers_do(
         if stages[0] != stages[1] and (known[0] == known[1] or made[0] == own):
             wrong.append(key)
     assert wrong == [], wrong
+
+
+def test_arithmetic_is_part_of_what_a_study_knows(base: Config, sweeping: Run) -> None:
+    cell = {"cfg.scale": 3.0}
+    half = replace(base, launch=replace(base.launch, mixed_precision=Precision.bf16))
+    one, two = (Identities(config, sweeping)(cell) for config in (base, half))
+    assert one != two and len(one) == len(two) == 32

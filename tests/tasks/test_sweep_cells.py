@@ -61,7 +61,7 @@ def require_equal(lab: Lab, ended: Ended, key: str, values: list[Any]) -> None:
 
 
 def test_over_weights(lab: Lab, main_job: Ended, tuned_run: Path) -> None:
-    values = [None, str(tuned_run), str(main_job.folder)]
+    values = [None, str(tuned_run)]
     require_equal(lab, lab.here(*SWEEP, space(weights=values)), "weights", values)
 
 
@@ -98,7 +98,7 @@ def test_over_data(lab: Lab, main_job: Ended) -> None:
     require_equal(lab, lab.here(*SWEEP, space(dataset__held_out=[12, 9])), "dataset.held_out", [12, 9])
 
 
-TRAINED = [*SWEEP, "training.validation_images=0", "sweeps.fixed={strategy:attn2_to_v}", space(eval__seed=[0])]
+TRAINED = [*SWEEP, "training.validation_images=0", "+sweeps.fixed={strategy:attn2_to_v}", space(eval__seed=[0])]
 
 
 def test_another_training_is_another_cell(lab: Lab, main_job: Ended) -> None:
@@ -130,17 +130,11 @@ def test_what_lies_behind_a_path_may_change_under_its_name(lab: Lab, main_job: E
     require_equal(lab, ended, "weights", [str(weights)])
 
 
-def test_arithmetic_is_part_of_a_cell(lab: Lab, main_job: Ended) -> None:
-    arguments = [*SWEEP, space(eval__seed=[0])]
-    assert lab.here(*arguments).metrics["cells"] == 1
-    assert lab.here(*arguments, "launch.mixed_precision=bf16").metrics["new_cells"] == 1
-
-
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["sweeps.fixed={sampling.compil:true}"], "sampling.compil"),
-        (["sweeps.fixed={launch.mixed_precision:fp16}"], "launch.mixed_precision is no key that a cell reads"),
+        (["+sweeps.fixed={sampling.compil:true}"], "did you mean sampling.compile?"),
+        (["+sweeps.fixed={launch.mixed_precision:fp16}"], "launch.mixed_precision is no key that a cell reads"),
         ([space(sampling__channels_last=[True, False])], "change no number of a cell (speed: equal to rounding)"),
         ([space(cfg=[False, "low"])], "write them in quotes"),
         ([space(strategy=["lora", "unet"]), "weights={run}"], "remove one of both"),

@@ -356,16 +356,17 @@ def composed(config: Config, changes: Mapping[str, Any], overrides: Sequence[str
 
 def as_override(key: str, value: Any) -> str:
     """`key=value` as one types it to Hydra, before a shell has its say: null, and texts with commas in quotes."""
-    return f"{key}={_spelt(value)}"
+    return f"{key}={spelt(value)}"
 
 
-def _spelt(value: Any) -> str:
+def spelt(value: Any) -> str:
+    """A value as one types it to Hydra."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_spelt(name)}:{_spelt(item)}" for name, item in value.items()) + "}"
+        return "{" + ",".join(f"{spelt(name)}:{spelt(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_spelt, value)) + "]"
+        return "[" + ",".join(map(spelt, value)) + "]"
     text = value.value if isinstance(value, Enum) else str(value)
     plain = re.fullmatch(r"[\w./:@%+-]+", text) and not re.fullmatch(
         r"(?i)null|true|false|[+-]?(nan|inf|\.?\d.*)", text

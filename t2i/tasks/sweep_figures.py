@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2i.config import CONF, Config, as_override
+from t2i.config import CONF, Config, as_override, spelt
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.store import damage
@@ -110,7 +110,7 @@ def table(finding: Finding) -> dict[str, Any]:
             else {}
         )
         values = [told.get(head, "" if outcome.numbers else "failed") for head in heads]
-        rows.append([*(str(outcome.cell.get(key, "")) for key in keys), mark, *values])
+        rows.append([*(spelt(outcome.cell[key]) if key in outcome.cell else "" for key in keys), mark, *values])
     caption = f"Every cell: value and 95 % interval. Tied: cannot be told from the best ({finding.method})."
     return {"columns": [*keys, "", *heads], "rows": rows, "caption": caption}
 
@@ -124,8 +124,8 @@ def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
         return []
     space = config.sweeps.space
     *upper, last = space
-    rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
-    columns = [f"{last}={value}" for value in space[last]]
+    rows = [spelt(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
+    columns = [as_override(last, value) for value in space[last]]
     count = config.sweeps.fixed.get("eval.images", config.eval.images)
     maps = {name: direction is Direction.maximize for name, direction in config.sweeps.objectives.items()}
     bases = [name for name in plain(finding.best.numbers) if not name.endswith((".low", ".high"))]
@@ -212,12 +212,16 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
     if shape is not None and all(damage(folder) == [] for folder in folders):
         space = config.sweeps.space
         *upper, last = space
-        rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
+        rows = [spelt(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
         first = _of_one_size([read_pictures(folder, 1)[0] for folder in folders])
         path = run.figures() / "cell_grid.png"
         grid = np.stack(first).reshape(*shape, *first[0].shape)
         cell_grid(
-            rows, [f"{last}={value}" for value in space[last]], grid, path, "The same caption and seed in every cell"
+            rows,
+            [as_override(last, value) for value in space[last]],
+            grid,
+            path,
+            "The same caption and seed in every cell",
         )
         made.append((path, "The first held-out caption, with one seed, in every cell."))
     folder = Path(finding.best.numbers.get("pictures", "/nowhere"))

@@ -4,6 +4,7 @@ Hydra composes YAML files onto these dataclasses, so a misspelt key or value fai
 `typed` turns the result into objects with behaviour.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -36,6 +37,7 @@ from t2i.training.contrastive.config import ClipTuning
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
+from t2i.upkeep import Upkeep
 from t2i.web.config import Serve
 
 CONF = PROJECT / "conf"
@@ -56,6 +58,7 @@ class Task(Enum):
     drift = "drift"
     sweep = "sweep"
     report = "report"
+    store = "store"
     doctor = "doctor"
     diff = "diff"
     bundle = "bundle"
@@ -101,6 +104,11 @@ class Launch:
     mixed_precision: Optional[Precision] = None
     """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
 
+    @property
+    def precision(self) -> str:
+        """no, fp16 or bf16."""
+        return self.mixed_precision.value if self.mixed_precision else "no"
+
 
 @dataclass
 class Config:
@@ -125,6 +133,7 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     clip: ClipTuning = field(default_factory=ClipTuning)
     serve: Serve = field(default_factory=Serve)
+    store: Upkeep = field(default_factory=Upkeep)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
     weights: Optional[str] = None
@@ -306,15 +315,66 @@ def _refuse_extra(level: Any, prefix: str = "") -> None:
 
 
 def compose(overrides: Sequence[str]) -> Config:
-    """The configuration that `python run.py <overrides>` would have: for sweeps and tests."""
+    """The configuration that `python run.py <overrides>` would have."""
+    return typed(_compose(overrides))
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
     register()
     if GlobalHydra.instance().is_initialized():
-        return typed(hydra.compose("config", overrides=list(overrides)))
+        return hydra.compose("config", overrides=list(overrides))
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed(hydra.compose("config", overrides=list(overrides)))
+        return hydra.compose("config", overrides=list(overrides))
+
+
+def composed(config: Config, changes: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+    """`config` with other options of groups and other values of keys, as if they had been typed after `overrides`.
+
+    overrides: those that made `config`; an option of a group brings its own values, and what was typed for single keys of
+    the group holds over them. Values stay what they are: nothing of them becomes text. Raises ConfigError, or an error of
+    Hydra and OmegaConf, for what could not be typed either.
+    """
+    base = _structured(as_dict(config))
+    groups = {key: value for key, value in changes.items() if key in SCHEMAS}
+    for group, option in groups.items():
+        if not isinstance(option, str):
+            hint = "; YAML reads on, off, yes and no as true and false: write them in quotes" * isinstance(option, bool)
+            raise ConfigError(f"{group}={option!r} names no option of the group {group}{hint}")
+    if groups:
+        chosen = _compose([*overrides, *(f"{group}={option}" for group, option in groups.items())])
+        for group in groups:
+            base[group] = chosen[group]
+    OmegaConf.set_struct(base, True)
+    for key, value in changes.items():
+        if key not in groups:
+            OmegaConf.update(base, key.lstrip("+"), _literal(value), merge=True, force_add=key.startswith("+"))
+    return typed(base)
+
+
+def as_override(key: str, value: Any) -> str:
+    """`key=value` as one types it to Hydra, before a shell has its say: null, and texts with commas in quotes."""
+    return f"{key}={spelt(value)}"
+
+
+def spelt(value: Any) -> str:
+    """A value as one types it to Hydra."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{spelt(name)}:{spelt(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(spelt, value)) + "]"
+    text = value.value if isinstance(value, Enum) else str(value)
+    plain = re.fullmatch(r"[\w./:@%+-]+", text) and not re.fullmatch(
+        r"(?i)null|true|false|[+-]?(nan|inf|\.?\d.*)", text
+    )
+    if plain or isinstance(value, int | float):
+        return str(text)
+    # Hydra reads a backslash as such, unless it stands before a quote.
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + "\\'" * len(found[2]), text) + "'"
 
 
 def as_dict(value: Any) -> Any:
@@ -332,11 +392,26 @@ def as_dict(value: Any) -> Any:
 
 def restore(values: Mapping[str, Any]) -> Config:
     """The inverse of `as_dict`: what a worker receives from the process that composed the configuration."""
+    return typed(_structured(values))
+
+
+def _structured(values: Mapping[str, Any]) -> DictConfig:
     base = OmegaConf.structured(Config)
     for group, kinds in SCHEMAS.items():
         schema = kinds[values[group]["kind"]] if len(kinds) > 1 else kinds[group]
         base[group] = OmegaConf.structured(schema)
-    return typed(OmegaConf.merge(base, OmegaConf.create(dict(values))))  # type: ignore[arg-type]
+    merged = OmegaConf.merge(base, OmegaConf.create(_literal(dict(values))))
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _literal(value: Any) -> Any:
+    """Values whose texts OmegaConf takes as they are, without looking for its ${...} in them."""
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def strategy_from(values: Mapping[str, Any]) -> Strategy:

@@ -9,14 +9,14 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from t2i.store import Stage, Store, write_json
+from t2i.store import Stage, Store, digest_of, write_json
 from t2i.tracking import NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics 
             "pillow numpy scipy safetensors").split()  # fmt: skip
 FROZEN = "T2I_FROZEN"
 """Environment variable: the file with the composed job of a process that was started by another one."""
+ASKED = "stages.txt"
+"""In a run folder: every stage that the run asked the store for, `name/digest` a line."""
+ELSEWHERE = "elsewhere.txt"
+"""In a store: run folders that are not beside it and need stages of it, one a line."""
+Kept = TypeVar("Kept")
 log = logging.getLogger("t2i")
 
 
@@ -72,12 +77,12 @@ class Run:
     """Every stage that the run used, by name of use."""
     tags: dict[str, str] = field(default_factory=dict)
     """Short facts that the tracker shows beside the run, such as the digest of the model."""
-    cache: dict[str, Any] = field(default_factory=dict)
-    """What is expensive to load and used by several tasks of the run."""
+    _kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     sections: list[dict[str, Any]] = field(default_factory=list)
     """What the run found, for report.html: `section` adds to it."""
     pending_signal: int = 0
     _deferred: bool = False
+    _asked: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def main(self) -> bool:
@@ -99,6 +104,28 @@ class Run:
         """Wait for the other processes of this run."""
         if world_size() > 1:
             self.accelerator.wait_for_everyone()
+
+    def told(self, mine: bool) -> bool:
+        """What the main process passed, in every process: one decides, so that all do the same."""
+        if world_size() == 1:
+            return mine
+        from accelerate.utils import broadcast_object_list
+
+        _ = self.accelerator  # which processes there are
+        answer: list[bool] = broadcast_object_list([mine])
+        return answer[0]
+
+    def asked(self, name: str, digest: str) -> None:
+        """Write down at once that this run needs a stage: task=store keeps it, also when the run is killed later."""
+        if (name, digest) not in self._asked:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self._asked and not self.folder.is_relative_to(self.store.root.parent):
+                self.store.root.mkdir(parents=True, exist_ok=True)
+                with open(self.store.root / ELSEWHERE, "a", encoding="utf-8") as file:
+                    file.write(f"{self.folder}\n")
+            self._asked.add((name, digest))
+            with open(self.folder / ASKED, "a", encoding="utf-8") as file:
+                file.write(f"{name}/{digest}\n")
 
     def stage(self, name: str, *args: Any, **kwargs: Any) -> Stage:
         """`Store.stage`, remembered under its name in this run."""
@@ -139,6 +166,20 @@ class Run:
         folder = self.folder / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def kept(self, name: str, made_from: Any, make: Callable[[], Kept], most: int | None = None) -> Kept:
+        """What `make` gives, made once a run for what it is made from: JSON values that say all of it.
+
+        most: how many of this name are kept at once, those that were asked for last; None: all.
+        """
+        entries, key = self._kept.setdefault(name, {}), digest_of(made_from)
+        found = entries.pop(key) if key in entries else None
+        if found is None:
+            while most is not None and len(entries) >= most:
+                entries.pop(next(iter(entries)))  # before the next one takes its memory
+            found = make()
+        entries[key] = found  # the last one that was asked for
+        return cast(Kept, found)
 
     # -- interruption ------------------------------------------------------------------------------------------------
 

@@ -199,6 +199,7 @@ def work(job: Job) -> dict[str, float]:
         folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
     )
     run.store.barrier, run.store.announce = run.barrier, run.say
+    run.store.tell, run.store.asked = run.told, run.asked
     run.catch_signals()
     handlers = _log_to(folder) if main else []
     status = "FAILED"

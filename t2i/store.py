@@ -5,22 +5,40 @@ configuration it reads and its code version. It is built in a neighbouring `.par
 fsynced, and renamed into place together with `manifest.json`.
 """
 
-import contextlib
-import hashlib
 import json
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from filelock import FileLock
 
+from t2i import digests
+from t2i.digests import digest_of, sha256_file
+from t2i.errors import UserError
+from t2i.progress import progress
+
+__all__ = [
+    "MANIFEST",
+    "Stage",
+    "Store",
+    "addressed",
+    "damage",
+    "digest_of",
+    "read_manifest",
+    "sha256_file",
+    "write_json",
+]
+
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""In a manifest: the digest of all else that it says."""
+DAMAGED = ".damaged"
+"""Ending of the folder in which a damaged stage waits until it has been made again."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +50,6 @@ class Stage:
     path: Path
     reused: bool
     seconds: float = 0.0
-
-
-def digest_of(value: Any) -> str:
-    """The sha256 of `value` as canonical JSON (sorted keys; only JSON types)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """The sha256 of a file's bytes, read in blocks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -77,12 +83,92 @@ def addressed(
     name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
 ) -> tuple[dict[str, Any], str]:
     """What a stage is known by, and the digest of it that names its folder."""
-    address = {"stage": name, "inputs": dict(inputs), "config": dict(config), "version": version}
+    # As it will be read again: a manifest whose address gives another digest was damaged.
+    address = json.loads(
+        json.dumps({"stage": name, "inputs": dict(inputs), "config": dict(config), "version": version})
+    )
     return address, digest_of(address)[:32]
 
 
+def read_manifest(folder: Path) -> Optional[dict[str, Any]]:
+    """What a finished stage says of itself; None where there is none that can be read, or one of another folder."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        address = {key: found[key] for key in ("stage", "inputs", "config", "version")}
+        seal = found.pop(SEAL, None)  # stages of before it have none
+        sound = isinstance(found["files"], dict) and digest_of(address)[:32] == folder.name
+        sound = sound and seal in (None, digest_of(found))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if sound else None
+
+
+def damage(folder: Path, memory: Optional[digests.Memory] = None) -> Optional[list[str]]:
+    """The files of a finished stage whose bytes are not those that its manifest names; None where no manifest can be read.
+
+    Every file is read once; then it is remembered, and read again when the stamp of one of them has changed.
+    """
+    found = read_manifest(folder)
+    if found is None:
+        return None
+    files: dict[str, Any] = found["files"]
+    memory = memory or digests.Memory(folder.parent.parent)
+    try:
+        stamps = {name: digests.stamp(folder / name) for name in (MANIFEST, *files)}
+    except (OSError, ValueError):  # one is gone, or its name in the manifest is none
+        stamps = {}
+    name, fingerprint = f"stage {digests.name_of(folder)}", digest_of([*stamps.items()])
+    if stamps and (name, fingerprint) in _SOUND:
+        return []
+    if not stamps or memory.known([(name, fingerprint)]) == [None]:
+        wrong = unlike(folder)
+        if wrong != []:
+            return wrong
+        if not digests.settled(stamps.values()):
+            return []
+        memory.remember([(name, fingerprint, "sound")])
+    _SOUND.add((name, fingerprint))
+    return []
+
+
+def unlike(folder: Path) -> Optional[list[str]]:
+    """As `damage`, and whatever is remembered, every byte is read."""
+    found = read_manifest(folder)
+    if found is None:
+        return None
+    files: dict[str, Any] = found["files"]
+    label = f"checking {folder.parent.name} {folder.name[:12]}"
+    return [file for file in progress(list(files), label, "file") if not _as_written(folder / file, files[file])]
+
+
+_SOUND: set[tuple[str, str]] = set()
+"""Stages that this process has checked, each with the stamps of its files."""
+
+
+def _as_written(path: Path, entry: Any) -> bool:
+    try:
+        return bool(path.stat().st_size == entry["bytes"] and sha256_file(path) == entry["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or an entry of a manifest that was damaged itself
+        return False
+
+
+def require_sound(folder: Path) -> None:
+    """UserError when a finished stage that cannot be made again here, being read on its own, is gone or damaged."""
+    wrong = damage(folder)
+    if wrong != []:
+        raise UserError(f"{folder} is damaged ({told(wrong)}): remove this folder and repeat the run that made it")
+
+
+def told(wrong: Optional[list[str]]) -> str:
+    """What `damage` found, in words."""
+    if wrong is None:
+        return f"{MANIFEST} is missing or cannot be read"
+    more = f" and {len(wrong) - 1} more files" if len(wrong) > 1 else ""
+    return f"{wrong[0]}{more} not as written"
+
+
 class Store:
-    """The stages below one folder. With several processes only the main one writes; `barrier` makes the others wait."""
+    """The stages below one folder. With several processes only the main one writes and decides; the others are told."""
 
     def __init__(
         self,
@@ -90,12 +176,28 @@ class Store:
         main: bool = True,
         barrier: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = lambda line: None,
+        tell: Callable[[bool], bool] = lambda mine: mine,
+        asked: Callable[[str, str], None] = lambda name, digest: None,
     ) -> None:
+        """barrier: waits for the other processes. announce: says a line. tell: gives what the main process has passed.
+        asked: hears of every stage, name and digest, before it is built or read.
+        """
         self.root = root.absolute()
         self.main = main
         self.barrier = barrier
         self.announce = announce
+        self.tell = tell
+        self.asked = asked
         self._seen: set[tuple[str, str]] = set()
+
+    def elsewhere(self, root: Path) -> "Store":
+        """A store in another folder, for the same processes."""
+        return Store(root, self.main, self.barrier, self.announce, self.tell)
+
+    @property
+    def memory(self) -> digests.Memory:
+        """Of digests that need not be computed again."""
+        return digests.Memory(self.root, self.announce)
 
     def stage(
         self,
@@ -107,7 +209,7 @@ class Store:
         collective: bool = False,
         resumable: bool = False,
     ) -> Stage:
-        """The stage with this address, built by `build(folder)` when it is not there yet.
+        """The stage with this address, built by `build(folder)` when it is not there yet, or no longer as it was written.
 
         inputs: names to digests of what the stage reads. config: the slice of the configuration that it reads.
         collective: every process takes part in `build`. resumable: a partial folder left by a killed run is kept
@@ -119,15 +221,13 @@ class Store:
         start = time.perf_counter()
         lock = FileLock(final.with_name(f".{digest}.lock"))
         if self.main:
+            self.asked(name, digest)
             final.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         try:
-            self.barrier()  # nobody looks before the main process holds the lock
-            reused = self._intact(final)
-            self.barrier()  # nobody builds before everybody has looked
+            reused = self.tell(self._usable(final) if self.main else False)  # nobody builds before the lock is held
             if not reused:
                 if self.main:
-                    shutil.rmtree(final, ignore_errors=True)  # a damaged stage
                     if not resumable:
                         shutil.rmtree(partial, ignore_errors=True)
                     partial.mkdir(exist_ok=True)
@@ -147,26 +247,22 @@ class Store:
         self._seen.add((name, digest))
         return Stage(name, digest, final, reused, seconds)
 
-    def _intact(self, folder: Path) -> bool:
-        """Whether every file that the manifest lists is there with its size (contents are checked by `verify`)."""
-        try:
-            files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-            return all((folder / name).stat().st_size == entry["bytes"] for name, entry in files.items())
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-            ValueError,
-            KeyError,
-        ):  # ValueError, KeyError: the manifest itself
-            return False
+    def sound(self, folder: Path) -> bool:
+        """Whether a finished stage is there, every byte as it was written."""
+        return damage(folder, self.memory) == []
 
-    def verify(self, stage: Stage) -> list[str]:
-        """The files of a stage that are gone, or whose bytes no longer match its manifest."""
-        files = json.loads((stage.path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        paths = {name: stage.path / name for name in files}
-        return [
-            name for name, path in paths.items() if not path.is_file() or sha256_file(path) != files[name]["sha256"]
-        ]
+    def _usable(self, final: Path) -> bool:
+        """Whether a stage can be reused; a damaged one is put aside, until it has been made again."""
+        if not final.exists():
+            return False
+        wrong = damage(final, self.memory)
+        if wrong == []:
+            return True
+        self.announce(f"{final} is damaged ({told(wrong)}) and is made again")
+        aside = _aside(final)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(final, aside)
+        return False
 
     def _commit(self, partial: Path, final: Path, address: Mapping[str, Any], seconds: float) -> None:
         paths = sorted(path for path in partial.rglob("*") if path.is_file())
@@ -174,36 +270,24 @@ class Store:
             str(path.relative_to(partial)): {"sha256": sha256_file(path), "bytes": path.stat().st_size}
             for path in paths
         }
-        write_json(partial / MANIFEST, {**address, "seconds": round(seconds, 3), "files": files})
+        content = {**address, "seconds": round(seconds, 3), "files": files}
+        write_json(partial / MANIFEST, {**content, SEAL: digest_of(content)})
         sync_tree(partial)
         os.rename(partial, final)
         sync_tree_entry(final.parent)
+        shutil.rmtree(_aside(final), ignore_errors=True)
 
     def file_digest(self, path: Path) -> str:
-        """The sha256 of a file outside the store, remembered under its path, size and times."""
+        """The sha256 of a file outside the store, remembered under its path, size, inode and times."""
         return self.file_digests([path])[0]
 
     def file_digests(self, paths: list[Path]) -> list[str]:
         """As `file_digest`, for many files in one transaction."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self.root / "file_digests.sqlite", timeout=60)) as database:
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS files "
-                "(path TEXT PRIMARY KEY, bytes INTEGER, mtime INTEGER, ctime INTEGER, sha256 TEXT)"
-            )
-            find = "SELECT sha256 FROM files WHERE path = ? AND bytes = ? AND mtime = ? AND ctime = ?"
-            digests, new = [], []
-            for path in paths:
-                status = path.stat()
-                # A copy may restore the modification time; nothing restores the time of change.
-                key = (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-                row = database.execute(find, key).fetchone()
-                digests.append(row[0] if row else sha256_file(path))
-                if not row:
-                    new.append((*key, digests[-1]))
-            with database:  # only now: nobody waits for a lock while files are read
-                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", new)
-        return digests
+        return digests.file_digests(self.memory, paths)
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}{DAMAGED}")
 
 
 def sync_tree_entry(folder: Path) -> None:

@@ -148,6 +148,9 @@ serve.keep
 serve.port
 serve.queue
 serve.rate
+store.prune
+store.verify
+store.yes
 strategy.alpha
 strategy.clip
 strategy.dropout
@@ -314,7 +317,9 @@ def test_every_option_has_its_meaning_beside_it() -> None:
                 explained = after and isinstance(after[0], ast.Expr) and isinstance(after[0].value, ast.Constant)
                 if not explained and name not in inherited and name not in SCHEMAS and not name.startswith("_"):
                     undocumented.append(f"{cls.__name__}.{name}")
-    sections = {f"Config.{name}" for name in ("training", "sampling", "charts", "clip", "serve", "launch", "track")}
+    sections = {
+        f"Config.{name}" for name in ("training", "sampling", "charts", "clip", "serve", "store", "launch", "track")
+    }
     assert sorted(set(undocumented) - sections) == []
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from t2i import digests
 from t2i import store as store_module
-from t2i.store import MANIFEST, Stage, Store, digest_of, write_json
+from t2i.digests import sha256_file
+from t2i.errors import UserError
+from t2i.store import MANIFEST, Store, damage, digest_of, require_sound, write_json
 
 WORKER = """
 import sys, time
@@ -153,34 +156,116 @@ def test_two_processes_build_a_stage_once(tmp_path: Path) -> None:
     assert (root / "builds.txt").read_text() == "built\n"
 
 
-def cut_file(stage: Stage) -> None:
-    (stage.path / "data.txt").write_text("cont")
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def remove_file(stage: Stage) -> None:
-    (stage.path / "data.txt").unlink()
+def zeroed(data: bytes) -> bytes:
+    return data[:-4] + bytes(4)
 
 
-def remove_manifest(stage: Stage) -> None:
-    (stage.path / MANIFEST).unlink()
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "flipped bit": lambda path: in_place(path, flipped(path.read_bytes())),
+    "flipped first byte": lambda path: in_place(path, bytes([path.read_bytes()[0] ^ 0xFF]) + path.read_bytes()[1:]),
+    "zeroed end": lambda path: in_place(path, zeroed(path.read_bytes())),
+    "zeroed": lambda path: in_place(path, bytes(path.stat().st_size)),
+    "swapped bytes": lambda path: in_place(path, path.read_bytes()[::-1]),
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "longer": lambda path: in_place(path, path.read_bytes() + b"x"),
+    "empty": lambda path: os.truncate(path, 0),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),  # type: ignore[dict-item,return-value]
+    "a broken link": lambda path: (path.unlink(), path.symlink_to("nowhere")),  # type: ignore[dict-item,return-value]
+    "other times restored": lambda path: keep_times(path, flipped(path.read_bytes())),
+}
 
 
-def empty_manifest(stage: Stage) -> None:
-    (stage.path / MANIFEST).write_text("")
+def in_place(path: Path, content: bytes) -> None:
+    """Overwrites the same inode, as a bad cable or a careless program would."""
+    with open(path, "r+b") as file:
+        file.write(content)
 
 
-def foreign_manifest(stage: Stage) -> None:
-    (stage.path / MANIFEST).write_text("{}")
+def keep_times(path: Path, content: bytes) -> None:
+    status = path.stat()
+    in_place(path, content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("damage", [cut_file, remove_file, remove_manifest, empty_manifest, foreign_manifest])
-def test_a_damaged_stage_is_built_again(store: Store, damage: Callable[[Stage], None]) -> None:
-    stage = store.stage("example", {}, {}, 1, writes())
-    damage(stage)
-    again = store.stage("example", {}, {}, 1, writes())
-    assert not again.reused
+@pytest.mark.parametrize("file", ["data.txt", MANIFEST])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_stage_is_built_again(tmp_path: Path, damage: str, file: str) -> None:
+    lines: list[str] = []
+    store = Store(tmp_path / "store", announce=lines.append)
+    stage = store.stage("example", {"data": "abc"}, {"size": 3}, 1, writes())
+    DAMAGES[damage](stage.path / file)
+    lines.clear()
+    again = Store(store.root, announce=lines.append).stage("example", {"data": "abc"}, {"size": 3}, 1, writes())
+    assert not again.reused and f"{stage.path} is damaged" in lines[0]
     assert (again.path / "data.txt").read_text() == "content"
+    assert store.stage("example", {"data": "abc"}, {"size": 3}, 1, never).reused
+    assert not list(stage.path.parent.glob("*.damaged"))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[[", '{"files": []}', '{"files": {"data.txt": 3}}', "\x00"])
+def test_a_foreign_manifest_is_none(store: Store, content: str) -> None:
+    stage = store.stage("example", {}, {}, 1, writes())
+    (stage.path / MANIFEST).write_text(content)
+    assert not store.stage("example", {}, {}, 1, writes()).reused
+
+
+@pytest.mark.parametrize("key", ["sha256", "bytes", "inputs", "config", "version", "stage", "name of a file"])
+def test_each_word_of_a_manifest_is_checked(store: Store, key: str) -> None:
+    stage = store.stage("example", {"data": "abc"}, {"size": 3}, 1, writes())
+    manifest = json.loads((stage.path / MANIFEST).read_text())
+    entry = manifest["files"]["data.txt"]
+    if key == "name of a file":
+        manifest["files"] = {"data.tyt": entry}
+    elif key in entry:
+        entry[key] = 8 if key == "bytes" else entry[key].replace("e", "f", 1)
+    else:
+        manifest[key] = {"stage": "exampla", "version": 2}.get(key, {"data": "abd"})
+    (stage.path / MANIFEST).write_text(json.dumps(manifest))
+    assert not store.stage("example", {"data": "abc"}, {"size": 3}, 1, writes()).reused
+
+
+def test_a_stage_that_is_not_made_again_stays_aside(store: Store) -> None:
+    stage = store.stage("example", {}, {}, 1, writes())
+    in_place(stage.path / "data.txt", b"CONTENT")
+
+    def fails(folder: Path) -> None:
+        raise RuntimeError("no room")
+
+    with pytest.raises(RuntimeError, match="no room"):
+        store.stage("example", {}, {}, 1, fails)
+    assert (stage.path.with_name(f".{stage.digest}.damaged") / "data.txt").read_text() == "CONTENT"
+
+
+def test_files_are_read_once_and_again_when_one_has_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own; a later one asks the memory."""
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    read: list[str] = []
+    monkeypatch.setattr(store_module, "sha256_file", lambda path: (read.append(path.name), sha256_file(path))[1])
+    stage = store.stage("example", {}, {}, 1, writes())
+    for expected in (["data.txt"], [], []):
+        read.clear()
+        store_module._SOUND.clear()  # as a new process begins
+        assert Store(store.root).stage("example", {}, {}, 1, never).reused
+        assert read == expected
+    os.utime(stage.path / "data.txt")
+    store.stage("example", {}, {}, 1, never)
+    assert read == ["data.txt"]
+
+
+def test_what_changed_within_a_tick_of_the_clock_is_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two changes of one tick have the same time: files that have just been written are not remembered."""
+    stage = store.stage("example", {}, {}, 1, writes())
     assert store.stage("example", {}, {}, 1, never).reused
+    same = digests.stamp(stage.path / "data.txt")
+    monkeypatch.setattr(digests, "stamp", lambda path: same)
+    in_place(stage.path / "data.txt", b"CONTENT")
+    assert not store.stage("example", {}, {}, 1, writes()).reused
 
 
 def test_only_the_main_process_writes_unless_the_build_is_collective(tmp_path: Path) -> None:
@@ -218,9 +303,10 @@ def test_write_json_keeps_the_old_file_when_it_fails(tmp_path: Path) -> None:
 def test_a_file_is_read_once(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"content")
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
     digest = store.file_digest(path)
     assert digest == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
-    monkeypatch.setattr(store_module, "sha256_file", never)
+    monkeypatch.setattr(digests, "sha256_file", never)
     assert Store(store.root).file_digest(path) == digest
 
 
@@ -259,8 +345,8 @@ def test_nobody_waits_while_files_are_read(store: Store, tmp_path: Path, monkeyp
     paths = [tmp_path / name for name in ("large_1", "large_2", "small")]
     for path in paths:
         path.write_text(path.name)
-    connect, read = store_module.sqlite3.connect, store_module.sha256_file
-    monkeypatch.setattr(store_module.sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.1))
+    connect, read = digests.sqlite3.connect, digests.sha256_file
+    monkeypatch.setattr(digests.sqlite3, "connect", lambda path, timeout: connect(path, timeout=0.1))
     other = Store(store.root)
 
     def slow(path: Path) -> str:
@@ -268,20 +354,67 @@ def test_nobody_waits_while_files_are_read(store: Store, tmp_path: Path, monkeyp
             other.file_digest(paths[2])
         return read(path)
 
-    monkeypatch.setattr(store_module, "sha256_file", slow)
+    monkeypatch.setattr(digests, "sha256_file", slow)
     assert len(store.file_digests(paths[:2])) == 2
 
 
-# -- what `verify` finds -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("damage", [name for name in DAMAGES if name not in ("a folder", "a broken link")])
+def test_a_damaged_memory_is_begun_anew_and_says_nothing_wrong(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    paths = [tmp_path / str(number) for number in range(200)]
+    for path in paths:
+        path.write_text(path.name)
+    right = [sha256_file(path) for path in paths]
+    store = Store(tmp_path / "store")
+    assert store.file_digests(paths) == right
+    DAMAGES[damage](store.root / digests.MEMORY)
+    assert store.file_digests(paths) == right
+    assert store.file_digests(paths) == right
 
 
-def test_verify_finds_a_flipped_byte_and_a_missing_file(store: Store) -> None:
+def test_every_byte_of_the_memory_may_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -60.0)
+    path = tmp_path / "picture.png"
+    path.write_text("content")
+    right, store = sha256_file(path), Store(tmp_path / "store")
+    assert store.file_digest(path) == right
+    content = (store.root / digests.MEMORY).read_bytes()
+    used = [i for i, byte in enumerate(content) if byte][::3]
+    assert len(used) > 100
+    for i in used:
+        (store.root / digests.MEMORY).write_bytes(content[:i] + bytes([content[i] ^ 0x41]) + content[i + 1 :])
+        assert store.file_digest(path) == right, i
+
+
+def test_a_folder_that_cannot_be_written_has_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_text("content")
+    (tmp_path / "store").write_text("a file")
+    assert Store(tmp_path / "store").file_digest(tmp_path / "picture.png") == sha256_file(tmp_path / "picture.png")
+
+
+# -- what is read on its own -------------------------------------------------------------------------------------------
+
+
+def test_damage_finds_a_flipped_byte_and_a_missing_file(store: Store) -> None:
     def build(folder: Path) -> None:
         for name in ("a.bin", "b.bin", "c.bin"):
             (folder / name).write_bytes(b"\x00\x01\x02")
 
     stage = store.stage("example", {}, {}, 1, build)
-    assert store.verify(stage) == []
+    assert damage(stage.path) == []
     (stage.path / "b.bin").write_bytes(b"\x00\x01\x03")
     (stage.path / "c.bin").unlink()
-    assert store.verify(stage) == ["b.bin", "c.bin"]
+    assert damage(stage.path) == ["b.bin", "c.bin"]
+    with pytest.raises(UserError, match=rf"{stage.path} is damaged \(b.bin and 1 more files not as written\): remove"):
+        require_sound(stage.path)
+
+
+def test_one_process_decides_for_all(tmp_path: Path) -> None:
+    """Another process looks at nothing: the main one tells it that the stage is there, or that it is made."""
+    for there in (True, False):
+        helper = Store(tmp_path / "store", main=False, tell=lambda mine, there=there: there)
+        built: list[Path] = []
+        assert helper.stage("example", {}, {}, 1, built.append, collective=True).reused is there
+        assert len(built) == (not there)

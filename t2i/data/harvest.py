@@ -1,7 +1,6 @@
 """Pictures that earlier stages or a killed run have prepared already, found by the content of their source file."""
 
 import io
-import json
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from t2i.data.decode import Picture
-from t2i.store import MANIFEST, Store
+from t2i.store import MANIFEST, Store, damage, read_manifest
 
 STAGES = 8
 """Earlier stages that are looked into, the newest first."""
@@ -29,10 +28,12 @@ def earlier(store: Store, name: str, config: Mapping[str, Any], version: int) ->
     found = []
     manifests = (store.root / name).glob(f"[!.]*/{MANIFEST}")
     for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
-        address = json.loads(path.read_text(encoding="utf-8"))
-        if address["version"] == version and config.items() <= address["config"].items():
+        address = read_manifest(path.parent)
+        if address is not None and address["version"] == version and config.items() <= address["config"].items():
             found.append(path.parent)
-    return found[:STAGES]
+        if len(found) == STAGES:
+            break
+    return found
 
 
 def leftovers(folder: Path) -> Path:
@@ -54,7 +55,7 @@ class Harvest:
         self._files: list[tuple[Path, int]] = []
         """With the rows that all but the last of its row groups have."""
         keys, places = [np.empty(0, np.uint64)], [np.empty((0, 2), np.int32)]
-        for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
+        for path in (path for folder in folders for path in _shards(folder)):
             try:
                 with pq.ParquetFile(path) as opened:
                     column = opened.read(["sha256"])["sha256"].to_pylist()
@@ -99,6 +100,12 @@ class Harvest:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
         return self._groups[group][row % per_group]
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The shards of a stage that are as they were written; what a killed run left has its checksums in the pictures."""
+    wrong = damage(folder) or []
+    return [path for path in sorted(folder.glob("*.parquet")) if path.name not in wrong]
 
 
 def _keys(digests: list[str]) -> np.ndarray:

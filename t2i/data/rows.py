@@ -5,19 +5,18 @@ every row whose key an earlier stage of the same kind has, and continues after t
 """
 
 import hashlib
-import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from tqdm import tqdm
 
 from t2i.errors import UserError
-from t2i.store import MANIFEST, Stage, Store
+from t2i.store import MANIFEST, Stage, Store, read_manifest
 
 SHARD_BYTES = 256 * 2**20
 KEYS = "keys.npy"
@@ -30,13 +29,19 @@ class Rows:
 
     def __init__(self, folder: Path) -> None:
         paths = sorted(folder.glob("rows-*.npy"))
-        self._shards = [np.load(path, mmap_mode="r") for path in paths]
+        self._paths, self._shards = paths, [np.load(path, mmap_mode="r") for path in paths]
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.shape = (int(self._starts[-1]), *self._shards[0].shape[1:])
         self.dtype = self._shards[0].dtype
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def shard(self, start: int, count: int) -> Optional[Path]:
+        """The file that holds `count` rows from `start` on and no others; None where there is none."""
+        number = int(np.searchsorted(self._starts, start))
+        fits = number < len(self._shards) and self._starts[number] == start and len(self._shards[number]) == count
+        return self._paths[number] if fits else None
 
     def __getitem__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """A copy of the rows at `indices`, (n, *row)."""
@@ -79,7 +84,7 @@ def keyed_rows(
         size = len(names) * math.prod(row) * kind.itemsize
         done = sum(path.stat().st_size for path in folder.glob("rows-*.npy"))
         _announce(store, folder, f"{label}: {len(names):,} x {'x'.join(map(str, row))} {kind.name}", size, done)
-        earlier = _earlier(store.root / name, inputs, config, version)
+        earlier = _earlier(store, name, inputs, config, version)
         per_shard = max(batch, SHARD_BYTES // (math.prod(row) * kind.itemsize))
         with tqdm(total=len(names), desc=label, unit="row", leave=False) as bar:
             for number, start in enumerate(range(0, len(names), per_shard)):
@@ -105,6 +110,9 @@ def _write_shard(
     batch: int,
     progress: Callable[[int], object],
 ) -> None:
+    if _linked(part, names, earlier, path):
+        progress(len(part))
+        return
     temporary = path.with_suffix(".partial")
     with open(temporary, "wb") as file:  # open_memmap would add .npy to the name
         np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": shape})
@@ -129,17 +137,36 @@ def _write_shard(
     os.rename(temporary, path)
 
 
+def _linked(part: range, names: np.ndarray, earlier: dict[bytes, tuple[Rows, int]], path: Path) -> bool:
+    """Makes a shard of exactly these rows another name of the finished one that there is: an edited caption changes no
+    picture, and would leave all latents on the disk once more.
+    """
+    rows, start = earlier.get(bytes(names[part.start]), (None, 0))
+    shard = rows.shard(start, len(part)) if rows is not None else None
+    if shard is None or any(earlier.get(bytes(names[i])) != (rows, start + i - part.start) for i in part):
+        return False
+    try:
+        os.link(shard, path)
+    except OSError:  # a file system without links
+        return False
+    return True
+
+
 def _earlier(
-    folder: Path, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
+    store: Store, name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int
 ) -> dict[bytes, tuple[Rows, int]]:
     """Every key that a finished stage of the same kind has, and where its row is."""
     found: dict[bytes, tuple[Rows, int]] = {}
     wanted = {key: digest for key, digest in inputs.items() if key != "data"}
-    manifests = sorted(folder.glob(f"[!.]*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    manifests = sorted(
+        (store.root / name).glob(f"[!.]*/{MANIFEST}"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
     for path in manifests[:SOURCES]:
-        address = json.loads(path.read_text(encoding="utf-8"))
+        address = read_manifest(path.parent)
+        if address is None:
+            continue
         same = {key: digest for key, digest in address["inputs"].items() if key != "data"} == wanted
-        if same and address["config"] == dict(config) and address["version"] == version:
+        if same and address["config"] == dict(config) and address["version"] == version and store.sound(path.parent):
             rows = Rows(path.parent)
             for i, key in enumerate(np.load(path.parent / KEYS).tolist()):
                 found.setdefault(key, (rows, i))

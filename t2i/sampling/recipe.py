@@ -33,6 +33,15 @@ def write_picture(path: Path, pixels: np.ndarray, recipe: dict[str, Any]) -> Non
     temporary.rename(path)  # last: a picture that is there is complete
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a PNG that t2i made has the pixels that its recipe tells."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return digest(np.asarray(image.convert("RGB"))) == read_recipe(path)["pixels"]
+    except (UserError, OSError, ValueError, SyntaxError):  # a broken checksum is a SyntaxError to Pillow
+        return False
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe in a PNG that t2i made, or in the JSON beside it. Raises UserError when there is none."""
     try:

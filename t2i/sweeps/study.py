@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -30,6 +30,7 @@ from t2i.sweeps.config import Sampler, Sweep
 from t2i.sweeps.space import Cell, cells, key_of, suggest
 
 CELL, NUMBERS, ERROR, WORKER, DUPLICATE, RETRIES = "cell", "numbers", "error", "worker", "duplicate", "retries"
+IDENTITY = "identity"
 """Names of the attributes of a trial."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LIVE = (TrialState.RUNNING, TrialState.WAITING)
@@ -37,6 +38,8 @@ GRACE = 3
 """Heartbeats that may be missed."""
 # Heartbeats have been "experimental" since 2021; a user can do nothing about it.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+# Lists as values of a setting, such as an interval of guidance, come back from every database as they went.
+warnings.filterwarnings("ignore", message="Choices for a categorical distribution should be")
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
 
 
@@ -74,12 +77,20 @@ def _anonymous(url: str) -> str:
 class Study:
     """The cells of one sweep in a shared database."""
 
-    def __init__(self, config: Sweep, storage: RDBStorage, name: str, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: Sweep,
+        storage: RDBStorage,
+        name: str,
+        seed: int = 0,
+        identify: Callable[[Cell], str] = lambda cell: "",
+    ) -> None:
         """Opens or creates the study of exactly this space and objectives, with what other spaces have measured.
 
+        identify: what a cell is known by beside its values; trials of a cell that was another one are not seen.
         Optuna fixes the choices of a study with its first trial, so a space that grew is another study.
         """
-        self.config, self.storage = config, storage
+        self.config, self.storage, self._identify = config, storage, identify
         self.dimensions = config.dimensions()
         objectives = {metric: direction.value for metric, direction in config.objectives.items()}
         own = f"{name}-{digest_of({'space': config.space, 'objectives': objectives, 'racing': config.racing})[:8]}"
@@ -120,8 +131,15 @@ class Study:
     # -- what is there -------------------------------------------------------------------------------------------------
 
     def trials(self) -> list[FrozenTrial]:
-        """Every trial but the duplicates that two workers made at once."""
-        return [trial for trial in self.optuna.get_trials(deepcopy=False) if DUPLICATE not in trial.user_attrs]
+        """Every trial but the duplicates that two workers made at once, and those whose cell was another one."""
+        every = self.optuna.get_trials(deepcopy=False)
+        return [trial for trial in every if DUPLICATE not in trial.user_attrs and self._is_of_today(trial)]
+
+    def _is_of_today(self, trial: FrozenTrial) -> bool:
+        """Whether its cell hangs on the same files, options and code as it would now."""
+        if CELL not in trial.user_attrs:  # a worker has just asked for it
+            return True
+        return str(trial.user_attrs.get(IDENTITY, "")) == self._identify(_cell(trial))
 
     def by_cell(self) -> dict[str, list[FrozenTrial]]:
         """The trials of each cell, oldest first; one that waits for its first worker has the parameters it will get."""
@@ -162,7 +180,7 @@ class Study:
         self.bury_the_dead()
         if self.config.sampler is Sampler.grid:
             for cell in self.missing():
-                self.optuna.enqueue_trial(cell, user_attrs={CELL: cell})
+                self.optuna.enqueue_trial(cell, user_attrs={CELL: cell, IDENTITY: self._identify(cell)})
         else:
             self._retry_the_dead()
         if not self._open():
@@ -170,6 +188,7 @@ class Study:
         trial = self.optuna.ask()
         trial.set_user_attr(WORKER, _me())
         cell = suggest(self.dimensions, trial)
+        trial.set_user_attr(IDENTITY, self._identify(cell))
         trial.set_user_attr(CELL, cell)
         if self._superfluous(trial, cell):
             trial.set_user_attr(DUPLICATE, True)
@@ -198,7 +217,8 @@ class Study:
         retried = {trial.user_attrs.get(RETRIES) for trial in trials}
         for trial in trials:
             if trial.state is TrialState.FAIL and ERROR not in trial.user_attrs and trial.number not in retried:
-                self.optuna.enqueue_trial(trial.params, user_attrs={CELL: trial.params, RETRIES: trial.number})
+                facts = {CELL: trial.params, IDENTITY: self._identify(trial.params), RETRIES: trial.number}
+                self.optuna.enqueue_trial(trial.params, user_attrs=facts)
 
     def bury_the_dead(self) -> None:
         """Fail the trials of workers that are gone: of this machine by their process, of others by their heartbeat."""
@@ -239,7 +259,8 @@ class Study:
             for trial in other.get_trials(deepcopy=False):
                 cell, numbers = _cell(trial), trial.user_attrs.get(NUMBERS, {})
                 values = [numbers.get(metric) for metric in self.config.objectives]
-                if trial.state is TrialState.COMPLETE and key_of(cell) in missing and None not in values:
+                whole = trial.state is TrialState.COMPLETE and None not in values
+                if whole and key_of(cell) in missing and self._is_of_today(trial):
                     missing.remove(key_of(cell))
                     copy = optuna.trial.create_trial(
                         params=cell,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i import identity
 from t2i.config import Config, compose
 from t2i.context import Run
 from t2i.store import Stage, write_json
@@ -101,7 +102,8 @@ def scores_of(config: Config, run: Run, prompts: Sequence[str], pictures: Stage)
         write_json(folder / "scores.json", found.tolist())
 
     inputs = {"pictures": pictures.digest, "extractor": extractors.identity(config.eval)[1]}
-    stage = run.stage("scores", inputs, {"clip": config.eval.clip, "resize": config.eval.resize}, VERSION, build)
+    slice_ = {"clip": config.eval.clip, "resize": config.eval.resize, **identity.inexact(config)}
+    stage = run.stage("scores", inputs, slice_, VERSION, build)
     return np.array(json.loads((stage.path / "scores.json").read_text(encoding="utf-8")))
 
 

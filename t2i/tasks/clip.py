@@ -10,6 +10,7 @@ from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.store import Stage
 from t2i.tasks.shared import precision_of, prepared
 from t2i.tasks.train import linked
+from t2i.tasks.tuned_files import copied
 from t2i.training.contrastive.config import BUNDLED, RANDOM
 
 VERSION = 1
@@ -30,7 +31,7 @@ def clip(config: Config, run: Run) -> dict[str, float]:
             pictures(where, run)
     stage = tuned(config, run)
     if run.main:
-        shutil.copytree(stage.path / TUNED, run.folder / TUNED)
+        copied(stage.path / TUNED, run.folder / TUNED)
         if (epochs := stage.path / EPOCHS).exists():
             shutil.copytree(epochs, run.folder / EPOCHS, copy_function=linked)
         shutil.copy(stage.path / "clip_log.csv", run.folder / "clip_log.csv")

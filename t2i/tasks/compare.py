@@ -7,6 +7,7 @@ from typing import Any
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.store import require_sound
 from t2i.tasks.evaluate import EVALUATED, TERMS, Measured, read_result
 from t2i.tasks.report import write
 from t2i.tasks.verdict import tell, verdict_of
@@ -61,6 +62,8 @@ def _measured(folder: Path, stages: dict[str, str], run: Run) -> Measured:
             f"runs={folder} was evaluated, but {', '.join(gone)} of it is no longer in the store {run.store.root}; run it "
             "again"
         )
+    for path in paths.values():
+        require_sound(path)
     captions: Any = json.loads((paths["generated"] / "captions.json").read_text(encoding="utf-8"))
     return Measured(read_result(paths["metrics"]), captions, paths["generated"], paths["metrics"], paths["prepared"])
 

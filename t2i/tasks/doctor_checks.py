@@ -263,7 +263,6 @@ def _server(key: str, uri: str) -> Finding:
 def self_test(config: Config, run: Run) -> Iterator[Finding]:
     """Two steps of training and one picture with the bundled model, in a folder that is removed again."""
     from t2i.config import compose
-    from t2i.store import Store
     from t2i.tasks.shared import draw
     from t2i.tasks.train import trained
 
@@ -271,7 +270,7 @@ def self_test(config: Config, run: Run) -> Iterator[Finding]:
         small = ["dataset.train=8", "dataset.val=4", "training.steps=2", "training.batch_size=4", "scheduler.steps=2"]
         own = compose([*small, "training.validation_images=0", "training.export_pipeline=false", f"outputs={folder}"])
         own = restore({**as_dict(own), "launch": as_dict(config.launch)})
-        outer, run.store = run.store, Store(Path(folder) / "store", run.store.main, run.store.barrier)
+        outer, run.store = run.store, run.store.elsewhere(Path(folder) / "store")
         stages = dict(run.stages)
         try:
             tuned, numbers = trained(own, run)

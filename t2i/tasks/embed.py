@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.randomness import generator
@@ -49,7 +50,8 @@ def embed(config: Config, run: Run) -> dict[str, float]:
             embeddings.embed(stage.path, folder, rows, extractor, config.eval.batch_size, bar.update)
 
     inputs = {"data": stage.digest, "extractor": digest}
-    folder = run.stage("text_embeddings", inputs, {"name": name}, VERSION, build, resumable=True).path
+    slice_ = {"name": name, **identity.inexact(config)}
+    folder = run.stage("text_embeddings", inputs, slice_, VERSION, build, resumable=True).path
     rows = embeddings.Rows.read(folder)
     vectors, pooled = (np.load(folder / file, mmap_mode="r") for file in (embeddings.PROJECTED, embeddings.POOLED))
     found = cosine_check(vectors, rows.image, config.seed)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import Config, as_dict
+from t2i import identity
+from t2i.config import Config
 from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
@@ -99,11 +100,7 @@ def extractor_of(config: Config, run: Run) -> "Extractor":
     """The CLIP that reads images and texts, loaded once a run."""
     from t2i.evaluation import extractors
 
-    key = f"extractor {config.eval.extractor} {config.eval.clip} {config.eval.resize} {config.eval.exact}"
-    if key not in run.cache:
-        run.cache[key] = extractors.build(config.eval, device_type())
-    extractor: Extractor = run.cache[key]
-    return extractor
+    return run.kept("clip", identity.evaluators(config), lambda: extractors.build(config.eval, device_type()), most=2)
 
 
 def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]":
@@ -114,12 +111,11 @@ def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]
     clip = extractor_of(config, run)
     if config.eval.extractor in CLIPS:
         return clip, clip
-    own = config.eval
-    key = f"image extractor {own.extractor} {own.inception} {own.dinov2} {own.resize} {own.exact}"
-    if key not in run.cache:
-        run.cache[key] = extractors.EXTRACTORS[config.eval.extractor](config.eval, device_type())
-    extractor: ImageExtractor = run.cache[key]
-    return extractor, clip
+
+    def make() -> "ImageExtractor":
+        return extractors.EXTRACTORS[config.eval.extractor](config.eval, device_type())
+
+    return run.kept("extractor", identity.evaluators(config), make, most=2), clip
 
 
 def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[Stage] = None) -> Measured:
@@ -160,10 +156,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
             other_captions=_other_captions(held_out, count),
             units=units_of(config, held_out, count, reference.facts.count),
             generation={
-                "scheduler": as_dict(config.scheduler),
-                "cfg": as_dict(config.cfg),
-                "seed": config.seed,
-                "resolution": config.model.resolution,
+                name: value
+                for name, value in identity.pictures(config).items()
+                if name in ("scheduler", "cfg", "seed", "resolution")
             },
         )
         networks = extractors_of(config, run)
@@ -182,10 +177,9 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
         "reference": reference.stage.digest,
         "extractor": extractors.digests(config.eval),
     }
-    settings = {
-        name: value for name, value in as_dict(config.eval).items() if name != "reference"
-    }  # known by its digest
-    stage = run.stage("metrics", inputs, settings, VERSION, build, collective=True)
+    if known[1:]:
+        inputs["training_features"] = known[1].path.parent.name
+    stage = run.stage("metrics", inputs, identity.numbers(config), VERSION, build, collective=True)
     return Measured(read_result(stage.path), captions, pictures.path, stage.path, data_stage.path)
 
 

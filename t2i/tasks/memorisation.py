@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.store import write_json
@@ -135,7 +136,8 @@ def _gap(config: Config, run: Run, base: Measured, better: Measured, tuned: Tune
         write_json(folder / "scores.json", found)
 
     inputs = {name: stage.digest for name, stage in sets.items()} | {"extractor": extractors.digests(config.eval)}
-    stage = run.stage("train_scores", inputs, {"clip": config.eval.clip}, VERSION, build)
+    slice_ = {"clip": config.eval.clip, **identity.resized(config)}
+    stage = run.stage("train_scores", inputs, slice_, VERSION, build)
     return _welch(
         json.loads((stage.path / "scores.json").read_text(encoding="utf-8")), base.result, better.result, scores
     )

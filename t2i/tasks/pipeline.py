@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Optional
 
 from t2i.config import Config, Part
@@ -19,6 +20,7 @@ from t2i.tasks.samples import samples
 from t2i.tasks.shared import Tuned, find_tuned, prepared
 from t2i.tasks.summary import next_commands, summary
 from t2i.tasks.sweep import sweep
+from t2i.tasks.sweep_cells import require_read
 from t2i.tasks.train import train, trained
 from t2i.tasks.verdict import tell, verdict_of
 from t2i.tasks.verify import verify
@@ -44,6 +46,8 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     parts = [part for part in PARTS if part in config.parts]
+    if Part.sweep in parts:
+        require_read(config, run)  # rather than after hours of training
     for number, part in enumerate(parts, start=1):
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
         for prefix, numbers in PARTS[part](config, run, metrics):
@@ -109,7 +113,8 @@ def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
 
 
 def _sweep(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "sweep", sweep(config, run, tuned_of(config, run))
+    tuned = tuned_of(config, run)
+    yield "sweep", sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
 
 
 def _clip(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:

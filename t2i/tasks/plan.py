@@ -1,6 +1,5 @@
 """`plan=true`: what a command would do - stages, sizes, downloads, memory, time - and nothing of it is done."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
-from t2i.store import MANIFEST, Stage, Store, addressed
+from t2i.store import Stage, Store, addressed, read_manifest
 from t2i.tasks import plan_estimates as estimates
 from t2i.tasks.plan_downloads import Missing, missing, spoken_bytes
 from t2i.tasks.plan_steps import Step, steps
@@ -53,7 +52,7 @@ class Ledger(Store):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.asked: list[tuple[str, str, bool, int]] = []
+        self.looked_up: list[tuple[str, str, bool, int]] = []
         self.last: Optional[tuple[str, int]] = None
         """The stage after which a step is answered, and how often it has to be asked for."""
 
@@ -70,10 +69,14 @@ class Ledger(Store):
         """Where the stage is or would be; its folder need not exist."""
         digest = addressed(name, inputs, config, version)[1]
         folder = self.root / name / digest
-        there = self._intact(folder)
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"] if there else {}
-        self.asked.append((name, digest, there, sum(entry["bytes"] for entry in files.values())))
-        if self.last is not None and sum(own[0] == name for own in self.asked) >= self.last[1] and self.last[0] == name:
+        there = self.sound(folder)
+        files = (read_manifest(folder) or {})["files"] if there else {}
+        self.looked_up.append((name, digest, there, sum(entry["bytes"] for entry in files.values())))
+        if (
+            self.last is not None
+            and sum(own[0] == name for own in self.looked_up) >= self.last[1]
+            and self.last[0] == name
+        ):
             raise Answered
         return Stage(name, digest, folder, there)
 
@@ -124,7 +127,7 @@ def _shared(row: Row, config: Config) -> str:
 
 def _looked(step: Step, ledger: Ledger, absent: set[str], notes: list[str]) -> list[Row]:
     """The stages of one step; those that cannot be looked up yet are to be made."""
-    ledger.asked = []
+    ledger.looked_up = []
     ledger.last = (step.names[-1], step.names.count(step.names[-1])) if step.names else None
     complete = False
     if not absent & set(step.needs):
@@ -138,10 +141,12 @@ def _looked(step: Step, ledger: Ledger, absent: set[str], notes: list[str]) -> l
         except UserError as error:
             notes.append(f"{step.title}: {error}")
         except Exception as error:  # it reads what is still to be made: files, databases, arrays that are not there
-            if not isinstance(error, FileNotFoundError | IndexError) and all(there for _, _, there, _ in ledger.asked):
+            if not isinstance(error, FileNotFoundError | IndexError) and all(
+                there for _, _, there, _ in ledger.looked_up
+            ):
                 raise
     names = step.names if step.within else (*FIRST, *step.names)
-    rows = [Row(step, name, digest, there, size) for name, digest, there, size in ledger.asked if name in names]
+    rows = [Row(step, name, digest, there, size) for name, digest, there, size in ledger.looked_up if name in names]
     if not complete:
         left = Counter(step.names) - Counter(row.name for row in rows)
         rows += [Row(step, name, "", False) for name in left.elements()]

@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run, device_type
-from t2i.store import MANIFEST
+from t2i.store import MANIFEST, damage, read_manifest
 from t2i.tasks.shared import TIMING, prepared, training_split
 
 
@@ -16,7 +16,8 @@ def manifests(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The finished stages of a kind, the newest first."""
     paths = (root / name).glob(f"[!.]*/{MANIFEST}")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        yield path.parent, json.loads(path.read_text(encoding="utf-8"))
+        if (found := read_manifest(path.parent)) is not None:
+            yield path.parent, found
 
 
 def seconds(name: str, config: Config, run: Run, pictures: Optional[int]) -> Optional[float]:
@@ -66,7 +67,8 @@ def _evaluations(root: Path, config: Config) -> Iterator[float]:
     for folder, found in manifests(root, "generated"):
         path, recipe = folder / TIMING, folder / "000000.json"
         same = {"resolution": config.model.resolution, "device": device_type()}
-        if path.exists() and recipe.exists() and same.items() <= found["config"].items():
+        like = path.exists() and recipe.exists() and same.items() <= found["config"].items()
+        if like and damage(folder) == []:
             timing = json.loads(path.read_text(encoding="utf-8"))
             model = json.loads(recipe.read_text(encoding="utf-8"))["model"]["name"]
             if model == config.model.name and timing["evaluations"]:
@@ -78,7 +80,7 @@ def _speeds(root: Path, config: Config) -> Iterator[float]:
     for folder, found in manifests(root, "training"):
         path, address = folder / "training.json", found["config"]
         same = address.get("strategy", {}).get("kind") == config.strategy.kind
-        if same and address.get("device") == device_type() and path.exists():
+        if same and address.get("device") == device_type() and path.exists() and damage(folder) == []:
             facts = (folder / "weights" / "README.md").read_text(encoding="utf-8")
             if f"# {config.model.name}, tuned on" in facts:
                 yield float(json.loads(path.read_text(encoding="utf-8"))["images_per_second"])

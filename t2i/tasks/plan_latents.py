@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from t2i.config import Config
+from t2i.config import Config, as_dict
 from t2i.context import Run
 from t2i.tasks.shared import dtype_of, model_digest, prepared, training_split
 
@@ -26,10 +26,7 @@ def _asked(config: Config, run: Run, name: str, **off: bool) -> None:
 
     stage, data = prepared(config, run)
     split = training_split(config, data) if name == "train" else data.split(name)
-    key = "weightless"
-    if key not in run.cache:
-        run.cache[key] = weightless(config.model)
-    models = run.cache[key]
+    models = run.kept("weightless", as_dict(config.model), lambda: weightless(config.model))
     if models is None:
         return
     models.to("meta", dtype_of(config)).digest = model_digest(config, run)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config, Part, Task
 from t2i.context import Run
 from t2i.sweeps.config import Sampler
-from t2i.sweeps.space import cells
+from t2i.sweeps.space import Cell, cells
 from t2i.tasks.shared import Tuned, captions_of, find_tuned, generated_set, prepared
 from t2i.training.contrastive.config import RANDOM
 
@@ -184,31 +184,33 @@ def _charts(config: Config, run: Run) -> Iterator[Step]:
 
 def _sweep(config: Config, run: Run) -> Iterator[Step]:
     from t2i.tasks.evaluate import measure
-    from t2i.tasks.sweep import cell_config
+    from t2i.tasks.sweep_cells import cell_config, cell_trains, require_read
     from t2i.tasks.sweep_reference import referred
 
     tuned, needs = _tuned(config, run), ("data", "model", "eval", "numbers")
-    changes = {**config.sweeps.space, **config.sweeps.fixed}
-    if config.sweeps.sampler is not Sampler.grid or any(key.startswith(("strategy", "training")) for key in changes):
+
+    def given() -> Config:
+        """With the weights that the run tunes before."""
+        weights = tuned()
+        return replace(config, weights=str(weights.folder)) if weights else config
+
+    require_read(config, run)
+    if config.sweeps.sampler is not Sampler.grid or cell_trains(config, config.sweeps.space):
         title = f"sweep: up to {config.sweeps.trials or len(cells(config.sweeps.space))} cells, chosen while it runs"
         yield Step(title, (), needs, lambda: None, config)
         return
     if config.sweeps.reference is not None:
         names = ("generated", "sweep_reference")
-        count, steps_ = (
-            config.sweeps.fixed.get("eval.images", config.eval.images),
-            config.sweeps.fixed.get("scheduler.steps"),
-        )
-        own = replace(config, scheduler=replace(config.scheduler, steps=int(steps_ or config.scheduler.steps)))
-        yield Step("reference of the sweep", names, needs, lambda: referred(config, run, tuned()), own, int(count))
+        own = cell_config(config, run, {})
+        yield Step("reference of the sweep", names, needs, lambda: referred(given(), run), own, own.eval.images)
     every = cells(config.sweeps.space)
     for cell in every:
         own = cell_config(config, run, cell)
 
-        def look(own: Config = own) -> None:
-            weights = tuned()
-            held = replace(own.eval, reference=referred(config, run, weights).eval.reference)
-            measure(replace(own, eval=held), run, weights)
+        def look(cell: Cell = cell) -> None:
+            whole = referred(given(), run)
+            own = cell_config(whole, run, cell)
+            measure(own, run, find_tuned(own, run))
 
         yield Step(f"cell {cell}", measured_names(own), needs, look, own, own.eval.images, f"sweep, {len(every)} cells")
 

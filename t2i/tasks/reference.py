@@ -12,7 +12,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import HELD_OUT
-from t2i.store import Stage, sha256_file
+from t2i.store import Stage, require_sound, sha256_file
 from t2i.tasks.shared import prepared, read_pictures, training_split
 
 if TYPE_CHECKING:
@@ -102,6 +102,14 @@ def reference_of(
     inputs = {"pictures": source, "extractor": extractors.digests(config.eval)}
     slice_ = {**_networks(config), "resolution": resolution}
     return Reference(run.stage("reference", inputs, slice_, VERSION, build, collective=True))
+
+
+def identity_of(config: Config, run: Run) -> str:
+    """What `eval.reference` names, whatever the path: the bytes of a file, the set of a run, or the held-out pictures."""
+    path = Path(config.eval.reference).expanduser()
+    if path.is_file():
+        return run.store.file_digest(path)
+    return HELD_OUT if config.eval.reference == HELD_OUT else generated_by(path, run).name
 
 
 def _from_file(config: Config, run: Run, path: Path) -> Reference:
@@ -219,4 +227,5 @@ def generated_by(folder: Path, run: Run) -> Path:
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise ConfigError(f"eval.reference={folder}: its pictures are no longer in {places[0].parent}; run it again")
+    require_sound(found)
     return found

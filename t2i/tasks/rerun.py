@@ -9,7 +9,7 @@ from typing import Any
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.store import Store, write_json
+from t2i.store import write_json
 from t2i.tasks.bundle import LOCK, lock, unpack
 
 EQUAL, CLOSE = 1e-9, 1e-3
@@ -43,7 +43,7 @@ def rerun(config: Config, run: Run) -> dict[str, float]:
     for line in differing_packages(files):
         run.say(line)
     store, overrides = run.store, run.overrides
-    run.store = Store(run.folder / "again" / "store", store.main, store.barrier, store.announce)
+    run.store = store.elsewhere(run.folder / "again" / "store")
     run.overrides = json.loads(files["environment.json"]).get("overrides", [])
     try:
         task = importlib.import_module(f"t2i.tasks.{again.task.value}")

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i import identity
 from t2i.config import Config, as_dict
-from t2i.context import Run, device_type, rank, world_size
+from t2i.context import Run, rank, world_size
 from t2i.data.prepare import prepare
 from t2i.errors import ConfigError, UserError
 from t2i.evaluation.config import BUNDLED
 from t2i.models import source
 from t2i.models.clip_files import locate, weights_digest
 from t2i.store import Stage, digest_of, write_json
+from t2i.tasks.tuned_files import identifying, require_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +41,12 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
     """The prepared data of the configured dataset."""
     from t2i.data.prepared import Prepared
 
-    key = f"prepared {digest_of(as_dict(config.dataset))}"
-    if key not in run.cache:
+    def make() -> tuple[Stage, Prepared]:
         config.dataset.validate()
         stage = run.use(prepare(config.dataset, run.store, progress=run.main))
-        run.cache[key] = stage, Prepared(stage.path)
-    found: tuple[Stage, Prepared] = run.cache[key]
-    return found
+        return stage, Prepared(stage.path)
+
+    return run.kept("prepared", [as_dict(config.dataset), str(run.store.root)], make)
 
 
 def training_split(config: Config, data: "Prepared") -> "Split":
@@ -65,10 +66,10 @@ def training_split(config: Config, data: "Prepared") -> "Split":
 
 
 def model_digest(config: Config, run: Run) -> str:
-    """What identifies the base model; recorded with the run."""
-    if "digest.model" not in run.tags:
-        run.tags["digest.model"] = source.digest(config.model, run.store)
-    return run.tags["digest.model"]
+    """What identifies the base model of this configuration; that of the first one asked for is recorded with the run."""
+    found = run.kept("model digest", as_dict(config.model), lambda: source.digest(config.model, run.store))
+    run.tags.setdefault("digest.model", found)
+    return found
 
 
 def captions_of(data: "Prepared", count: int) -> list[str]:
@@ -97,7 +98,7 @@ def rows_of(split: "Split") -> list[int]:
 
 def precision_of(config: Config) -> str:
     """no, fp16 or bf16."""
-    return config.launch.mixed_precision.value if config.launch.mixed_precision else "no"
+    return config.launch.precision
 
 
 def dtype_of(config: Config) -> Any:
@@ -115,6 +116,7 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     folder = folder.parent if folder.is_file() else folder
     for candidate in (folder, folder / "weights", folder / "clip"):
         if (candidate / "strategy.json").exists():
+            require_whole(candidate, run.store)
             _refuse_own_judge(config, candidate)
             return Tuned(candidate.absolute(), tuned_digest(candidate, run))
     raise ConfigError(
@@ -135,16 +137,15 @@ def _refuse_own_judge(config: Config, folder: Path) -> None:
 
 def tuned_digest(folder: Path, run: Run) -> str:
     """What identifies tuned weights: the bytes of their files."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
+    files = identifying(folder)
     return digest_of(dict(zip([path.name for path in files], run.store.file_digests(files), strict=True)))[:32]
 
 
 def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Models":
-    """The base or the tuned model on this process's device, in its compute dtype; kept for the rest of the run."""
+    """The base or the tuned model on this process's device, in its compute dtype; the last two are kept."""
     from t2i.models.load import load
 
-    key = f"models {model_digest(config, run)} {tuned.digest if tuned else ''}"
-    if key not in run.cache:
+    def make() -> "Models":
         models = load(config.model, run.store)
         if tuned is not None:
             apply_tuned(models, tuned)
@@ -154,9 +155,14 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
         else:
             models.to(device, dtype_of(config))
         config.sampling.apply(models)
-        run.cache[key] = models
-    cached: Models = run.cache[key]
-    return cached
+        return models
+
+    return run.kept("models", _loaded_from(config, run, tuned), make, most=2)
+
+
+def _loaded_from(config: Config, run: Run, tuned: Optional[Tuned]) -> list[Any]:
+    """All that loaded networks are made from."""
+    return [identity.networks(config), model_digest(config, run), tuned.digest if tuned else None]
 
 
 def apply_tuned(models: "Models", tuned: Tuned) -> None:
@@ -189,15 +195,7 @@ def generated_set(
     Every process makes its share; pictures that a killed run left are kept, and so are those of `earlier`, a set of the
     first captions. `timing.json` says what the others cost.
     """
-    recipe = {
-        "scheduler": as_dict(config.scheduler),
-        "cfg": as_dict(config.cfg),
-        "seed": config.seed,
-        "resolution": config.model.resolution,
-        "precision": precision_of(config),
-        "device": device_type(),
-        **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
-    }
+    recipe = identity.pictures(config)
     inputs = {
         "model": model_digest(config, run),
         "weights": tuned.digest if tuned else "",
@@ -209,9 +207,12 @@ def generated_set(
 
         from tqdm import tqdm
 
-        from t2i.sampling.recipe import write_picture
+        from t2i.sampling.recipe import is_whole, write_picture
 
         if run.main:
+            for path in folder.glob("[0-9]*.png"):  # of a killed run
+                if not is_whole(path):
+                    path.unlink()
             write_json(folder / "captions.json", list(captions))
             for path in earlier.path.glob("[0-9]*") if earlier else ():
                 if not (folder / path.name).exists():
@@ -282,12 +283,11 @@ def draw(
 
     models = load_models(config, run, tuned)
     # The cells of a sweep share their prompts: the last ones stay encoded.
-    key = (model_digest(config, run), tuned.digest if tuned else "", config.cfg.negative_prompt, *prompts)
-    if run.cache.get("conditions", ((), None))[0] != key:
-        run.cache["conditions"] = key, encode(models, prompts, config.cfg)
+    made_from = [_loaded_from(config, run, tuned), config.cfg.negative_prompt, list(prompts)]
+    conditions = run.kept("conditions", made_from, lambda: encode(models, prompts, config.cfg), most=1)
     return sample(
         models,
-        run.cache["conditions"][1],
+        conditions,
         seeds,
         config.scheduler,
         config.cfg,

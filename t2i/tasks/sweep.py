@@ -4,28 +4,18 @@ import math
 import os
 import socket
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import Config, as_dict, compose
+from t2i.config import Config, as_dict, as_override
 from t2i.context import Run, flat, world_size
 from t2i.errors import ConfigError, UserError
-from t2i.store import digest_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
 from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
-from t2i.tasks.shared import (
-    Tuned,
-    captions_of,
-    cost_of,
-    find_tuned,
-    generated_set,
-    model_digest,
-    prepared,
-    read_pictures,
-)
+from t2i.tasks.shared import Tuned, captions_of, cost_of, generated_set, prepared, read_pictures
+from t2i.tasks.sweep_cells import Identities, cell_config, grid_cells, require_read, study_name, weights_of
 from t2i.tasks.sweep_reference import referred
 
 if TYPE_CHECKING:
@@ -37,31 +27,35 @@ PICTURES, SCORES, TERMS = "pictures", "scores", "terms"
 the sweep's metric is made of, by which cells are told apart."""
 
 
-def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, float]:
+def sweep(config: Config, run: Run) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
-    tuned = tuned or find_tuned(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
-    config = referred(config, run, tuned)
+    if not sweep_workers.is_worker():
+        require_read(config, run)
+    config = referred(config, run)
+    known = Identities(config, run)
+    for cell in [{}, *grid_cells(config)] if world_size() > 1 else []:
+        known(cell)  # by all processes: what is read for it may have to be prepared
     if not run.main:  # the study belongs to the main process; the others help it to make the pictures
         for cell in iter(lambda: _told(run, None), None):
-            measured_cell(config, run, tuned, cell, lambda scores: False)
+            measured_cell(config, run, cell, lambda scores: False)
         return {}
     from t2i.sweeps.driver import outcomes, work
     from t2i.tasks.sweep_figures import tell
     from t2i.tasks.sweep_findings import find, plain
     from t2i.tasks.sweep_plan import planned
 
-    config = planned(config, run, tuned)
-    study = _study(config, run, tuned)
+    config = planned(config, run)
+    study = study_of(config, run)
 
     def one(cell: Cell, report: "Report") -> dict[str, Any]:
         if world_size() > 1:
             _told(run, cell)
-        numbers = measured_cell(config, run, tuned, cell, report)
+        numbers = measured_cell(config, run, cell, report)
         if sweep_workers.is_worker():
             return numbers
-        label = ", ".join(f"{key}={value}" for key, value in cell.items())
+        label = ", ".join(as_override(key, value) for key, value in cell.items())
         with run.tracker.child(f"cell {label}") as child:
             child.params(flat(as_dict(cell_config(config, run, cell))))
             child.metrics(plain(numbers))
@@ -89,7 +83,7 @@ def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, 
     }
 
 
-def measured_cell(config: Config, run: Run, tuned: Optional[Tuned], cell: Cell, report: "Report") -> dict[str, Any]:
+def measured_cell(config: Config, run: Run, cell: Cell, report: "Report") -> dict[str, Any]:
     """The numbers of one cell: every metric, what a picture cost, and where pictures and scores lie.
 
     Raises Beaten when the report says that the cell has lost its race.
@@ -97,12 +91,9 @@ def measured_cell(config: Config, run: Run, tuned: Optional[Tuned], cell: Cell, 
     from t2i.evaluation import terms_file
 
     own = cell_config(config, run, cell)
-    numbers: dict[str, Any] = {}
-    if any(key.startswith(("strategy", "training")) for key in {**cell, **config.sweeps.fixed}):
-        from t2i.tasks.train import trained
-
-        tuned, training = trained(own, run)
-        numbers |= {name: training[name] for name in ("held_out_loss", "trainable_parameters")}
+    tuned, training = weights_of(config, run, cell)
+    names = ("held_out_loss", "trainable_parameters")
+    numbers: dict[str, Any] = {name: training[name] for name in names if name in training}
     measured = _raced(own, run, tuned, report) if config.sweeps.racing else measure(own, run, tuned)
     numbers |= {**measured.result.metrics, **cost_of(measured.folder), "images": own.eval.images}
     for name in config.sweeps.objectives:
@@ -155,7 +146,8 @@ def _told(run: Run, cell: Optional[Cell]) -> Optional[Cell]:
     return told[0]
 
 
-def _study(config: Config, run: Run, tuned: Optional[Tuned]) -> "Study":
+def study_of(config: Config, run: Run) -> "Study":
+    """The study of this sweep, opened or created."""
     import optuna
 
     from t2i.sweeps.study import Study, open_storage
@@ -165,52 +157,9 @@ def _study(config: Config, run: Run, tuned: Optional[Tuned]) -> "Study":
     seed = config.seed + int(os.environ.get(sweep_workers.NUMBER, "0"))
     if not storage.startswith("sqlite"):  # machines that share a study shall not suggest the same cells
         seed += zlib.crc32(socket.gethostname().encode())
-    name = config.sweeps.study or study_name(config, run, tuned)
-    return Study(config.sweeps, open_storage(storage, config.sweeps.heartbeat), name, seed)
-
-
-def study_name(config: Config, run: Run, tuned: Optional[Tuned]) -> str:
-    """One Optuna study for everything that the cells have in common: the space itself may grow."""
-    data, _ = prepared(config, run)
-    parts = ["eval", "scheduler", "cfg", "seed"]
-    if any(key.startswith(("strategy", "training")) for key in config.sweeps.space):
-        parts += ["strategy", "training"]
-    settings = {name: as_dict(getattr(config, name)) for name in parts}
-    fixed = as_dict(config.sweeps.fixed)
-    if config.sweeps.budget is not None:  # says how many pictures, once and for all
-        settings["eval"]["images"] = fixed["eval.images"] = config.sweeps.budget
-    settings["eval"]["reference"] = Path(config.eval.reference).name  # alike on machines whose folders differ
-    identity = {
-        "model": model_digest(config, run),
-        "weights": tuned.digest if tuned else "",
-        "data": data.digest,
-        "fixed": fixed,
-        "settings": settings,
-    }
-    return f"{config.sweeps.name}-{digest_of(identity)[:12]}"
-
-
-def cell_config(config: Config, run: Run, cell: Cell) -> Config:
-    """The run's own command line with the fixed settings of the sweep and the values of one cell on top."""
-    changes = {**config.sweeps.fixed, **cell}
-    key = f"cell {digest_of([changes, config.eval.reference])}"
-    if key not in run.cache:  # composing takes a quarter of a second, and a cell is asked for three times
-        run.cache[key] = _composed(config, run, changes)
-    own: Config = run.cache[key]
-    return own
-
-
-def _composed(config: Config, run: Run, changes: Cell) -> Config:
-    ordered = sorted(changes.items(), key=lambda item: "." in item[0])  # a group would overwrite a key set before it
-    own = compose([*run.overrides, *(f"{key}={value}" for key, value in ordered)])
-    own.outputs, own.launch, own.sweeps = config.outputs, config.launch, config.sweeps
-    if "eval.reference" not in changes:
-        own.eval.reference = config.eval.reference
-    if not any(key.startswith("dataset") for key in changes):
-        own.dataset = config.dataset
-    own.training = replace(own.training, export_pipeline=False)
-    own.validate()
-    return own
+    known = Identities(config, run)
+    name = config.sweeps.study or study_name(config, run, known)
+    return Study(config.sweeps, open_storage(storage, config.sweeps.heartbeat), name, seed, known)
 
 
 def grid_size(config: Config) -> int:

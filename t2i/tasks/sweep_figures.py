@@ -1,14 +1,16 @@
 """What a sweep shows: heat maps, fronts, effects, pictures, prompts, and the best setting as a command line to paste."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from t2i.config import CONF, Config
+from t2i.config import CONF, Config, as_override, spelt
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.store import damage
 from t2i.sweeps.config import Direction
 from t2i.tasks.evaluate import metrics_table
 from t2i.tasks.shared import read_pictures
@@ -31,7 +33,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     settings = {
         key: value for key, value in {**config.sweeps.fixed, **best.cell}.items() if not key.startswith("eval.")
     }
-    command = " ".join(f"{key}={value}" for key, value in settings.items())
+    command = " ".join(shlex.quote(as_override(key, value)) for key, value in settings.items())
     value = number(best.numbers[metric], best.numbers.get(f"{metric}.low"), best.numbers.get(f"{metric}.high"))
     new = sum(outcome.new and bool(outcome.numbers) for outcome in finding.outcomes)
     text = (
@@ -108,7 +110,7 @@ def table(finding: Finding) -> dict[str, Any]:
             else {}
         )
         values = [told.get(head, "" if outcome.numbers else "failed") for head in heads]
-        rows.append([*(str(outcome.cell.get(key, "")) for key in keys), mark, *values])
+        rows.append([*(spelt(outcome.cell[key]) if key in outcome.cell else "" for key in keys), mark, *values])
     caption = f"Every cell: value and 95 % interval. Tied: cannot be told from the best ({finding.method})."
     return {"columns": [*keys, "", *heads], "rows": rows, "caption": caption}
 
@@ -122,8 +124,8 @@ def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
         return []
     space = config.sweeps.space
     *upper, last = space
-    rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
-    columns = [f"{last}={value}" for value in space[last]]
+    rows = [spelt(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
+    columns = [as_override(last, value) for value in space[last]]
     count = config.sweeps.fixed.get("eval.images", config.eval.images)
     maps = {name: direction is Direction.maximize for name, direction in config.sweeps.objectives.items()}
     bases = [name for name in plain(finding.best.numbers) if not name.endswith((".low", ".high"))]
@@ -207,20 +209,24 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
     made = []
     folders = [Path(outcome.numbers.get("pictures", "/nowhere")) for outcome in finding.outcomes]
     shape = _shape(config, finding)
-    if shape is not None and all(folder.is_dir() for folder in folders):
+    if shape is not None and all(damage(folder) == [] for folder in folders):
         space = config.sweeps.space
         *upper, last = space
-        rows = [str(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
-        first = [read_pictures(folder, 1)[0] for folder in folders]
+        rows = [spelt(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
+        first = _of_one_size([read_pictures(folder, 1)[0] for folder in folders])
         path = run.figures() / "cell_grid.png"
         grid = np.stack(first).reshape(*shape, *first[0].shape)
         cell_grid(
-            rows, [f"{last}={value}" for value in space[last]], grid, path, "The same caption and seed in every cell"
+            rows,
+            [as_override(last, value) for value in space[last]],
+            grid,
+            path,
+            "The same caption and seed in every cell",
         )
         made.append((path, "The first held-out caption, with one seed, in every cell."))
     folder = Path(finding.best.numbers.get("pictures", "/nowhere"))
     scores = finding.best.numbers.get(SCORES)
-    if folder.is_dir() and scores and len(scores) >= 2 * PROMPTS:
+    if damage(folder) == [] and scores and len(scores) >= 2 * PROMPTS:
         import json
 
         captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
@@ -235,6 +241,14 @@ def _pictures(config: Config, run: Run, finding: Finding) -> list[tuple[Path, st
             sample_grid(pictures, texts, path, f"Prompts with the {name} CLIP scores", columns=3)
             made.append((path, f"Mean score over all cells; pictures of the best cell ({name} prompts)."))
     return made
+
+
+def _of_one_size(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Pictures of a sweep over resolutions side by side: the smaller ones with larger pixels."""
+    from PIL import Image
+
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    return [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.NEAREST)) for p in pictures]
 
 
 def apply(config: Config, settings: dict[str, Any]) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
-from t2i.config import Config
+from t2i.config import Config, as_override, spelt
 from t2i.evaluation.intervals import LEVEL
 from t2i.sweeps.config import Direction
 
@@ -41,7 +41,7 @@ def plain(numbers: dict[str, Any]) -> dict[str, float]:
 
 def shown(outcome: "Outcome") -> str:
     """A cell in words."""
-    return ", ".join(f"{key}={value}" for key, value in outcome.cell.items())
+    return ", ".join(as_override(key, value) for key, value in outcome.cell.items())
 
 
 def find(config: Config, outcomes: "list[Outcome]") -> Finding:
@@ -124,12 +124,12 @@ def effects(config: Config, outcomes: "Sequence[Outcome]") -> dict[str, dict[str
     whole = [outcome for outcome in outcomes if outcome.numbers and not outcome.beaten]
     found: dict[str, dict[str, tuple[float, float, float]]] = {}
     for key in config.sweeps.space:
-        values: dict[Any, list[float]] = {}
+        values: dict[str, list[float]] = {}
         for outcome in whole:
             if key in outcome.cell:
-                values.setdefault(outcome.cell[key], []).append(outcome.numbers[metric])
+                values.setdefault(spelt(outcome.cell[key]), []).append(outcome.numbers[metric])
         if 1 < len(values) <= 12:
-            found[key] = {str(value): (float(np.mean(v)), min(v), max(v)) for value, v in values.items()}
+            found[key] = {value: (float(np.mean(v)), min(v), max(v)) for value, v in values.items()}
     return found
 
 

@@ -2,34 +2,36 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
-from t2i.config import Config, compose
+from t2i.config import Config, composed
 from t2i.context import Run
 from t2i.store import write_json
-from t2i.tasks.shared import Tuned, captions_of, generated_set, prepared
+from t2i.tasks.shared import captions_of, generated_set, prepared
+from t2i.tasks.sweep_cells import cell_config, weights_of
 
 VERSION = 1
 
 
-def referred(config: Config, run: Run, tuned: Optional[Tuned]) -> Config:
-    """The configuration whose `eval.reference` is the set that `sweeps.reference` draws: the captions, seeds, steps and
-    guidance of the sweep with that scheduler. Unchanged where `sweeps.reference` is null.
+def referred(config: Config, run: Run) -> Config:
+    """The configuration in whose cells `eval.reference` is the set that `sweeps.reference` draws: the captions, seeds, steps,
+    guidance and weights of the sweep with that scheduler. Unchanged where `sweeps.reference` is null.
 
-    tuned: the weights that draw. Every process has to call it.
+    Every process has to call it.
     """
-    if config.sweeps.reference is None:
+    sweeps = config.sweeps
+    if sweeps.reference is None:
         return config
-    fixed = config.sweeps.fixed
-    steps = int(fixed.get("scheduler.steps", config.scheduler.steps))
-    scheduler = replace(compose([f"scheduler={config.sweeps.reference}"]).scheduler, steps=steps)
-    own = replace(config, scheduler=scheduler)
-    _, data = prepared(config, run)
-    pictures = generated_set(own, run, captions_of(data, int(fixed.get("eval.images", config.eval.images))), tuned)
+    own = cell_config(config, run, {})
+    # Trusted as it stands in its file: what was typed for the scheduler of the sweep is not for this one.
+    own = composed(own, {"scheduler": sweeps.reference, "scheduler.steps": own.scheduler.steps}, [])
+    _, data = prepared(own, run)
+    tuned = weights_of(config, run, {})[0]
+    pictures = generated_set(own, run, captions_of(data, own.eval.images), tuned)
 
     def build(folder: Path) -> None:  # as a run folder names its stages
         write_json(folder / "stages.json", {f"generated/{pictures.digest[:12]}": {"digest": pictures.digest}})
 
     stage = run.stage("sweep_reference", {"pictures": pictures.digest}, {}, VERSION, build)
-    run.say(f"reference of the sweep: {config.sweeps.reference}, {steps} steps")
-    return replace(config, eval=replace(config.eval, reference=str(stage.path)))
+    run.say(f"reference of the sweep: {sweeps.reference}, {own.scheduler.steps} steps")
+    fixed = {**sweeps.fixed, "eval.reference": str(stage.path)}
+    return replace(config, sweeps=replace(sweeps, reference=None, fixed=fixed))

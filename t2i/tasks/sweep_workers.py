@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i.config import Config, as_dict
+from t2i.config import Config, as_dict, as_override
 from t2i.context import FROZEN, PROJECT, Run
 from t2i.store import write_json
 
@@ -34,7 +34,6 @@ def start(config: Config, run: Run, study: "Study", settings: Callable[[dict[str
     from tqdm import tqdm
 
     from t2i.sweeps.driver import Outcome
-    from t2i.sweeps.space import key_of
     from t2i.sweeps.study import CELL, NUMBERS
     from t2i.tasks.sweep import grid_size
     from t2i.tasks.sweep_findings import plain
@@ -51,7 +50,8 @@ def start(config: Config, run: Run, study: "Study", settings: Callable[[dict[str
                         continue
                     recorded.add(key)
                     outcome = Outcome(trial.user_attrs[CELL], trial.user_attrs[NUMBERS])
-                    with run.tracker.child(f"cell {key_of(outcome.cell)}") as child:
+                    label = ", ".join(as_override(key, value) for key, value in outcome.cell.items())
+                    with run.tracker.child(f"cell {label}") as child:
                         child.params(settings(outcome.cell))
                         child.metrics(plain(outcome.numbers))
                     bar.update()

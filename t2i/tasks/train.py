@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i.config import Config, as_dict
-from t2i.context import Run, device_type, flat
+from t2i import identity as slices
+from t2i.config import Config
+from t2i.context import Run, flat
 from t2i.store import MANIFEST, Stage, sha256_file
 from t2i.tasks import validation
-from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, training_split, tuned_digest
+from t2i.tasks.shared import Tuned, dtype_of, model_digest, prepared, training_split, tuned_digest
+from t2i.tasks.tuned_files import copied
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
@@ -33,7 +35,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
         if (pictures := tuned.folder.parent / validation.FOLDER).exists():
             shutil.copytree(pictures, run.folder / validation.FOLDER)
             validation.tell(run, pictures)
-        shutil.copytree(tuned.folder, run.folder / "weights")
+        copied(tuned.folder, run.folder / "weights")
         pipeline = tuned.folder.parent / "pipeline"
         if pipeline.exists():
             shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
@@ -47,16 +49,10 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
     data_stage, data = prepared(config, run)
     inputs = {"model": model_digest(config, run), "data": data_stage.digest, **config.strategy.inputs()}
-    address = {
-        "training": config.training.result_slice(),
-        "strategy": as_dict(config.strategy),
-        "precision": precision_of(config),
-        "device": device_type(),
-    }
-
+    address = slices.trained(config)
     identity = flat({"model": inputs["model"], "data": inputs["data"], **address})
-    if config.training.resume not in ("auto", "never"):
-        inputs["start"] = _start(config)
+    if slices.start_of(config):
+        inputs["start"] = start_digest(config)
 
     def build(folder: Path) -> None:
         from t2i.models.load import load
@@ -183,7 +179,7 @@ def _provenance(config: Config, model_digest: str, stage: Stage, data: "Prepared
     )
 
 
-def _start(config: Config) -> str:
+def start_digest(config: Config) -> str:
     """What identifies the checkpoint that the training starts from: its files' digests."""
     from t2i.training.checkpoints import named
 

@@ -99,8 +99,9 @@ def test_damage_in_an_earlier_stage_is_not_taken_over(folder_root, store, tmp_pa
     path.write_bytes(content)
     decoded.clear()
     (root / "cats/00.txt").write_text("another caption")
+    held_out = len(Prepared(first.path).split("held_out"))
     stage = prepare(folder(root), store)
-    assert len(decoded) == 1
+    assert len(decoded) == 40 - held_out  # the others may be damaged in a way that no checksum of theirs tells
     assert digests(stage) == digests(prepare(folder(root), type(store)(tmp_path / "other")))
 
 

@@ -1,5 +1,6 @@
 """Rows are encoded once for each content, and a killed build goes on after its last shard."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_only_what_changed_is_encoded_again(tmp_path: Path, small_shards: None) 
     other: list[int] = []
     build(store, contents, other, model="two")
     assert sorted(other) == list(range(21))
+
+
+def test_a_shard_of_the_same_rows_is_not_written_again(tmp_path: Path, small_shards: None) -> None:
+    """The disk holds it once; the stage that had it first may go."""
+    store, contents = Store(tmp_path), [str(i) for i in range(21)]
+    first, _ = build(store, contents, [])
+    folder, found = build(store, [*contents[:9], "100", *contents[10:]], [])
+    same = [(first / path.name).samefile(path) for path in sorted(folder.glob("rows-*.npy"))]
+    assert same == [True, False, True]
+    shutil.rmtree(first)
+    assert found[range(21)][:, 0, 0].tolist() == [*range(9), 100, *range(10, 21)]
+    assert not build(Store(tmp_path), ["0", *contents], [])[0].samefile(folder), "in another order they are copied"
 
 
 def test_an_interrupted_build_goes_on_after_its_last_shard(tmp_path: Path, small_shards: None) -> None:

@@ -1,0 +1,157 @@
+"""What a configuration means for identity: which of its keys a result hangs on.
+
+Stages take their address from here, caches of a run their key, and studies the name of a cell, so that a value which
+changes a result cannot be missing in one of them. Files are not looked at: what lies behind a path or a hub id is told by
+its digest, which is added where the files are read.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Optional
+
+from t2i.config import Config, as_dict
+from t2i.context import device_type
+from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
+
+OF_A_CELL = (
+    "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "seed", "batch_size",
+)  # fmt: skip
+"""Top keys that a cell of a sweep reads. The others belong to the sweep, or to other tasks."""
+
+TRAINING = ("strategy", "training")
+"""Top keys with which a cell has a training of its own."""
+
+NO_RESULT: dict[str, str] = {
+    "task": "which question is asked",
+    "parts": "which parts of a pipeline are done",
+    "then": "what follows",
+    "plan": "nothing is done",
+    "debug": "what is printed",
+    "outputs": "where results lie",
+    "track": "where they are shown",
+    "serve": "the web page",
+    "store": "what is looked after",
+    "runs": "finished results that are read",
+    "run": "a finished run that is packed",
+    "bundle": "a finished run that is repeated",
+    "recipe": "a picture that is made again by what is written in it",
+    "dataset.name": "what the data are called",
+    "dataset.obtain": "part of a message",
+    "dataset.quarantine": "when preparation stops",
+    "charts.rows": "how much of it a figure shows",
+    "launch.processes": "shares the work: the same samples, numbers equal to rounding",
+    "batch_size": "pictures drawn at once: equal to rounding",
+    "sampling.keep_text": "speed: equal to rounding",
+    "sampling.channels_last": "speed: equal to rounding",
+    "sampling.compile": "speed: equal to rounding",
+    "sampling.attention_slicing": "memory: equal to rounding",
+    "sampling.vae_slicing": "memory: equal to rounding",
+    "sampling.cpu_offload": "memory",
+    "training.micro_batch": "memory: equal to rounding",
+    "training.attention_slicing": "memory: equal to rounding",
+    "training.channels_last": "speed: equal to rounding",
+    "training.compile": "speed: equal to rounding",
+    "training.cache_latents": "speed: the same latents",
+    "training.cache_text": "speed: the same text states",
+    "training.keep": "checkpoints while it runs",
+    "training.log_every": "lines of the log",
+    "training.save_every": "checkpoints while it runs",
+    "training.milestones": "which checkpoints stay",
+    "training.held_out_images": "how exactly the loss is told",
+    "training.validation_images": "pictures while it runs",
+    "training.validation_prompts": "pictures while it runs",
+    "training.export_pipeline": "a further form of the weights",
+    "training.resume": "where it goes on; a checkpoint that it names is an input of the training",
+    "training.resume_force": "where it goes on",
+    "clip.chunk": "memory: equal to rounding",
+    "clip.keep": "checkpoints while it runs",
+    "clip.resume": "where it goes on",
+}
+"""Keys that cannot change a result, each with what it decides. Every other key changes the address of some stage."""
+
+
+def networks(config: Config) -> dict[str, Any]:
+    """Behind a loaded model, beside its files and the tuned weights: sizes, arithmetic, and how it is set up."""
+    return {
+        "model": as_dict(config.model),
+        "sampling": as_dict(config.sampling),
+        "precision": config.launch.precision,
+        "device": device_type(),
+    }
+
+
+def pictures(config: Config) -> dict[str, Any]:
+    """Behind a generated set, beside model, weights and captions; picture i has the seed `seed` + i."""
+    return {
+        "scheduler": as_dict(config.scheduler),
+        "cfg": as_dict(config.cfg),
+        "seed": config.seed,
+        "resolution": config.model.resolution,
+        "precision": config.launch.precision,
+        "device": device_type(),
+        **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
+    }
+
+
+def trained(config: Config) -> dict[str, Any]:
+    """Behind tuned weights, beside model and data."""
+    return {
+        "training": config.training.result_slice(),
+        "strategy": as_dict(config.strategy),
+        "precision": config.launch.precision,
+        "device": device_type(),
+    }
+
+
+def evaluators(config: Config) -> dict[str, Any]:
+    """Behind the loaded networks that read pictures and texts, beside their files."""
+    own = config.eval
+    names = ("extractor", "clip", "inception", "dinov2", "exact")
+    return {**{name: getattr(own, name) for name in names}, "resize": own.resize_policy, "device": device_type()}
+
+
+def inexact(config: Config) -> dict[str, Any]:
+    """Behind features beside their network: said only where they are not in float64, so that those have their address."""
+    return {} if config.eval.exact else {"exact": False}
+
+
+def resized(config: Config) -> dict[str, Any]:
+    """Behind features of the CLIP, where it does not resize pictures in its own way."""
+    own = config.eval.resize_policy
+    return {} if config.eval.extractor not in CLIPS or own == DEFAULT_RESIZE["clip"] else {"resize": own}
+
+
+def numbers(config: Config) -> dict[str, Any]:
+    """Behind the numbers of a set of pictures, beside the digests of what they are held against."""
+    return {name: value for name, value in as_dict(config.eval).items() if name != "reference"}
+
+
+def cell(config: Config, trains: bool) -> dict[str, Any]:
+    """All that the numbers of a cell of a sweep hang on. trains: whether it has a training of its own."""
+    return {
+        "dataset": _acting("dataset", as_dict(config.dataset)),
+        "model": as_dict(config.model),
+        "pictures": pictures(config),
+        "numbers": numbers(config),
+        "reference": config.eval.reference,
+        "trained on": config.training.images,  # the pictures that memorisation is told by
+        **({"trained": trained(config), "start": start_of(config)} if trains else {"weights": config.weights}),
+    }
+
+
+def start_of(config: Config) -> Optional[str]:
+    """The checkpoint that a training starts from by its name; None where it starts from the model."""
+    return None if config.training.resume in ("auto", "never") else config.training.resume
+
+
+def _acting(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if f"{group}.{name}" not in NO_RESULT}
+
+
+def trains(keys: Iterable[str]) -> bool:
+    """Whether cells with values for these keys have trainings of their own."""
+    return any(top(key) in TRAINING for key in keys)
+
+
+def top(key: str) -> str:
+    """`scheduler` of `scheduler.steps` and of `+scheduler.options.x`."""
+    return key.lstrip("+").split(".")[0]

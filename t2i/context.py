@@ -8,8 +8,11 @@ import platform
 import signal
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +60,20 @@ def device_type() -> str:
     return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
 
 
+COLLECTIVE = timedelta(hours=1)
+"""Until a process that waits for another one in a computation fails: longer than any step."""
+ALONE = timedelta(hours=12)
+"""The same where the main process works alone: it may prepare a large dataset for hours."""
+REPEAT = 1.0
+"""Seconds in which a signal that comes again is the same one: `timeout` and service managers send it to a process and then
+to its whole group."""
+
+
+def repeated(first: float) -> bool:
+    """Whether a signal of now is the one that arrived at `first` (monotonic seconds)."""
+    return time.monotonic() - first < REPEAT
+
+
 @dataclass
 class Run:
     """One run of one task: created by `t2i.launch`, handed to every task."""
@@ -86,18 +103,47 @@ class Run:
     @cached_property
     def accelerator(self) -> "Accelerator":
         """Devices, precision and communication; made at first use, since many tasks need none (torch takes seconds)."""
-        from datetime import timedelta
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        from accelerate import Accelerator, InitProcessGroupKwargs
+        if world_size() > 1 and device_type() == "cuda":
+            from accelerate.utils import check_cuda_p2p_ib_support
 
-        # Preparing a large dataset on the main process may take hours while the others wait at a barrier.
-        patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-        return Accelerator(mixed_precision=self.mixed_precision, kwargs_handlers=[patience])
+            if not check_cuda_p2p_ib_support():  # accelerate refuses such cards without these, and its launcher sets them
+                os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
+        # Buffers are constants here, and DDP would send them in every forward pass: one that is repeated for want of memory
+        # would wait for processes that do not repeat theirs.
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        # The new name of the switch would still send them once, and older versions do not know it.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return Accelerator(
+            mixed_precision=self.mixed_precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE), ddp]
+        )
+
+    @cached_property
+    def _patient(self) -> Any:
+        """The processes again, with the patience for what the main one does alone."""
+        import torch
+
+        return torch.distributed.new_group(timeout=ALONE)
 
     def barrier(self) -> None:
         """Wait for the other processes of this run."""
-        if world_size() > 1:
-            self.accelerator.wait_for_everyone()
+        if world_size() > 1 and self.accelerator.num_processes > 1:
+            import torch
+
+            devices = [torch.cuda.current_device()] if self.accelerator.device.type == "cuda" else None
+            torch.distributed.barrier(self._patient, device_ids=devices)
+
+    def tell(self, value: Any) -> Any:
+        """What the main process says, in every process: processes that look for themselves may see different things."""
+        if world_size() == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        assert self.accelerator is not None  # with it, the group exists
+        told = [value]
+        broadcast_object_list(told)
+        return told[0]
 
     def stage(self, name: str, *args: Any, **kwargs: Any) -> Stage:
         """`Store.stage`, remembered under its name in this run."""
@@ -144,12 +190,18 @@ class Run:
     def catch_signals(self) -> None:
         """SIGTERM and SIGINT raise `Interrupted`, at once or - inside `deferring()` - when the work asks."""
 
+        arrived = 0.0
+
         def handle(number: int, frame: Any) -> None:
-            if self._deferred and not self.pending_signal:
-                self.pending_signal = number
-                self.say(f"{signal.Signals(number).name}: finishing this step, then saving a checkpoint")
-            else:  # a second signal does not wait
+            nonlocal arrived
+            # A second signal does not wait; but one of several processes hears of the first from its launcher again.
+            if arrived and (world_size() > 1 or repeated(arrived)):
+                return
+            second, arrived = bool(arrived), time.monotonic()
+            if not self._deferred or second:
                 raise Interrupted(number)
+            self.pending_signal = number
+            self.say(f"{signal.Signals(number).name}: finishing this step, then saving a checkpoint")
 
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)

@@ -8,25 +8,23 @@ import importlib
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import tracking
+from t2i import tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
+    COLLECTIVE,
     FROZEN,
-    PROJECT,
     Interrupted,
     Run,
     device_type,
@@ -39,9 +37,9 @@ from t2i.context import (
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
+from t2i.workers import STATUS
 
 PARENT = "T2I_PARENT_RUN"
-STATUS = "status.json"
 PATIENCE = 2.0
 """Seconds that another process than the main one waits after a mistake: torch's launcher stops all processes when the first
 has ended, and the main one, which mostly finds the same mistake, shall have told it. Whoever is still there tells it."""
@@ -72,7 +70,15 @@ _statuses: list[int] = []
 
 
 def guard(compose: Callable[[], None]) -> int:
-    """Run the program and return its exit status; a mistake of the user's is one sentence on standard error."""
+    """Run the program and return its exit status; a mistake of the user's is one sentence on standard error.
+
+    One of several processes ends here.
+    """
+    workers.follow()
+    return workers.leave(_guarded(compose))
+
+
+def _guarded(compose: Callable[[], None]) -> int:
     _statuses.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
@@ -289,39 +295,7 @@ def _spawn(job: Job) -> None:
     write_json(frozen, job.dump())
     tracking.prepare(job.config.track)
     precision = job.config.launch.mixed_precision or Precision.no
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
-        "--num_processes", str(job.config.launch.processes), "--mixed_precision", precision.value,
-        "--dynamo_backend", "no", "--main_process_port", "0", str(PROJECT / "run.py"),
-    ]  # fmt: skip
-    surroundings = {**os.environ, FROZEN: str(frozen)}
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
-        surroundings["ACCELERATE_USE_CPU"] = "true"  # without it, a launch without GPUs quietly runs one process
-    received: list[int] = []
-    process = subprocess.Popen(command, env=surroundings)
-
-    def forward(number: int, frame: Any) -> None:
-        received.append(number)
-        process.send_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    status = process.wait()
-    if received:
-        raise Interrupted(received[0])
-    if status:
-        raise _failure(job.folder) or UserError(
-            f"the processes ended with status {status}; see the messages above and {job.folder / LOG}"
-        )
-
-
-def _failure(folder: Path) -> Optional[UserError]:
-    """The sentence that a worker left about its failure, the main one's first: torch's launcher turns every status into 1."""
-    for path in (folder / STATUS, *sorted(folder.glob(f"rank_*_{STATUS}"))):
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if "error" in state:
-            return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
-    return None
+    workers.run(job.folder, frozen, job.config.launch.processes, precision.value)
 
 
 def _send(job: Job) -> None:
@@ -342,6 +316,6 @@ def _broadcast(values: list[Any]) -> list[Any]:
     from accelerate.utils import broadcast_object_list
 
     # Without being told so, PartialState takes a machine without GPUs for a single process.
-    PartialState(cpu=device_type() == "cpu")
+    PartialState(cpu=device_type() == "cpu", timeout=COLLECTIVE)
     received: list[Any] = broadcast_object_list(values)
     return received

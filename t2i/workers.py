@@ -1,0 +1,193 @@
+"""The processes of one run on one machine: started, told of a signal once, and ended together.
+
+torch's launcher ends whoever has not stopped 30 s after a signal - a long step never saves -, tells workers of signals that
+they have already, and leaves them alive when it is killed. This one waits for the checkpoint, and nobody outlives it.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, Optional
+
+from t2i.context import FROZEN, PROJECT, Interrupted, repeated, world_size
+from t2i.errors import ConfigError, UserError
+
+STATUS = "status.json"
+"""In a run folder: how the run ended, and with which sentence."""
+GRACE = 60.0
+"""Seconds between telling the other workers that one has left, and ending them: they may wait for it in a collective
+operation, where no signal reaches them, or write their record."""
+LOOK = 0.05
+"""Seconds between two looks at the workers."""
+ELASTIC = "TORCHELASTIC_RUN_ID"
+"""Environment variable that torch's launcher gives its workers."""
+log = logging.getLogger("t2i")
+
+
+def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
+    """Run the frozen job in `count` processes until all have ended.
+
+    Raises Interrupted after a signal, and the sentence of the worker that failed. What the run's own record says counts:
+    a process that dies after a run has recorded its end does not change it.
+    """
+    workers = _start(frozen, count, precision)
+    with _forwarding(workers) as received:
+        _watch(workers)
+    state = _state(folder / STATUS)
+    if state.get("status") == "FINISHED":
+        return
+    if error := failure(folder):
+        raise error
+    if received:
+        raise Interrupted(received[0])
+    statuses = [worker.returncode for worker in workers]
+    if any(statuses):
+        raise UserError(
+            f"{_ended(statuses)}; see the messages above and {folder / 'run.log'}, and repeat the command: a training goes "
+            "on from its newest checkpoint"
+        )
+
+
+def failure(folder: Path) -> Optional[UserError]:
+    """The sentence that a worker left about its failure: of the first that failed, as the others miss it and fail too."""
+    paths = [folder / STATUS, *folder.glob(f"rank_*_{STATUS}")]
+    for path in sorted(filter(Path.exists, paths), key=lambda path: path.stat().st_mtime_ns):
+        state = _state(path)
+        if "error" in state:
+            return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
+    return None
+
+
+def _state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # not there, or a disk that was full
+        return {}
+    return state
+
+
+def _start(frozen: Path, count: int, precision: str) -> list["subprocess.Popen[bytes]"]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {
+        FROZEN: str(frozen),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "ACCELERATE_MIXED_PRECISION": precision,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        common["ACCELERATE_USE_CPU"] = "true"  # without it, a machine without GPUs counts as one process
+    command = [sys.executable, str(PROJECT / "run.py")]
+    # Sessions of their own: what a terminal sends to everybody reaches them once, through this process.
+    return [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **common, "RANK": str(number), "LOCAL_RANK": str(number)},
+            start_new_session=True,
+        )
+        for number in range(count)
+    ]
+
+
+@contextmanager
+def _forwarding(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[int]]:
+    """The signals that arrive meanwhile: the first is passed on, and its step may take as long as it takes; a second one
+    ends the workers.
+    """
+    received: list[int] = []
+    first = 0.0
+
+    def forward(number: int, frame: Any) -> None:
+        nonlocal first
+        if received and repeated(first):
+            return
+        first = first or time.monotonic()
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL if received else number)
+        received.append(number)
+
+    earlier = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _watch(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Until all have ended; when one fails the others are told, and ended if that does not help."""
+    deadline = None
+    while any(worker.poll() is None for worker in workers):
+        time.sleep(LOOK)
+        if deadline is None and any(worker.returncode for worker in workers):
+            deadline = time.monotonic() + GRACE
+            for worker in workers:
+                worker.send_signal(signal.SIGTERM)
+        elif deadline is not None and time.monotonic() > deadline:
+            for worker in workers:
+                worker.kill()
+
+
+def _ended(statuses: Sequence[int]) -> str:
+    """`process 1 of 2 was ended by SIGKILL` of the first that did not end well."""
+    number, status = next((number, status) for number, status in enumerate(statuses) if status)
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    memory = " (out of memory?)" if status == -signal.SIGKILL else ""
+    return f"process {number} of {len(statuses)} {how}{memory}"
+
+
+# -- in a worker -----------------------------------------------------------------------------------------------------
+
+
+def follow() -> None:
+    """End this process when the one that started it is gone: nobody else would."""
+    if FROZEN not in os.environ and ELASTIC not in os.environ:
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def leave(status: int) -> int:
+    """The exit status, for a process that is alone; one of several ends here.
+
+    Threads of the communication that nobody has ended abort an interpreter that ends: the group is destroyed when all are
+    well, and the process leaves without taking the interpreter apart.
+    """
+    if world_size() == 1:
+        return status
+    if status == 0 and "torch" in sys.modules:
+        import torch
+
+        if torch.distributed.is_initialized():
+            try:
+                torch.distributed.barrier()
+                torch.distributed.destroy_process_group()
+            except RuntimeError as error:  # another one died after the run was recorded
+                log.warning("left without the other processes (%s)", str(error).splitlines()[0])
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

@@ -108,7 +108,9 @@ class Run:
         if world_size() > 1 and device_type() == "cuda":
             from accelerate.utils import check_cuda_p2p_ib_support
 
-            if not check_cuda_p2p_ib_support():  # accelerate refuses such cards without these, and its launcher sets them
+            if (
+                not check_cuda_p2p_ib_support()
+            ):  # accelerate refuses such cards without these, and its launcher sets them
                 os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
         # Buffers are constants here, and DDP would send them in every forward pass: one that is repeated for want of memory
         # would wait for processes that do not repeat theirs.

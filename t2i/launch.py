@@ -75,7 +75,10 @@ def guard(compose: Callable[[], None]) -> int:
     One of several processes ends here.
     """
     workers.follow()
-    return workers.leave(_guarded(compose))
+    status = _guarded(compose)
+    if world_size() > 1:
+        workers.leave(status)
+    return status
 
 
 def _guarded(compose: Callable[[], None]) -> int:

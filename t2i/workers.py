@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from t2i.context import FROZEN, PROJECT, Interrupted, repeated, world_size
+from t2i.context import FROZEN, PROJECT, Interrupted, repeated
 from t2i.errors import ConfigError, UserError
 
 STATUS = "status.json"
@@ -166,14 +166,12 @@ def follow() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def leave(status: int) -> int:
-    """The exit status, for a process that is alone; one of several ends here.
+def leave(status: int) -> NoReturn:
+    """End this process, which is one of several.
 
     Threads of the communication that nobody has ended abort an interpreter that ends: the group is destroyed when all are
     well, and the process leaves without taking the interpreter apart.
     """
-    if world_size() == 1:
-        return status
     if status == 0 and "torch" in sys.modules:
         import torch
 
@@ -183,10 +181,6 @@ def leave(status: int) -> int:
                 torch.distributed.destroy_process_group()
             except RuntimeError as error:  # another one died after the run was recorded
                 log.warning("left without the other processes (%s)", str(error).splitlines()[0])
-    _end(status)
-
-
-def _end(status: int) -> NoReturn:
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

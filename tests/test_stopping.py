@@ -58,9 +58,11 @@ def killed(process: "subprocess.Popen[str]") -> int:
 STOPS: list[Callable[["subprocess.Popen[str]"], int]] = [to_everybody, by_the_terminal, killed, to_the_first]
 
 
-def log_of(lab: Lab) -> list[dict[str, str]]:
-    """The lines of the log of the one training that is not finished."""
+def log_of(lab: Lab, since: float = 0.0) -> list[dict[str, str]]:
+    """The lines of the log of the one training that is not finished; none unless it was written to `since` then."""
     for path in (lab.root / "store" / "training").glob(".*.partial/train_log.csv"):
+        if path.stat().st_mtime < since:
+            return []
         with open(path, newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if row["samples"]]
     return []
@@ -75,11 +77,11 @@ def checkpoint(lab: Lab) -> int:
 def stop_after(lab: Lab, stop: Callable[["subprocess.Popen[str]"], int], seconds: float, accelerate: bool) -> Ended:
     """Start or continue the training, stop it `seconds` after two more steps, and look at what is left."""
     how = {"launcher": ACCELERATE, "ACCELERATE_USE_CPU": "true"} if accelerate else {}
-    before = checkpoint(lab)
+    before, started = checkpoint(lab), time.time()
     arguments = LONG if accelerate else [*LONG, "launch.processes=2"]
     process = lab.start(*arguments, start_new_session=True, **how)  # type: ignore[arg-type]
     end = time.monotonic() + 150
-    while len(log_of(lab)) < before + 2:
+    while len(log_of(lab, since=started)) < before + 2:
         assert time.monotonic() < end and process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     time.sleep(seconds)

@@ -64,7 +64,7 @@ class Training:
     schedule: LearningRate = LearningRate.cosine
     """Shape of the learning rate after the warm-up."""
     warmup: int = 10
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0; half of the steps where there are no more than that."""
     clip_norm: Optional[float] = 1.0
     """Largest norm of the whole gradient; null: not clipped."""
     caption_dropout: float = 0.1
@@ -189,8 +189,12 @@ class Training:
             return self.steps
         return max(1, round(self.epochs * images / self.batch_size))
 
-    def result_slice(self) -> dict[str, object]:
-        """The fields that change the trained weights: a training is addressed by them."""
+    def warmup_steps(self, total: int) -> int:
+        """Of a training of `total` steps: a warm-up that would not end before it does takes half of them."""
+        return self.warmup if self.warmup < total else total // 2
+
+    def result_slice(self, total: Optional[int] = None) -> dict[str, object]:
+        """The fields that change the trained weights: a training, of `total` steps, is addressed by them."""
         operational = {
             *(
                 "keep",
@@ -208,6 +212,8 @@ class Training:
         if not self.export_best:  # otherwise they decide which step is exported
             operational |= {"save_every", "held_out_images"}
         values = {key: value for key, value in vars(self).items() if key not in operational}
+        if total is not None:
+            values["warmup"] = self.warmup_steps(total)
         return {key: _plain(value) for key, value in values.items()}
 
 

@@ -207,7 +207,7 @@ def work(job: Job) -> dict[str, float]:
     run = Run(
         folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
     )
-    run.store.barrier, run.store.announce = run.barrier, run.say
+    run.store.barrier, run.store.announce, run.store.tell = run.barrier, run.say, run.tell
     run.catch_signals()
     handlers = _log_to(folder) if main else []
     status = "FAILED"

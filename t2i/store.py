@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
+PATIENCE = 1.0
+"""Seconds in which a stage's lock is waited for without a word."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,19 @@ class Store:
         main: bool = True,
         barrier: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = lambda line: None,
+        tell: Callable[[Any], Any] = lambda value: value,
     ) -> None:
+        """tell: what the main process says, in every process."""
         self.root = root.absolute()
         self.main = main
         self.barrier = barrier
         self.announce = announce
+        self.tell = tell
         self._seen: set[tuple[str, str]] = set()
+
+    def path(self, name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int) -> Path:
+        """Where the stage with this address is, once it is finished."""
+        return self.root / name / addressed(name, inputs, config, version)[1]
 
     def stage(
         self,
@@ -120,11 +129,10 @@ class Store:
         lock = FileLock(final.with_name(f".{digest}.lock"))
         if self.main:
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            self._acquire(lock, f"{name} {digest[:12]}")
         try:
-            self.barrier()  # nobody looks before the main process holds the lock
-            reused = self._intact(final)
-            self.barrier()  # nobody builds before everybody has looked
+            # The main process looks, holding the lock, and tells: another machine may see a shared folder later.
+            reused = bool(self.tell(self._intact(final) if self.main else None))
             if not reused:
                 if self.main:
                     shutil.rmtree(final, ignore_errors=True)  # a damaged stage
@@ -146,6 +154,16 @@ class Store:
             self.announce(f"{'reused' if reused else 'built '} {name:<15} {digest[:12]}  {seconds:6.1f} s")
         self._seen.add((name, digest))
         return Stage(name, digest, final, reused, seconds)
+
+    def _acquire(self, lock: FileLock, what: str) -> None:
+        """Wait for the lock of a stage, and say so if it is held: an equal command may take hours."""
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            self.announce(
+                f"another command is making {what}, which this one needs too: waiting for it (its lock is {lock.lock_file})"
+            )
+            lock.acquire()
 
     def _intact(self, folder: Path) -> bool:
         """Whether every file that the manifest lists is there with its size (contents are checked by `verify`)."""

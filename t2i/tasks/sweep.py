@@ -16,6 +16,7 @@ from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
 from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
+from t2i.tasks.fitting import fit_images
 from t2i.tasks.shared import (
     Tuned,
     captions_of,
@@ -38,6 +39,7 @@ PICTURES, SCORES = "pictures", "scores"
 
 def sweep(config: Config, run: Run, tuned: Optional[Tuned] = None) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
+    fit_images(config, run)
     tuned = tuned or find_tuned(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")

@@ -65,6 +65,10 @@ class Job:
         return cls(restore(values["config"]), Path(values["folder"]), values["overrides"])
 
 
+_parents: list[tracking.Tracker] = []
+"""The MLflow run that holds the runs of a multirun together, while it lasts."""
+_launching: list[bool] = []
+"""Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
 
@@ -75,7 +79,12 @@ def guard(compose: Callable[[], None]) -> int:
     One of several processes ends here.
     """
     workers.follow()
+    _launching.append(True)
     status = _guarded(compose)
+    while _parents:
+        ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
+        _parents.pop().close(ending)
+    _launching.clear()
     if world_size() > 1:
         workers.leave(status)
     return status
@@ -163,8 +172,9 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, list(hydra_config.overrides.task))
         return
     job = Job(config, folder, list(hydra_config.overrides.task))
-    if multirun and PARENT not in os.environ:
-        os.environ[PARENT] = _multirun_parent(config, folder)
+    if multirun and PARENT not in os.environ and _launching:
+        _parents.append(tracking.start(config.track, f"multirun {folder.name}"))
+        os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
         _send(job)
         work(job)
@@ -238,17 +248,26 @@ def work(job: Job) -> dict[str, float]:
         ending = {"error": str(known), "exit": known.status}
         raise
     finally:
-        if main:
-            write_json(folder / STATUS, {"status": status, **ending})
-        elif ending:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / f"rank_{rank()}_{STATUS}", {"status": status, **ending})
-        if main:
-            run.tracker.artifact(folder / LOG)
-            run.tracker.close(status)
+        try:
+            _end(run, {"status": status, **ending})
+        except Exception as error:  # e.g. the disk that was full for the run is full for its record
+            if status == "FINISHED":
+                raise
+            log.warning("the record of how the run ended is not complete (%s)", explain(error, job.overrides))
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+def _end(run: Run, ending: dict[str, Any]) -> None:
+    """How the run ended, in its folder and in the tracker."""
+    if run.main:
+        write_json(run.folder / STATUS, ending)
+        run.tracker.artifact(run.folder / LOG)
+        run.tracker.close(ending["status"])
+    elif "error" in ending:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / f"rank_{rank()}_{STATUS}", ending)
 
 
 def _record(run: Run, metrics: dict[str, float]) -> None:
@@ -269,6 +288,14 @@ def _record(run: Run, metrics: dict[str, float]) -> None:
     run.say(f"run folder: {run.folder}")
 
 
+class _LogFile(logging.FileHandler):
+    """Lines that the disk has no room for are still on the screen; a traceback for each would hide what happened."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def _log_to(folder: Path) -> list[logging.Handler]:
     """Progress to standard output, everything to run.log."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -277,18 +304,11 @@ def _log_to(folder: Path) -> list[logging.Handler]:
     console = logging.StreamHandler(sys.stdout)
     console.setLevel(logging.INFO)
     console.setFormatter(logging.Formatter("%(message)s"))
-    file = logging.FileHandler(folder / LOG, encoding="utf-8")
+    file = _LogFile(folder / LOG, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(console)
     log.addHandler(file)
     return [console, file]
-
-
-def _multirun_parent(config: Config, folder: Path) -> str:
-    """The MLflow run that holds the runs of one multirun together."""
-    tracker = tracking.start(config.track, f"multirun {folder.name}")
-    tracker.close("FINISHED")
-    return tracker.run_id or ""
 
 
 def _spawn(job: Job) -> None:

@@ -92,11 +92,17 @@ def test_a_multirun_is_a_grid_of_runs_with_one_parent(lab: Lab, main_job: Ended)
     assert cells == {("ddim", "5.0"), ("ddim", "7.5"), ("euler", "5.0"), ("euler", "7.5")}
     assert {run.data.tags["run_folder"] for run in children} == set(map(str, ended.folders))
     assert all("fid.tiny_clip" in run.data.metrics and run.info.status == "FINISHED" for run in children)
+    assert parent.info.status == "FINISHED" and parent.info.end_time >= max(run.info.end_time for run in children)
 
 
 def test_in_a_multirun_a_failed_run_is_told_and_the_others_go_on(empty_lab: Lab) -> None:
-    ended = empty_lab.here("-m", "task=prepare", "dataset.val=1", "dataset.train=0,2")
+    ended = empty_lab.here("-m", "task=prepare", "dataset.val=1", "dataset.train=0,2", track=True)
     assert ended.status == 2
+    from mlflow import MlflowClient
+
+    runs = MlflowClient(tracking_uri=empty_lab.uri).search_runs(["1"])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.info.status == "FAILED", "one of its runs failed"
     assert [line for line in ended.err.splitlines() if "dataset.train=0" in line] == [ended.err.strip()]
     finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
     assert len(finished) == 1

@@ -69,9 +69,26 @@ REPEAT = 1.0
 to its whole group."""
 
 
-def repeated(first: float) -> bool:
-    """Whether a signal of now is the one that arrived at `first` (monotonic seconds)."""
-    return time.monotonic() - first < REPEAT
+class Arrivals:
+    """When signals arrived. A handler may be interrupted by the next signal at any point: each notes its time first, and is then
+    judged by what was noted before.
+    """
+
+    def __init__(self) -> None:
+        self._times: list[list[float]] = []
+        self.second = False
+        """Whether a signal has come that is not the first one again."""
+
+    def again(self) -> bool:
+        """Note a signal; whether it is one that has been heard already."""
+        mine = [time.monotonic()]
+        self._times.append(mine)
+        first = self._times[0]
+        if first is mine:
+            return False
+        again = mine[0] - first[0] < REPEAT
+        self.second = self.second or not again
+        return again
 
 
 @dataclass
@@ -192,15 +209,14 @@ class Run:
     def catch_signals(self) -> None:
         """SIGTERM and SIGINT raise `Interrupted`, at once or - inside `deferring()` - when the work asks."""
 
-        arrived = 0.0
+        arrivals = Arrivals()
 
         def handle(number: int, frame: Any) -> None:
-            nonlocal arrived
+            again = arrivals.again()
             # A second signal does not wait; but one of several processes hears of the first from its launcher again.
-            if arrived and (world_size() > 1 or repeated(arrived)):
+            if again or (arrivals.second and world_size() > 1):
                 return
-            second, arrived = bool(arrived), time.monotonic()
-            if not self._deferred or second:
+            if not self._deferred or arrivals.second:
                 raise Interrupted(number)
             self.pending_signal = number
             self.say(f"{signal.Signals(number).name}: finishing this step, then saving a checkpoint")

@@ -77,8 +77,8 @@ def _of_the_machine(error: BaseException) -> UserError | None:
     reason = (text.strip().splitlines() or [type(error).__name__])[0][:300]
     if number in FULL or any(words in text for words in FULL_WORDS):
         return UserError(
-            f"the disk is full: {where} cannot be written ({reason}); free space there or use outputs=<a folder on another disk>, "
-            "and repeat the command: what is finished is kept"
+            f"the disk is full: {where} cannot be written ({reason}); free space there, or use outputs=<a folder on another "
+            "disk>, and repeat the command: what is finished is kept"
         )
     if number in LOCKED or any(words in text for words in LOCKED_WORDS):
         return UserError(
@@ -86,8 +86,8 @@ def _of_the_machine(error: BaseException) -> UserError | None:
         )
     if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
         return UserError(
-            f"out of memory ({reason}); use launch.mixed_precision=fp16, a smaller batch_size or eval.batch_size, or "
-            "training.micro_batch=1"
+            f"out of memory ({reason}); use launch.mixed_precision=fp16, a smaller batch_size or eval.batch_size, "
+            "training.micro_batch=1 or clip.chunk=8"
         )
     if any(words in text for words in ALONE_WORDS):
         return UserError(

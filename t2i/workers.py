@@ -6,6 +6,7 @@ they have already, and leaves them alive when it is killed. This one waits for t
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from t2i.context import FROZEN, PROJECT, Interrupted, repeated
+from t2i.context import FROZEN, PROJECT, Arrivals, Interrupted
 from t2i.errors import ConfigError, UserError
 
 STATUS = "status.json"
@@ -41,7 +42,7 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
     """
     workers = _start(frozen, count, precision)
     with _forwarding(workers) as received:
-        _watch(workers)
+        first = _watch(workers)
     state = _state(folder / STATUS)
     if state.get("status") == "FINISHED":
         return
@@ -49,11 +50,10 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
         raise error
     if received:
         raise Interrupted(received[0])
-    statuses = [worker.returncode for worker in workers]
-    if any(statuses):
+    if first is not None:
         raise UserError(
-            f"{_ended(statuses)}; see the messages above and {folder / 'run.log'}, and repeat the command: a training goes "
-            "on from its newest checkpoint"
+            f"process {first} of {count} {_end(workers[first].returncode)}; see the messages above and {folder / 'run.log'}, and "
+            "repeat the command: a training goes on from its newest checkpoint"
         )
 
 
@@ -108,16 +108,15 @@ def _forwarding(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[i
     ends the workers.
     """
     received: list[int] = []
-    first = 0.0
+    arrivals = Arrivals()
 
     def forward(number: int, frame: Any) -> None:
-        nonlocal first
-        if received and repeated(first):
+        if arrivals.again():
             return
-        first = first or time.monotonic()
-        for worker in workers:
-            worker.send_signal(signal.SIGKILL if received else number)
+        sent = signal.SIGKILL if arrivals.second else number
         received.append(number)
+        for worker in workers:
+            worker.send_signal(sent)
 
     earlier = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -127,26 +126,30 @@ def _forwarding(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[i
             signal.signal(number, handler)
 
 
-def _watch(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Until all have ended; when one fails the others are told, and ended if that does not help."""
-    deadline = None
-    while any(worker.poll() is None for worker in workers):
+def _watch(workers: Sequence["subprocess.Popen[bytes]"]) -> Optional[int]:
+    """Until all have ended; when one fails the others are told, and ended if that does not help. Returns which one was first
+    to end with another status than 0.
+    """
+    first, deadline = None, math.inf
+    while None in [worker.poll() for worker in workers]:  # all are asked, whoever is still there
         time.sleep(LOOK)
-        if deadline is None and any(worker.returncode for worker in workers):
-            deadline = time.monotonic() + GRACE
+        failed = [number for number, worker in enumerate(workers) if worker.returncode]
+        if failed and first is None:
+            first, deadline = failed[0], time.monotonic() + GRACE
             for worker in workers:
                 worker.send_signal(signal.SIGTERM)
-        elif deadline is not None and time.monotonic() > deadline:
+        elif time.monotonic() > deadline:
             for worker in workers:
                 worker.kill()
+    if first is None:
+        first = next((number for number, worker in enumerate(workers) if worker.returncode), None)
+    return first
 
 
-def _ended(statuses: Sequence[int]) -> str:
-    """`process 1 of 2 was ended by SIGKILL` of the first that did not end well."""
-    number, status = next((number, status) for number, status in enumerate(statuses) if status)
+def _end(status: int) -> str:
+    """How a process ended, in words."""
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    memory = " (out of memory?)" if status == -signal.SIGKILL else ""
-    return f"process {number} of {len(statuses)} {how}{memory}"
+    return how + (" (out of memory?)" if status == -signal.SIGKILL else "")
 
 
 # -- in a worker -----------------------------------------------------------------------------------------------------

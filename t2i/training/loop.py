@@ -29,7 +29,7 @@ from t2i.training.dataset import LatentSet, of_one_size
 from t2i.training.memory import Portion
 from t2i.training.objective import Denoiser, losses
 from t2i.training.optimizers import MovingAverage
-from t2i.training.stopping import StopFlag
+from t2i.training.stopping import StopFlag, warn_of_long_steps
 from t2i.training.strategies import Strategy
 
 MOST_SKIPPED = 10
@@ -111,7 +111,7 @@ class Trainer:
             history["pictures"] = self._compared(self._latest)
         batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
-        clock, since = time.perf_counter(), 0
+        clock, since, warned = time.perf_counter(), 0, False
         with self.run.deferring(), open(self.folder / "train_log.csv", "a", newline="", encoding="utf-8") as file:
             log = csv.writer(file)
             for step in range(start, self.total):
@@ -123,7 +123,9 @@ class Trainer:
                     self._refuse_late(step, history)
                     value = self._mean(loss)
                     now = time.perf_counter()
-                    rate, clock, since = since / (now - clock), now, 0
+                    seconds, rate = (now - clock) * len(batch) / since, since / (now - clock)
+                    warned = warned or warn_of_long_steps(self.run, seconds)
+                    clock, since = now, 0
                     self._log(log, step + 1, batch, value, norm, rate)
                     file.flush()
                     memory = f"{memory_mb(self.device) / 1024:.1f} GiB"

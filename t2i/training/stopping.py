@@ -1,11 +1,29 @@
 """When all processes of a training stop: at the same step, whichever of them got the signal."""
 
+import os
 from typing import Optional
 
 import torch
 from accelerate import Accelerator
 
 from t2i.context import Run
+
+KILLS_AFTER = 30
+"""Seconds after a signal in which torch's launcher lets its workers finish, unless LONGER says otherwise."""
+LONGER = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+
+
+def warn_of_long_steps(run: Run, seconds: float) -> bool:
+    """Say that a stop would come too late for a checkpoint, where steps of so many seconds are too long for torch's launcher;
+    whether there was anything to say.
+    """
+    late = "TORCHELASTIC_RUN_ID" in os.environ and seconds > KILLS_AFTER / 2 and LONGER not in os.environ
+    if late:
+        run.say(
+            f"a step takes {seconds:.0f} s, and torch's launcher ends processes {KILLS_AFTER} s after a signal, perhaps before "
+            f"their checkpoint: export {LONGER}={max(300, round(4 * seconds))} before `accelerate launch`"
+        )
+    return late
 
 
 class StopFlag:

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import tracking, workers
+from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
     COLLECTIVE,
@@ -32,18 +32,15 @@ from t2i.context import (
     flat,
     rank,
     world_size,
-    write_results,
 )
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
-from t2i.workers import STATUS
 
 PARENT = "T2I_PARENT_RUN"
 PATIENCE = 2.0
 """Seconds that another process than the main one waits after a mistake: torch's launcher stops all processes when the first
 has ended, and the main one, which mostly finds the same mistake, shall have told it. Whoever is still there tells it."""
-LOG = "run.log"
 log = logging.getLogger("t2i")
 
 
@@ -219,7 +216,7 @@ def work(job: Job) -> dict[str, float]:
     )
     run.store.barrier, run.store.announce, run.store.tell = run.barrier, run.say, run.tell
     run.catch_signals()
-    handlers = _log_to(folder) if main else []
+    handlers = record.log_to(folder) if main else []
     status = "FAILED"
     ending: dict[str, Any] = {}
     try:
@@ -236,7 +233,7 @@ def work(job: Job) -> dict[str, float]:
         function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
         metrics = function(config, run)
         if main:
-            _record(run, metrics)
+            record.finished(run, metrics)
         status = "FINISHED"
         return metrics
     except Interrupted:
@@ -249,7 +246,7 @@ def work(job: Job) -> dict[str, float]:
         raise
     finally:
         try:
-            _end(run, {"status": status, **ending})
+            record.ended(run, {"status": status, **ending})
         except Exception as error:  # e.g. the disk that was full for the run is full for its record
             if status == "FINISHED":
                 raise
@@ -257,58 +254,6 @@ def work(job: Job) -> dict[str, float]:
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
-
-
-def _end(run: Run, ending: dict[str, Any]) -> None:
-    """How the run ended, in its folder and in the tracker."""
-    if run.main:
-        write_json(run.folder / STATUS, ending)
-        run.tracker.artifact(run.folder / LOG)
-        run.tracker.close(ending["status"])
-    elif "error" in ending:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.folder / f"rank_{rank()}_{STATUS}", ending)
-
-
-def _record(run: Run, metrics: dict[str, float]) -> None:
-    """Numbers, digests and files of a finished run, in its folder and in the tracker."""
-    write_results(run.folder, metrics, run.stages)
-    state = environment()
-    write_json(run.folder / "environment.json", {**state, "overrides": run.overrides})
-    run.tracker.metrics(metrics)
-    tags = {f"git.{key}": value for key, value in state["git"].items()}
-    tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
-    tags |= run.tags
-    tags["run_folder"] = str(run.folder)
-    run.tracker.tags(tags)
-    for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
-        run.tracker.artifact(run.folder / name)
-    if run.tracker.link:
-        run.say(f"MLflow: {run.tracker.link}")
-    run.say(f"run folder: {run.folder}")
-
-
-class _LogFile(logging.FileHandler):
-    """Lines that the disk has no room for are still on the screen; a traceback for each would hide what happened."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-
-def _log_to(folder: Path) -> list[logging.Handler]:
-    """Progress to standard output, everything to run.log."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    console = logging.StreamHandler(sys.stdout)
-    console.setLevel(logging.INFO)
-    console.setFormatter(logging.Formatter("%(message)s"))
-    file = _LogFile(folder / LOG, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(console)
-    log.addHandler(file)
-    return [console, file]
 
 
 def _spawn(job: Job) -> None:

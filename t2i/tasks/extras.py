@@ -22,11 +22,16 @@ def require(training: Training, total: int) -> None:
         )
 
 
+def finished(folder: Path) -> bool:
+    """Whether the store holds this training."""
+    return (folder / MANIFEST).exists()
+
+
 def lacking(config: Config, run: Run, folder: Path) -> list[str]:
     """What the finished training in `folder` does not have of what is asked for, each with how to get it; none where it is
     not finished, as it will make everything.
     """
-    if not (folder / MANIFEST).exists():
+    if not finished(folder):
         return []
     sentences = []
     missed = [step for step in config.training.milestones if not (folder / "checkpoints" / f"step_{step:08d}").exists()]

@@ -119,10 +119,12 @@ class Training:
     validation_prompts: list[str] = field(default_factory=list)
     """Prompts of these pictures, taken in turn; []: held-out captions."""
     resume: str = "auto"
-    """auto: continue from the newest intact checkpoint of the same training. never: start afresh. A run folder, or a
+    """auto: continue from the newest intact checkpoint of the same training. never: start afresh; a finished training, which
+    would come out the same, is done again only for milestones or validation pictures that it does not have. A run folder, or a
     folder step_<n> below its checkpoints: start from there."""
     resume_force: bool = False
-    """Start from the checkpoint that `resume` names although it was written under another configuration."""
+    """Start from the checkpoint that `resume` names although it was written under another configuration: its weights, the
+    optimizer's moments and the step are taken over, everything else is as configured now."""
     export_pipeline: bool = True
     """Also write the whole tuned pipeline in diffusers' layout (as large as the model)."""
 
@@ -179,6 +181,11 @@ class Training:
         if self.resume not in ("auto", "never") and not Path(self.resume).expanduser().is_dir():
             raise ConfigError(
                 f"training.resume={self.resume} is neither auto, never, nor a folder; use a run folder with checkpoints"
+            )
+        if self.resume_force and self.resume in ("auto", "never"):
+            raise ConfigError(
+                f"training.resume_force=true with training.resume={self.resume} has nothing to force; name the checkpoint: "
+                "training.resume=<run folder>"
             )
         if self.export_best and self.held_out_images < 1:
             raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")

@@ -74,6 +74,7 @@ def test_too_little_memory_in_one_process_does_not_hang_the_others(lab: Lab, mai
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    group["PYTHONPATH"] = str(PROJECT)  # for what comes before run.py
     arguments = [*TRAIN, "strategy=text_encoder", "training.validation_images=0"]
     processes = [
         other.start(*arguments, launcher=("-c", TIGHT), **group, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")

@@ -33,7 +33,7 @@ from t2i.context import (
     rank,
     world_size,
 )
-from t2i.errors import ConfigError, UserError
+from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
 
@@ -242,7 +242,7 @@ def work(job: Job) -> dict[str, float]:
     except Exception as error:
         log.debug("failed", exc_info=True)  # the whole story goes to run.log
         known = error if isinstance(error, UserError) else explain(error, job.overrides)
-        ending = {"error": str(known), "exit": known.status}
+        ending = {"error": str(known), "exit": known.status, "alone": isinstance(known, LeftAlone)}
         raise
     finally:
         try:

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from t2i.errors import ConfigError, UserError, unknown
+from t2i.errors import ConfigError, LeftAlone, UserError, unknown
 
 EXPECTED = {
     "could not be converted to Integer": "an integer",
@@ -90,7 +90,7 @@ def _of_the_machine(error: BaseException) -> UserError | None:
             "training.micro_batch=1 or clip.chunk=8"
         )
     if any(words in text for words in ALONE_WORDS):
-        return UserError(
+        return LeftAlone(
             f"another process of this run ended while this one waited for it ({reason}); its own message says why"
         )
     return _of_the_machine(cause) if cause is not None else None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Optional
 
 from t2i.context import FROZEN, PROJECT, Arrivals, Interrupted
-from t2i.errors import ConfigError, UserError
+from t2i.errors import ConfigError, LeftAlone, UserError
 
 STATUS = "status.json"
 """In a run folder: how the run ended, and with which sentence."""
@@ -46,10 +46,11 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
     state = _state(folder / STATUS)
     if state.get("status") == "FINISHED":
         return
-    if error := failure(folder):
-        raise error
-    if received:
+    error = failure(folder)
+    if received and (error is None or isinstance(error, LeftAlone)):  # who leaves first leaves the others alone
         raise Interrupted(received[0])
+    if error is not None:
+        raise error
     if first is not None:
         raise UserError(
             f"process {first} of {count} {_end(workers[first].returncode)}; see the messages above and {folder / 'run.log'}, and "
@@ -60,11 +61,13 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
 def failure(folder: Path) -> Optional[UserError]:
     """The sentence that a worker left about its failure: of the first that failed, as the others miss it and fail too."""
     paths = [folder / STATUS, *folder.glob(f"rank_*_{STATUS}")]
-    for path in sorted(filter(Path.exists, paths), key=lambda path: path.stat().st_mtime_ns):
-        state = _state(path)
-        if "error" in state:
-            return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
-    return None
+    found = [(path.stat().st_mtime_ns, _state(path)) for path in paths if path.exists()]
+    failed = [(state.get("alone", False), when, state) for when, state in found if "error" in state]
+    if not failed:
+        return None
+    alone, _, state = min(failed, key=lambda entry: entry[:2])
+    kind = LeftAlone if alone else ConfigError if state["exit"] == ConfigError.status else UserError
+    return kind(state["error"])
 
 
 def _state(path: Path) -> dict[str, Any]:

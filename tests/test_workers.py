@@ -191,3 +191,33 @@ sys.exit(1)
     with pytest.raises(UserError, match="the checkpoint could not be written"):
         launch(tmp_path)
     thread.join()
+
+
+def test_who_is_left_alone_by_a_stop_has_not_failed(program: Path, tmp_path: Path) -> None:
+    """While data are prepared the others wait: they cannot hear the signal, and find the main process gone."""
+    does(
+        program,
+        WAITING
+        + """
+name = "status.json" if rank == 0 else "rank_1_status.json"
+if rank == 0:
+    record(name, status="KILLED")
+    sys.exit(143)
+time.sleep(0.2)
+record(name, status="FAILED", error="another process of this run ended", exit=1, alone=True)
+sys.exit(1)
+""",
+    )
+    thread = send_when_ready(tmp_path, signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        launch(tmp_path)
+    thread.join()
+    assert caught.value.status == 143
+
+
+def test_a_reason_is_told_before_its_consequence(tmp_path: Path) -> None:
+    assert workers.failure(tmp_path) is None
+    (tmp_path / "status.json").write_text(json.dumps({"error": "another is gone", "exit": 1, "alone": True}))
+    assert str(workers.failure(tmp_path)) == "another is gone"
+    (tmp_path / "rank_1_status.json").write_text(json.dumps({"error": "the reason", "exit": 2, "alone": False}))
+    assert str(workers.failure(tmp_path)) == "the reason"

@@ -86,7 +86,9 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     else:
         _say_once(run, lacking)
         if config.training.resume == "never" and run.tell(extras.finished(folder) if run.main else None):
-            _say_once(run, ["training.resume=never: this training is finished and would come out the same; it is reused"])
+            _say_once(
+                run, ["training.resume=never: this training is finished and would come out the same; it is reused"]
+            )
 
     def build(folder: Path) -> None:
         _train(config, run, data_stage, data, identity, folder)

@@ -210,13 +210,15 @@ class State:
         return found.average or found.parameters
 
     def release(self) -> None:
-        """Free the optimizer's state and the gradients: what follows the last step needs the room."""
+        """Free the optimizer's state, the gradients and what processes exchange them through: what follows the last step
+        needs the room.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.optimizer.state.clear()
         if self.average is not None:
             self.average.values.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.denoiser = self.module
+        self.accelerator.free_memory()
 
 
 def bits_of(parameters: Mapping[str, torch.Tensor]) -> list[int]:

@@ -189,7 +189,7 @@ class State:
             )
             self._measured = measured
         missed = [step for step in self.config.milestones if step <= found.step and not self._keeps(step)]
-        if missed:
+        if missed and self.config.resume == "auto":  # a checkpoint that was named keeps its own company
             self.run.say(
                 f"training.milestones={missed} are past and their checkpoints were not kept; training.resume=never starts "
                 "afresh"

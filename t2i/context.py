@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -153,14 +153,16 @@ class Run:
             devices = [torch.cuda.current_device()] if self.accelerator.device.type == "cuda" else None
             torch.distributed.barrier(self._patient, device_ids=devices)
 
-    def tell(self, value: Any) -> Any:
-        """What the main process says, in every process: processes that look for themselves may see different things."""
+    def tell(self, find: Callable[[], Any]) -> Any:
+        """What `find` returns in the main process, in every process: if each looked for itself, they might see different
+        things.
+        """
         if world_size() == 1:
-            return value
+            return find()
         from accelerate.utils import broadcast_object_list
 
         assert self.accelerator is not None  # with it, the group exists
-        told = [value]
+        told = [find() if rank() == 0 else None]
         broadcast_object_list(told)
         return told[0]
 

@@ -92,9 +92,9 @@ class Store:
         main: bool = True,
         barrier: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = lambda line: None,
-        tell: Callable[[Any], Any] = lambda value: value,
+        tell: Callable[[Callable[[], Any]], Any] = lambda find: find(),
     ) -> None:
-        """tell: what the main process says, in every process."""
+        """tell: what a function finds in the main process, in every process."""
         self.root = root.absolute()
         self.main = main
         self.barrier = barrier
@@ -132,7 +132,7 @@ class Store:
             self._acquire(lock, f"{name} {digest[:12]}")
         try:
             # The main process looks, holding the lock, and tells: another machine may see a shared folder later.
-            reused = bool(self.tell(self._intact(final) if self.main else None))
+            reused = bool(self.tell(lambda: self._intact(final)))
             if not reused:
                 if self.main:
                     shutil.rmtree(final, ignore_errors=True)  # a damaged stage

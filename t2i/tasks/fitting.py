@@ -34,5 +34,5 @@ def fit_images(config: Config, run: Run) -> None:
 
 def _too_few(key: str, count: int, there: int) -> ConfigError:
     return ConfigError(
-        f"{key}={count} needs as many held-out captions and the data has {there}; use {there} or more data"
+        f"{key}={count}: {count} held-out captions are needed and {there} are there; use {key}={there} or more data"
     )

@@ -80,12 +80,12 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
         inputs["start"] = _start(config)
     extras.require(config.training, total)
     folder = run.store.path("training", inputs, address, VERSION)
-    lacking = run.tell(extras.lacking(config, run, folder) if run.main else None)
+    lacking = run.tell(lambda: extras.lacking(config, run, folder))
     if lacking and config.training.resume == "never":
         inputs["again"] = extras.digest(config)
     else:
         _say_once(run, lacking)
-        if config.training.resume == "never" and run.tell(extras.finished(folder) if run.main else None):
+        if config.training.resume == "never" and run.tell(lambda: extras.finished(folder)):
             _say_once(
                 run, ["training.resume=never: this training is finished and would come out the same; it is reused"]
             )
@@ -96,9 +96,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     stage = run.stage("training", inputs, address, VERSION, build, collective=True, resumable=True)
     weights = stage.path / "weights"
     metrics, digest = run.tell(
-        (json.loads((stage.path / "training.json").read_text(encoding="utf-8")), tuned_digest(weights, run))
-        if run.main
-        else None
+        lambda: (json.loads((stage.path / "training.json").read_text(encoding="utf-8")), tuned_digest(weights, run))
     )
     return Tuned(weights, digest), metrics
 

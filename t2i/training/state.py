@@ -141,7 +141,7 @@ class State:
     def _found(self) -> tuple[checkpoints.Checkpoint | None, bool]:
         """The checkpoint to go on from, the same one in every process; and whether it is one of another configuration."""
         folder = self.folder / "checkpoints"
-        step = self.run.tell(self._newest(folder) if self.run.main else None)
+        step = self.run.tell(lambda: self._newest(folder))
         if step is not None:
             return checkpoints.read(folder / f"step_{step:08d}"), False
         if self.config.resume in ("auto", "never"):

@@ -175,8 +175,7 @@ class Tuner:
     def _resume(self) -> tuple[int, dict[str, Any]]:
         """The step to start from and the history kept with it; the log is cut back to that step."""
         folder = self.folder / "checkpoints"
-        newest = checkpoints.newest(folder) if self.run.main else None
-        step = self.run.tell(newest.step if newest is not None else None)
+        step = self.run.tell(lambda: newest.step if (newest := checkpoints.newest(folder)) is not None else None)
         found = checkpoints.read(folder / f"step_{step:08d}") if step is not None else None
         if found is not None:
             resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)

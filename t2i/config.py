@@ -100,7 +100,7 @@ class Launch:
     """On how many devices, and in which precision."""
 
     processes: int = 1
-    """Processes of one run, one per GPU. More than one: the run is started again under `accelerate launch`."""
+    """Processes of one run, one per GPU. More than one: the run is started again in each of them."""
     mixed_precision: Optional[Precision] = None
     """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
 

@@ -9,8 +9,11 @@ import platform
 import signal
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -63,6 +66,37 @@ def device_type() -> str:
     return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
 
 
+COLLECTIVE = timedelta(hours=1)
+"""Until a process that waits for another one in a computation fails: longer than any step."""
+ALONE = timedelta(hours=12)
+"""The same where the main process works alone: it may prepare a large dataset for hours."""
+REPEAT = 1.0
+"""Seconds in which a signal that comes again is the same one: `timeout` and service managers send it to a process and then
+to its whole group."""
+
+
+class Arrivals:
+    """When signals arrived. A handler may be interrupted by the next signal at any point: each notes its time first, and is then
+    judged by what was noted before.
+    """
+
+    def __init__(self) -> None:
+        self._times: list[list[float]] = []
+        self.second = False
+        """Whether a signal has come that is not the first one again."""
+
+    def again(self) -> bool:
+        """Note a signal; whether it is one that has been heard already."""
+        mine = [time.monotonic()]
+        self._times.append(mine)
+        first = self._times[0]
+        if first is mine:
+            return False
+        again = mine[0] - first[0] < REPEAT
+        self.second = self.second or not again
+        return again
+
+
 @dataclass
 class Run:
     """One run of one task: created by `t2i.launch`, handed to every task."""
@@ -92,28 +126,51 @@ class Run:
     @cached_property
     def accelerator(self) -> "Accelerator":
         """Devices, precision and communication; made at first use, since many tasks need none (torch takes seconds)."""
-        from datetime import timedelta
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-        from accelerate import Accelerator, InitProcessGroupKwargs
+        if world_size() > 1 and device_type() == "cuda":
+            from accelerate.utils import check_cuda_p2p_ib_support
 
-        # Preparing a large dataset on the main process may take hours while the others wait at a barrier.
-        patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-        return Accelerator(mixed_precision=self.mixed_precision, kwargs_handlers=[patience])
+            if (
+                not check_cuda_p2p_ib_support()
+            ):  # accelerate refuses such cards without these, and its launcher sets them
+                os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
+        # Buffers are constants here, and DDP would send them in every forward pass: one that is repeated for want of memory
+        # would wait for processes that do not repeat theirs.
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
+        # The new name of the switch would still send them once, and older versions do not know it.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return Accelerator(
+            mixed_precision=self.mixed_precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE), ddp]
+        )
+
+    @cached_property
+    def _patient(self) -> Any:
+        """The processes again, with the patience for what the main one does alone."""
+        import torch
+
+        return torch.distributed.new_group(timeout=ALONE)
 
     def barrier(self) -> None:
         """Wait for the other processes of this run."""
-        if world_size() > 1:
-            self.accelerator.wait_for_everyone()
+        if world_size() > 1 and self.accelerator.num_processes > 1:
+            import torch
 
-    def told(self, mine: bool) -> bool:
-        """What the main process passed, in every process: one decides, so that all do the same."""
+            devices = [torch.cuda.current_device()] if self.accelerator.device.type == "cuda" else None
+            torch.distributed.barrier(self._patient, device_ids=devices)
+
+    def tell(self, find: Callable[[], Any]) -> Any:
+        """What `find` returns in the main process, in every process: if each looked for itself, they might see different
+        things.
+        """
         if world_size() == 1:
-            return mine
+            return find()
         from accelerate.utils import broadcast_object_list
 
-        _ = self.accelerator  # which processes there are
-        answer: list[bool] = broadcast_object_list([mine])
-        return answer[0]
+        assert self.accelerator is not None  # with it, the group exists
+        told = [find() if rank() == 0 else None]
+        broadcast_object_list(told)
+        return told[0]
 
     def asked(self, name: str, digest: str) -> None:
         """Write down at once that this run needs a stage: task=store keeps it, also when the run is killed later."""
@@ -186,12 +243,17 @@ class Run:
     def catch_signals(self) -> None:
         """SIGTERM and SIGINT raise `Interrupted`, at once or - inside `deferring()` - when the work asks."""
 
+        arrivals = Arrivals()
+
         def handle(number: int, frame: Any) -> None:
-            if self._deferred and not self.pending_signal:
-                self.pending_signal = number
-                self.say(f"{signal.Signals(number).name}: finishing this step, then saving a checkpoint")
-            else:  # a second signal does not wait
+            again = arrivals.again()
+            # A second signal does not wait; but one of several processes hears of the first from its launcher again.
+            if again or (arrivals.second and world_size() > 1):
+                return
+            if not self._deferred or arrivals.second:
                 raise Interrupted(number)
+            self.pending_signal = number
+            self.say(f"{signal.Signals(number).name}: finishing this step, then saving a checkpoint")
 
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)

@@ -16,6 +16,10 @@ class ConfigError(UserError):
     status = 2
 
 
+class LeftAlone(UserError):
+    """Another process of the run is gone while this one waited for it: that one knows why."""
+
+
 def unknown(what: str, name: str, valid: Sequence[str], prefix: str = "") -> ConfigError:
     """`name` is none of the `valid` ones; what: how the sentence begins. prefix: what comes before a name when typed."""
     near = difflib.get_close_matches(name, valid, n=1)

@@ -92,10 +92,10 @@ def pictures(config: Config) -> dict[str, Any]:
     }
 
 
-def trained(config: Config) -> dict[str, Any]:
-    """Behind tuned weights, beside model and data."""
+def trained(config: Config, total: Optional[int] = None) -> dict[str, Any]:
+    """Behind tuned weights, beside model and data. total: optimizer steps, where the data are known: a warm-up has at most those."""
     return {
-        "training": config.training.result_slice(),
+        "training": config.training.result_slice(total),
         "strategy": as_dict(config.strategy),
         "precision": config.launch.precision,
         "device": device_type(),

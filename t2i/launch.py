@@ -8,25 +8,23 @@ import importlib
 import json
 import logging
 import os
-import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import tracking
+from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
+    COLLECTIVE,
     FROZEN,
-    PROJECT,
     Interrupted,
     Run,
     device_type,
@@ -34,18 +32,15 @@ from t2i.context import (
     flat,
     rank,
     world_size,
-    write_results,
 )
-from t2i.errors import ConfigError, UserError
+from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.messages import explain
 from t2i.store import Store, write_json
 
 PARENT = "T2I_PARENT_RUN"
-STATUS = "status.json"
 PATIENCE = 2.0
 """Seconds that another process than the main one waits after a mistake: torch's launcher stops all processes when the first
 has ended, and the main one, which mostly finds the same mistake, shall have told it. Whoever is still there tells it."""
-LOG = "run.log"
 log = logging.getLogger("t2i")
 
 
@@ -67,12 +62,32 @@ class Job:
         return cls(restore(values["config"]), Path(values["folder"]), values["overrides"])
 
 
+_parents: list[tracking.Tracker] = []
+"""The MLflow run that holds the runs of a multirun together, while it lasts."""
+_launching: list[bool] = []
+"""Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
 
 
 def guard(compose: Callable[[], None]) -> int:
-    """Run the program and return its exit status; a mistake of the user's is one sentence on standard error."""
+    """Run the program and return its exit status; a mistake of the user's is one sentence on standard error.
+
+    One of several processes ends here.
+    """
+    workers.follow()
+    _launching.append(True)
+    status = _guarded(compose)
+    while _parents:
+        ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
+        _parents.pop().close(ending)
+    _launching.clear()
+    if world_size() > 1:
+        workers.leave(status)
+    return status
+
+
+def _guarded(compose: Callable[[], None]) -> int:
     _statuses.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
@@ -154,8 +169,9 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, list(hydra_config.overrides.task))
         return
     job = Job(config, folder, list(hydra_config.overrides.task))
-    if multirun and PARENT not in os.environ:
-        os.environ[PARENT] = _multirun_parent(config, folder)
+    if multirun and PARENT not in os.environ and _launching:
+        _parents.append(tracking.start(config.track, f"multirun {folder.name}"))
+        os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
         _send(job)
         work(job)
@@ -199,9 +215,9 @@ def work(job: Job) -> dict[str, float]:
         folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
     )
     run.store.barrier, run.store.announce = run.barrier, run.say
-    run.store.tell, run.store.asked = run.told, run.asked
+    run.store.tell, run.store.asked = run.tell, run.asked
     run.catch_signals()
-    handlers = _log_to(folder) if main else []
+    handlers = record.log_to(folder) if main else []
     status = "FAILED"
     ending: dict[str, Any] = {}
     try:
@@ -218,7 +234,7 @@ def work(job: Job) -> dict[str, float]:
         function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
         metrics = function(config, run)
         if main:
-            _record(run, metrics)
+            record.finished(run, metrics)
         status = "FINISHED"
         return metrics
     except Interrupted:
@@ -227,60 +243,18 @@ def work(job: Job) -> dict[str, float]:
     except Exception as error:
         log.debug("failed", exc_info=True)  # the whole story goes to run.log
         known = error if isinstance(error, UserError) else explain(error, job.overrides)
-        ending = {"error": str(known), "exit": known.status}
+        ending = {"error": str(known), "exit": known.status, "alone": isinstance(known, LeftAlone)}
         raise
     finally:
-        if main:
-            write_json(folder / STATUS, {"status": status, **ending})
-        elif ending:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / f"rank_{rank()}_{STATUS}", {"status": status, **ending})
-        if main:
-            run.tracker.artifact(folder / LOG)
-            run.tracker.close(status)
+        try:
+            record.ended(run, {"status": status, **ending})
+        except Exception as error:  # e.g. the disk that was full for the run is full for its record
+            if status == "FINISHED":
+                raise
+            log.warning("the record of how the run ended is not complete (%s)", explain(error, job.overrides))
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
-
-
-def _record(run: Run, metrics: dict[str, float]) -> None:
-    """Numbers, digests and files of a finished run, in its folder and in the tracker."""
-    write_results(run.folder, metrics, run.stages)
-    state = environment()
-    write_json(run.folder / "environment.json", {**state, "overrides": run.overrides})
-    run.tracker.metrics(metrics)
-    tags = {f"git.{key}": value for key, value in state["git"].items()}
-    tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
-    tags |= run.tags
-    tags["run_folder"] = str(run.folder)
-    run.tracker.tags(tags)
-    for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
-        run.tracker.artifact(run.folder / name)
-    if run.tracker.link:
-        run.say(f"MLflow: {run.tracker.link}")
-    run.say(f"run folder: {run.folder}")
-
-
-def _log_to(folder: Path) -> list[logging.Handler]:
-    """Progress to standard output, everything to run.log."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    console = logging.StreamHandler(sys.stdout)
-    console.setLevel(logging.INFO)
-    console.setFormatter(logging.Formatter("%(message)s"))
-    file = logging.FileHandler(folder / LOG, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(console)
-    log.addHandler(file)
-    return [console, file]
-
-
-def _multirun_parent(config: Config, folder: Path) -> str:
-    """The MLflow run that holds the runs of one multirun together."""
-    tracker = tracking.start(config.track, f"multirun {folder.name}")
-    tracker.close("FINISHED")
-    return tracker.run_id or ""
 
 
 def _spawn(job: Job) -> None:
@@ -290,39 +264,7 @@ def _spawn(job: Job) -> None:
     write_json(frozen, job.dump())
     tracking.prepare(job.config.track)
     precision = job.config.launch.mixed_precision or Precision.no
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
-        "--num_processes", str(job.config.launch.processes), "--mixed_precision", precision.value,
-        "--dynamo_backend", "no", "--main_process_port", "0", str(PROJECT / "run.py"),
-    ]  # fmt: skip
-    surroundings = {**os.environ, FROZEN: str(frozen)}
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
-        surroundings["ACCELERATE_USE_CPU"] = "true"  # without it, a launch without GPUs quietly runs one process
-    received: list[int] = []
-    process = subprocess.Popen(command, env=surroundings)
-
-    def forward(number: int, frame: Any) -> None:
-        received.append(number)
-        process.send_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
-    status = process.wait()
-    if received:
-        raise Interrupted(received[0])
-    if status:
-        raise _failure(job.folder) or UserError(
-            f"the processes ended with status {status}; see the messages above and {job.folder / LOG}"
-        )
-
-
-def _failure(folder: Path) -> Optional[UserError]:
-    """The sentence that a worker left about its failure, the main one's first: torch's launcher turns every status into 1."""
-    for path in (folder / STATUS, *sorted(folder.glob(f"rank_*_{STATUS}"))):
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if "error" in state:
-            return ConfigError(state["error"]) if state["exit"] == ConfigError.status else UserError(state["error"])
-    return None
+    workers.run(job.folder, frozen, job.config.launch.processes, precision.value)
 
 
 def _send(job: Job) -> None:
@@ -343,6 +285,6 @@ def _broadcast(values: list[Any]) -> list[Any]:
     from accelerate.utils import broadcast_object_list
 
     # Without being told so, PartialState takes a machine without GPUs for a single process.
-    PartialState(cpu=device_type() == "cpu")
+    PartialState(cpu=device_type() == "cpu", timeout=COLLECTIVE)
     received: list[Any] = broadcast_object_list(values)
     return received

@@ -1,5 +1,6 @@
 """Errors of Hydra and OmegaConf, and unforeseen ones, as one sentence with an exit status."""
 
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -7,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from t2i.errors import ConfigError, UserError, unknown
+from t2i.errors import ConfigError, LeftAlone, UserError, unknown
 
 EXPECTED = {
     "could not be converted to Integer": "an integer",
@@ -20,6 +21,32 @@ EXPECTED = {
     "is not a subclass of": "a key below it",
 }
 """What OmegaConf says about a value of the wrong type, and what belongs there."""
+
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_WORDS = (
+    "No space left on device",
+    "os error 28",
+    "disk is full",
+    "Disk quota exceeded",
+    "file write failed",
+    "iostream error",
+)
+LOCKED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+LOCKED_WORDS = (
+    "Read-only file system",
+    "os error 30",
+    "Permission denied",
+    "readonly database",
+    "unable to open database file",
+)
+ALONE_WORDS = (
+    "Connection closed by peer",
+    "Connection reset by peer [",
+    "Timed out waiting",
+    "NCCL communicator was aborted",
+)
+"""What the operating system, torch, safetensors, SQLite and gloo say."""
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> UserError:
@@ -35,11 +62,38 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         )
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _composition(error, overrides)
-    if isinstance(error, PermissionError | NotADirectoryError) and error.filename:
-        return UserError(f"{error.filename} cannot be written ({error.strerror}); use outputs=<a folder of yours>")
+    if known := _of_the_machine(error):
+        return known
     text = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     return UserError(f"{reason} (add debug=true for the traceback)")
+
+
+def _of_the_machine(error: BaseException) -> UserError | None:
+    """Disks, memory and other processes fail by many names, those of libraries too, which tell them in their texts only."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    number, text = getattr(error, "errno", None), str(error)
+    where = error.filename if isinstance(error, OSError) and error.filename else "a file"
+    reason = (text.strip().splitlines() or [type(error).__name__])[0][:300]
+    if number in FULL or any(words in text for words in FULL_WORDS):
+        return UserError(
+            f"the disk is full: {where} cannot be written ({reason}); free space there, or use outputs=<a folder on another "
+            "disk>, and repeat the command: what is finished is kept"
+        )
+    if number in LOCKED or any(words in text for words in LOCKED_WORDS):
+        return UserError(
+            f"{where} cannot be written ({reason}); use outputs=<a folder of yours>, and track.uri=sqlite:///<file> for MLflow"
+        )
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return UserError(
+            f"out of memory ({reason}); use launch.mixed_precision=fp16, a smaller batch_size or eval.batch_size, "
+            "training.micro_batch=1 or clip.chunk=8"
+        )
+    if any(words in text for words in ALONE_WORDS):
+        return LeftAlone(
+            f"another process of this run ended while this one waited for it ({reason}); its own message says why"
+        )
+    return _of_the_machine(cause) if cause is not None else None
 
 
 def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:

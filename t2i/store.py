@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from t2i import digests
 from t2i.digests import digest_of, sha256_file
@@ -39,6 +39,8 @@ SEAL = "seal"
 """In a manifest: the digest of all else that it says."""
 DAMAGED = ".damaged"
 """Ending of the folder in which a damaged stage waits until it has been made again."""
+PATIENCE = 1.0
+"""Seconds in which a stage's lock is waited for without a word."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,11 @@ class Store:
         main: bool = True,
         barrier: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = lambda line: None,
-        tell: Callable[[bool], bool] = lambda mine: mine,
+        tell: Callable[[Callable[[], Any]], Any] = lambda find: find(),
         asked: Callable[[str, str], None] = lambda name, digest: None,
     ) -> None:
-        """barrier: waits for the other processes. announce: says a line. tell: gives what the main process has passed.
-        asked: hears of every stage, name and digest, before it is built or read.
+        """barrier: waits for the other processes. announce: says a line. tell: what a function finds in the main process, in
+        every process. asked: hears of every stage, name and digest, before it is built or read.
         """
         self.root = root.absolute()
         self.main = main
@@ -198,6 +200,10 @@ class Store:
     def memory(self) -> digests.Memory:
         """Of digests that need not be computed again."""
         return digests.Memory(self.root, self.announce)
+
+    def path(self, name: str, inputs: Mapping[str, str], config: Mapping[str, Any], version: int) -> Path:
+        """Where the stage with this address is, once it is finished."""
+        return self.root / name / addressed(name, inputs, config, version)[1]
 
     def stage(
         self,
@@ -223,9 +229,10 @@ class Store:
         if self.main:
             self.asked(name, digest)
             final.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            self._acquire(lock, f"{name} {digest[:12]}")
         try:
-            reused = self.tell(self._usable(final) if self.main else False)  # nobody builds before the lock is held
+            # The main process looks, holding the lock, and tells: another machine may see a shared folder later.
+            reused = bool(self.tell(lambda: self._usable(final)))
             if not reused:
                 if self.main:
                     if not resumable:
@@ -250,6 +257,16 @@ class Store:
     def sound(self, folder: Path) -> bool:
         """Whether a finished stage is there, every byte as it was written."""
         return damage(folder, self.memory) == []
+
+    def _acquire(self, lock: FileLock, what: str) -> None:
+        """Wait for the lock of a stage, and say so if it is held: an equal command may take hours."""
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            self.announce(
+                f"another command is making {what}, which this one needs too: waiting for it (its lock is {lock.lock_file})"
+            )
+            lock.acquire()
 
     def _usable(self, final: Path) -> bool:
         """Whether a stage can be reused; a damaged one is put aside, until it has been made again."""

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -185,8 +186,41 @@ def hidden(uri: str) -> str:
     return re.sub(r"(//[^/:@]*:)[^/@]*@", r"\1***@", uri)
 
 
+OWNER = "t2i.owner."
+"""Beginning of the tags that say which process a run belongs to."""
+SAME_START = 60.0
+"""Seconds by which two readings of when a process started may differ: the clock may have been set between them."""
+
+
+def _owner() -> dict[str, str]:
+    """This process, as tags: its machine, its number there, and when it started (numbers come again)."""
+    import psutil
+
+    facts = {"host": socket.gethostname(), "pid": str(os.getpid()), "started": str(psutil.Process().create_time())}
+    return {f"{OWNER}{name}": value for name, value in facts.items()}
+
+
+def _alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process that a run of this machine belongs to is still there."""
+    import psutil
+
+    try:
+        started = psutil.Process(int(tags[f"{OWNER}pid"])).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return abs(started - float(tags[f"{OWNER}started"])) < SAME_START
+
+
+def _close_abandoned(client: Any, experiment: str) -> None:
+    """Runs of this machine whose process was killed say so: it could not."""
+    mine = f"attributes.status = 'RUNNING' and tags.`{OWNER}host` = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment], mine):
+        if not _alive(run.data.tags):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
 def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> Any:
-    tags = {"mlflow.runName": name}
+    tags = {"mlflow.runName": name, **_owner()}
     if parent:
         tags["mlflow.parentRunId"] = parent
     return client.create_run(experiment, run_name=name, tags=tags)
@@ -228,4 +262,5 @@ def start(config: Tracking, name: str, parent: Optional[str] = None) -> Tracker:
     if ready is None:
         return NullTracker()
     client, experiment = ready
+    _close_abandoned(client, experiment)
     return MLflowTracker(client, _create(client, experiment, name, parent or None), config.uri)

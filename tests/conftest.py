@@ -100,7 +100,12 @@ class Lab:
         return Ended(status, out.getvalue(), err.getvalue(), sorted(self.folders() - before))
 
     def start(
-        self, *arguments: str, track: bool = False, launcher: tuple[str, ...] = (), **environment: str
+        self,
+        *arguments: str,
+        track: bool = False,
+        launcher: tuple[str, ...] = (),
+        start_new_session: bool = False,
+        **environment: str,
     ) -> subprocess.Popen[str]:
         """`python [launcher] run.py <arguments>` in a process of its own."""
         command = [sys.executable, *launcher, str(PROJECT / "run.py"), *self.places(track), *arguments]
@@ -111,6 +116,7 @@ class Lab:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=start_new_session,
         )
 
     def away(self, *arguments: str, track: bool = False, launcher: tuple[str, ...] = (), **environment: str) -> Ended:

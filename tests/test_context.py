@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from t2i import context
 from t2i.context import Interrupted, Run, environment, flat, write_results
 from t2i.store import Stage, Store
 from t2i.tracking import NullTracker
@@ -37,20 +38,55 @@ def test_a_signal_ends_the_run_with_128_plus_its_number(run: Run, number: signal
 
 
 @pytest.mark.usefixtures("signals")
-def test_a_signal_waits_while_work_defers_it_and_the_second_does_not(run: Run) -> None:
+def test_a_signal_waits_while_work_defers_it_and_the_second_does_not(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.catch_signals()
     reached = []
+    now = 1000.0
+    monkeypatch.setattr(context.time, "monotonic", lambda: now)
 
     def work() -> None:
+        nonlocal now
         with run.deferring():
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append(run.pending_signal)
+            now += context.REPEAT
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append(run.pending_signal)
 
     with pytest.raises(Interrupted):
         work()
     assert reached == [signal.SIGTERM]
+
+
+def status_after(run: Run, *numbers: int) -> int:
+    """What a run ends with that hears of these signals while it defers them."""
+
+    def work() -> None:
+        with run.deferring():
+            for number in numbers:
+                os.kill(os.getpid(), number)
+            assert run.pending_signal == numbers[0], "the work goes on"
+
+    run.catch_signals()
+    with pytest.raises(Interrupted) as caught:
+        work()
+    return caught.value.status
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("signals")
+def test_a_signal_that_comes_again_at_once_is_the_same_one(run: Run, second: signal.Signals) -> None:
+    """`timeout` sends it to the process, and then to its group."""
+    assert status_after(run, signal.SIGTERM, second) == 143
+
+
+@pytest.mark.usefixtures("signals")
+def test_one_of_several_processes_hears_of_a_stop_as_often_as_its_launcher_likes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(context, "REPEAT", 0.0)
+    assert status_after(run, signal.SIGINT, signal.SIGTERM, signal.SIGTERM) == 130
 
 
 @pytest.mark.usefixtures("signals")

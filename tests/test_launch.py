@@ -1,16 +1,14 @@
 """Several processes: the same data in the same order as one, started by t2i or by `accelerate launch`; and multirun."""
 
 import csv
-import json
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-
-from t2i import launch
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 
@@ -49,6 +47,43 @@ def test_two_processes_train_as_one(main_job: Ended, two_processes: Ended) -> No
     client = MlflowClient(tracking_uri=f"sqlite:///{two_processes.folder.parent.parent}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("t2i").experiment_id])
     assert run.data.metrics["held_out_loss"] == two_processes.metrics["held_out_loss"]
+
+
+TIGHT = """
+import os, runpy, sys
+import torch
+from t2i.training import objective
+
+original = objective.Denoiser.forward
+
+def forward(self, latents, *rest):
+    if os.environ["RANK"] == "1" and self.training and len(latents) > 1:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return original(self, latents, *rest)
+
+objective.Denoiser.forward = forward
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_too_little_memory_in_one_process_does_not_hang_the_others(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    """Its forward pass is repeated in halves, and may not talk to processes that do not repeat theirs."""
+    other = lab.sharing(tmp_path / "lab", without="training")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    group["PYTHONPATH"] = str(PROJECT)  # for what comes before run.py
+    arguments = [*TRAIN, "strategy=text_encoder", "training.validation_images=0"]
+    processes = [
+        other.start(*arguments, launcher=("-c", TIGHT), **group, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")
+    ]
+    ended = [other.end(process, set()) for process in processes]
+    assert [each.status for each in ended] == [0, 0], [each.err for each in ended]
+    roomy = lab.sharing(tmp_path / "roomy", without="training").here(*arguments)
+    losses = [[float(row["loss"]) for row in train_log(each)] for each in (ended[0], roomy)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_a_mistake_in_several_processes_is_one_sentence(empty_lab: Lab) -> None:
@@ -92,11 +127,17 @@ def test_a_multirun_is_a_grid_of_runs_with_one_parent(lab: Lab, main_job: Ended)
     assert cells == {("ddim", "5.0"), ("ddim", "7.5"), ("euler", "5.0"), ("euler", "7.5")}
     assert {run.data.tags["run_folder"] for run in children} == set(map(str, ended.folders))
     assert all("fid.tiny_clip" in run.data.metrics and run.info.status == "FINISHED" for run in children)
+    assert parent.info.status == "FINISHED" and parent.info.end_time >= max(run.info.end_time for run in children)
 
 
 def test_in_a_multirun_a_failed_run_is_told_and_the_others_go_on(empty_lab: Lab) -> None:
-    ended = empty_lab.here("-m", "task=prepare", "dataset.val=1", "dataset.train=0,2")
+    ended = empty_lab.here("-m", "task=prepare", "dataset.val=1", "dataset.train=0,2", track=True)
     assert ended.status == 2
+    from mlflow import MlflowClient
+
+    runs = MlflowClient(tracking_uri=empty_lab.uri).search_runs(["1"])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.info.status == "FAILED", "one of its runs failed"
     assert [line for line in ended.err.splitlines() if "dataset.train=0" in line] == [ended.err.strip()]
     finished = [folder for folder in ended.folders if (folder / "metrics.json").exists()]
     assert len(finished) == 1
@@ -145,17 +186,6 @@ def test_a_model_spread_over_processes_is_refused(
     monkeypatch.setenv(variable, "true")
     ended = empty_lab.here("task=train")
     assert ended.status == 2 and "use accelerate launch --multi_gpu" in ended.err and ended.folders == []
-
-
-def test_the_sentence_of_whichever_process_failed_is_told(tmp_path: Path) -> None:
-    """torch's launcher may stop the main process before it has said what is wrong."""
-    assert launch._failure(tmp_path) is None
-    other = {"status": "FAILED", "error": "found by the second process", "exit": 2}
-    (tmp_path / "rank_1_status.json").write_text(json.dumps(other))
-    (tmp_path / "status.json").write_text(json.dumps({"status": "KILLED"}))
-    assert str(launch._failure(tmp_path)) == "found by the second process"
-    (tmp_path / "status.json").write_text(json.dumps({"status": "FAILED", "error": "found by the main one", "exit": 1}))
-    assert str(launch._failure(tmp_path)) == "found by the main one"
 
 
 def test_a_multirun_leaves_this_process_through_submitit(lab: Lab, main_job: Ended) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -414,7 +415,40 @@ def test_damage_finds_a_flipped_byte_and_a_missing_file(store: Store) -> None:
 def test_one_process_decides_for_all(tmp_path: Path) -> None:
     """Another process looks at nothing: the main one tells it that the stage is there, or that it is made."""
     for there in (True, False):
-        helper = Store(tmp_path / "store", main=False, tell=lambda mine, there=there: there)
+        helper = Store(tmp_path / "store", main=False, tell=lambda find, there=there: there)
         built: list[Path] = []
         assert helper.stage("example", {}, {}, 1, built.append, collective=True).reused is there
         assert len(built) == (not there)
+
+
+def test_who_waits_for_an_equal_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
+    said: list[str] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(folder: Path) -> None:
+        begun.set()
+        assert go.wait(30)
+        writes()(folder)
+
+    def announce(line: str) -> None:
+        said.append(line)
+        go.set()
+
+    first = threading.Thread(target=lambda: Store(tmp_path / "store").stage("slow", {}, {}, 1, slow))
+    first.start()
+    assert begun.wait(30)
+    second = Store(tmp_path / "store", announce=announce).stage("slow", {}, {}, 1, never)
+    first.join()
+    assert second.reused
+    assert said[0].startswith(
+        f"another command is making slow {second.digest[:12]}, which this one needs too: waiting for it"
+    )
+    assert len(said) == 2 and said[1].startswith("reused slow")
+
+
+def test_what_the_main_process_sees_counts_in_all(tmp_path: Path) -> None:
+    """On machines that share a folder, another one may not see yet what the main one has seen."""
+    Store(tmp_path / "store").stage("one", {}, {}, 1, writes())
+    elsewhere = Store(tmp_path / "nothing there", main=False, tell=lambda find: True)
+    assert elsewhere.stage("one", {}, {}, 1, never, collective=True).reused

@@ -245,3 +245,42 @@ def test_the_link_leads_to_the_run_and_shows_no_password(config: Tracking) -> No
 def test_a_run_ends_with_its_link_and_its_folder(main_job: Ended) -> None:
     last = main_job.out.splitlines()[-2:]
     assert last[0].startswith("MLflow: mlflow ui --backend-store-uri") and last[1].startswith("run folder: ")
+
+
+ABANDONED = """
+import os, signal, sys
+from t2i import tracking
+
+config = tracking.Tracking(uri=sys.argv[1], artifacts=sys.argv[2])
+with tracking.start(config, "sweep").child("cell"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_later_start_closes_the_runs_of_processes_that_were_killed(tmp_path: Path) -> None:
+    config = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifacts=str(tmp_path / "artifacts"))
+    mine = tracking.start(config, "still here")
+    done = subprocess.run([sys.executable, "-c", ABANDONED, config.uri, config.artifacts], cwd=PROJECT, timeout=100)
+    assert done.returncode == -9
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=config.uri)
+    elsewhere = client.create_run("1", run_name="elsewhere", tags={"t2i.owner.host": "another", "t2i.owner.pid": "1"})
+
+    def statuses() -> dict[str, str]:
+        return {run.info.run_name: run.info.status for run in client.search_runs(["1"])}
+
+    assert statuses() == dict.fromkeys(("still here", "sweep", "cell", "elsewhere"), "RUNNING")
+    later = tracking.start(config, "later")
+    assert statuses() == {
+        "still here": "RUNNING", "sweep": "KILLED", "cell": "KILLED", "elsewhere": "RUNNING", "later": "RUNNING",
+    }  # fmt: skip
+    assert elsewhere.info.run_id != later.run_id
+    for tracker in (mine, later):
+        tracker.close("FINISHED")
+
+
+def test_a_process_with_the_number_of_one_that_is_gone_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = tracking._owner()
+    assert tracking._alive(tags)
+    assert not tracking._alive({**tags, "t2i.owner.started": str(float(tags["t2i.owner.started"]) - 3600)})

@@ -1,8 +1,7 @@
 """Which caption and which order an epoch sees: functions of the seed, never of a global state."""
 
 import itertools
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -22,39 +21,52 @@ def order(seed: int, epoch: int, count: int) -> np.ndarray:
 def batch_order(
     seed: int, sizes: Sequence[tuple[int, int]], batch_size: int, first_step: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """From `first_step` on, the (epoch, position) pairs of each global batch, all of one size.
+    """From `first_step` on, the (epoch, position) pairs of each global batch.
 
-    Pictures of one size: epochs of permutations, joined end to end. Of several: each size's part of the permutation is
-    cut into batches, the last one filled from its beginning, and the batches are shuffled.
+    Epochs of permutations are joined end to end. Pictures of several sizes: as many batches as one epoch takes are dealt
+    together, first those of one size, then the rest, by size; and the batches are shuffled.
     """
-    if len(set(sizes)) > 1:
-        yield from _bucketed(seed, sizes, batch_size, first_step)
-    count, epoch, permutation = len(sizes), -1, None
-    position = first_step * batch_size
-    while True:
-        batch = []
-        for _ in range(batch_size):
-            if permutation is None or position // count != epoch:
-                epoch = position // count
-                permutation = order(seed, epoch, count)
-            batch.append((epoch, int(permutation[position % count])))
-            position += 1
-        yield batch
+    stream = _stream(seed, len(sizes))
+    if len(set(sizes)) <= 1:
+        for step in itertools.count(first_step):
+            yield stream(step * batch_size, batch_size)
+    per_epoch = -(-len(sizes) // batch_size)
+    for window in itertools.count(first_step // per_epoch):
+        samples = stream(window * per_epoch * batch_size, per_epoch * batch_size)
+        batches = _dealt(samples, sizes, batch_size)
+        shuffled = generator(seed, "batches", window).permutation(per_epoch).tolist()
+        for number in shuffled[max(0, first_step - window * per_epoch) :]:
+            yield batches[number]
 
 
-def _bucketed(
-    seed: int, sizes: Sequence[tuple[int, int]], batch_size: int, first_step: int
-) -> Iterator[list[tuple[int, int]]]:
-    counts = Counter(sizes)
-    per_epoch = sum(-(-count // batch_size) for count in counts.values())
-    for epoch in itertools.count(first_step // per_epoch):
-        members: dict[tuple[int, int], list[int]] = {size: [] for size in sorted(counts)}
-        for position in order(seed, epoch, len(sizes)).tolist():
-            members[sizes[position]].append(position)
-        batches = []
-        for own in members.values():
-            endless = itertools.cycle(own)
-            batches += [list(itertools.islice(endless, batch_size)) for _ in range(-(-len(own) // batch_size))]
-        shuffled = generator(seed, "batches", epoch).permutation(per_epoch).tolist()
-        for number in shuffled[max(0, first_step - epoch * per_epoch) :]:
-            yield [(epoch, position) for position in batches[number]]
+def _stream(seed: int, count: int) -> Callable[[int, int], list[tuple[int, int]]]:
+    """The endless sequence of (epoch, position) pairs: a function of where and how many."""
+    latest: dict[int, list[int]] = {}
+
+    def part(start: int, number: int) -> list[tuple[int, int]]:
+        pairs = []
+        for place in range(start, start + number):
+            epoch = place // count
+            if epoch not in latest:
+                latest.clear()
+                latest[epoch] = order(seed, epoch, count).tolist()
+            pairs.append((epoch, latest[epoch][place % count]))
+        return pairs
+
+    return part
+
+
+def _dealt(
+    samples: Sequence[tuple[int, int]], sizes: Sequence[tuple[int, int]], batch_size: int
+) -> list[list[tuple[int, int]]]:
+    """Batches of one size, as many as there are; then of what is left, which lies by size."""
+    members: dict[tuple[int, int], list[tuple[int, int]]] = {size: [] for size in sorted(set(sizes))}
+    for sample in samples:
+        members[sizes[sample[1]]].append(sample)
+    full, rest = [], []
+    for own in members.values():
+        whole = len(own) // batch_size * batch_size
+        full += own[:whole]
+        rest += own[whole:]
+    ordered = full + rest
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]

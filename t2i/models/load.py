@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -83,6 +83,11 @@ class Models:
             module.requires_grad_(False).eval()
         return self
 
+    def scheduler(self) -> DDIMScheduler | PNDMScheduler:
+        """What a pipeline draws with unless it is told otherwise; PNDM ignores a terminal SNR of zero."""
+        zero_terminal = self.scheduler_config.get("rescale_betas_zero_snr", False)
+        return (DDIMScheduler if zero_terminal else PNDMScheduler).from_config(self.scheduler_config)
+
     def pipeline(self) -> StableDiffusionPipeline:
         """The same modules as a plain diffusers pipeline (no safety checker: nothing here is shown unasked)."""
         return StableDiffusionPipeline(
@@ -90,7 +95,7 @@ class Models:
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=PNDMScheduler.from_config(self.scheduler_config),
+            scheduler=self.scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.context import PROJECT
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from diffusers import SchedulerMixin
 
     from t2i.models.load import Models
+
+
+ZERO_SNR = "rescale_betas_zero_snr"
+"""Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
 
 class Spacing(Enum):
@@ -47,7 +52,9 @@ class Scheduler:
             raise ConfigError(f"scheduler.eta={self.eta} is not in [0, 1]; use scheduler.eta=0")
 
     def build(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
-        """The scheduler for a model's noise schedule; ConfigError when diffusers has no such scheduler or option."""
+        """The scheduler for a model's noise schedule; ConfigError when diffusers has no such scheduler or option, or when it
+        would ignore a terminal SNR of zero that the model was trained with.
+        """
         import inspect
 
         import diffusers
@@ -66,6 +73,11 @@ class Scheduler:
             if "timestep_spacing" not in known:
                 raise ConfigError(f"scheduler.spacing={self.spacing.value} is unknown to {self.type}; use spacing=null")
             options["timestep_spacing"] = self.spacing.value
+        if (scheduler_config | options).get(ZERO_SNR) and ZERO_SNR not in known:
+            raise ConfigError(
+                f"scheduler={self.name} ignores that the model was trained with a terminal SNR of zero, and its pictures would "
+                f"be washed out; use one of: {', '.join(_taking(ZERO_SNR))}"
+            )
         scheduler: SchedulerMixin = kind.from_config(scheduler_config, **options)
         return scheduler
 
@@ -87,6 +99,18 @@ class Scheduler:
                 f"use at most scheduler.steps={trained // 2}"
             )
         return scheduler
+
+
+def _taking(option: str) -> list[str]:
+    """The names of our schedulers whose class knows an option."""
+    import inspect
+
+    import diffusers
+    import yaml
+
+    files = sorted((PROJECT / "conf" / "scheduler").glob("*.yaml"))
+    types = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["type"] for path in files}
+    return [name for name, kind in types.items() if option in inspect.signature(getattr(diffusers, kind)).parameters]
 
 
 @dataclass

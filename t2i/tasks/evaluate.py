@@ -10,6 +10,7 @@ from t2i.config import Config
 from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
+from t2i.tasks.fitting import fit_images
 from t2i.tasks.reference import generated_pictures, reference_of, training_features
 from t2i.tasks.shared import (
     Tuned,
@@ -64,6 +65,7 @@ class Measured:
 
 def evaluate(config: Config, run: Run) -> dict[str, float]:
     """Returns every metric with its interval; leaves `definition.json` and a table beside it."""
+    fit_images(config, run)
     tuned = find_tuned(config, run)
     measured = measure(config, run, tuned)
     result = measured.result

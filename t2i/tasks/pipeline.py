@@ -13,11 +13,12 @@ from t2i.tasks.charts import charts
 from t2i.tasks.clip import clip
 from t2i.tasks.embed import embed
 from t2i.tasks.evaluate import measure, note
+from t2i.tasks.fitting import fit_images
 from t2i.tasks.memorisation import memorisation
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
 from t2i.tasks.samples import samples
-from t2i.tasks.shared import Tuned, find_tuned, prepared
+from t2i.tasks.shared import Tuned, find_tuned, model_digest, prepared
 from t2i.tasks.summary import next_commands, summary
 from t2i.tasks.sweep import sweep
 from t2i.tasks.sweep_cells import require_read
@@ -46,10 +47,14 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     """
     metrics: dict[str, float] = {}
     parts = [part for part in PARTS if part in config.parts]
+    if {Part.verify, Part.train, Part.compare, Part.charts, Part.sweep} & set(parts):
+        model_digest(config, run)  # a model that is not there is told before data is prepared
     if Part.sweep in parts:
         require_read(config, run)  # rather than after hours of training
     for number, part in enumerate(parts, start=1):
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
+        if part is not Part.data and {Part.compare, Part.sweep} & set(parts):
+            fit_images(config, run)
         for prefix, numbers in PARTS[part](config, run, metrics):
             metrics |= {f"{prefix}/{name}": value for name, value in numbers.items()}
     run.say(f"{len(parts) + 1}/{len(parts) + 1} report")

@@ -14,6 +14,7 @@ from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
 from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
+from t2i.tasks.fitting import fit_images
 from t2i.tasks.shared import Tuned, captions_of, cost_of, generated_set, prepared, read_pictures
 from t2i.tasks.sweep_cells import Identities, cell_config, grid_cells, require_read, study_name, weights_of
 from t2i.tasks.sweep_reference import referred
@@ -29,6 +30,7 @@ the sweep's metric is made of, by which cells are told apart."""
 
 def sweep(config: Config, run: Run) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
+    fit_images(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
     if not sweep_workers.is_worker():

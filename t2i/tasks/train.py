@@ -1,26 +1,40 @@
 """`task=train`: fine-tune the chosen parameters, and export what changed."""
 
 import contextlib
-import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity as slices
 from t2i.config import Config
-from t2i.context import Run, flat
-from t2i.store import MANIFEST, Stage, sha256_file
-from t2i.tasks import validation
-from t2i.tasks.shared import Tuned, dtype_of, model_digest, prepared, training_split, tuned_digest
+from t2i.context import Run, device_type, flat
+from t2i.store import MANIFEST, Stage, sha256_file, write_json
+from t2i.tasks import extras, training_report, validation
+from t2i.tasks.shared import (
+    Tuned,
+    apply_tuned,
+    dtype_of,
+    model_digest,
+    precision_of,
+    prepared,
+    training_split,
+    tuned_digest,
+)
 from t2i.tasks.tuned_files import copied
+from t2i.tasks.verify import checked, require
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
+    from t2i.models.load import Models
     from t2i.training.card import Provenance
 
 VERSION = 4
+SHAPES_VERSION = 2
+"""Of the order in which pictures of several shapes are seen; trainings of one shape are not addressed by it."""
+PIPELINE_VERSION = 1
 ENDS = {"": "value", ".low": "low", ".high": "high"}
 LOSSES = "losses.json"
 """In the training's folder: what was measured at fixed noise (`t2i.training.probe.Losses`)."""
@@ -29,16 +43,19 @@ LOSSES = "losses.json"
 def train(config: Config, run: Run) -> dict[str, float]:
     """Returns losses, speed and memory; leaves `weights/` (what changed) and `pipeline/` (the whole) in the run folder."""
     tuned, metrics = trained(config, run)
+    pipeline, difference = exported(config, run, tuned)
+    metrics |= difference
     if run.main:
+        if pipeline is not None:
+            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
-        _tell(config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8")))
+        training_report.tell(
+            config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8"))
+        )
         if (pictures := tuned.folder.parent / validation.FOLDER).exists():
             shutil.copytree(pictures, run.folder / validation.FOLDER)
             validation.tell(run, pictures)
         copied(tuned.folder, run.folder / "weights")
-        pipeline = tuned.folder.parent / "pipeline"
-        if pipeline.exists():
-            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
         if (kept := tuned.folder.parent / "checkpoints").exists():
             shutil.copytree(kept, run.folder / "checkpoints", copy_function=linked)
         run.say(f"tuned weights: {run.folder / 'weights'}")
@@ -47,56 +64,122 @@ def train(config: Config, run: Run) -> dict[str, float]:
 
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
+    base = model_digest(config, run)  # first: a model that is not there is told before data is prepared
     data_stage, data = prepared(config, run)
-    inputs = {"model": model_digest(config, run), "data": data_stage.digest, **config.strategy.inputs()}
-    address = slices.trained(config)
+    pictures = training_split(config, data)
+    total = config.training.total_steps(len(pictures))
+    inputs = {"model": base, "data": data_stage.digest, **config.strategy.inputs()}
+    address = slices.trained(config, total)
+    if len(set(map(tuple, pictures.sizes.tolist()))) > 1:
+        address["order"] = SHAPES_VERSION
     identity = flat({"model": inputs["model"], "data": inputs["data"], **address})
     if slices.start_of(config):
         inputs["start"] = start_digest(config)
+    extras.require(config.training, total)
+    folder = run.store.path("training", inputs, address, VERSION)
+    lacking = run.tell(lambda: extras.lacking(config, run, folder))
+    if lacking and config.training.resume == "never":
+        inputs["again"] = extras.digest(config)
+    else:
+        _say_once(run, lacking)
+        if config.training.resume == "never" and run.tell(lambda: extras.finished(folder)):
+            _say_once(
+                run, ["training.resume=never: this training is finished and would come out the same; it is reused"]
+            )
+
+    def build(folder: Path) -> None:
+        _train(config, run, data_stage, data, identity, folder)
+
+    stage = run.stage("training", inputs, address, VERSION, build, collective=True, resumable=True)
+    weights = stage.path / "weights"
+    metrics, digest = run.tell(
+        lambda: (json.loads((stage.path / "training.json").read_text(encoding="utf-8")), tuned_digest(weights, run))
+    )
+    return Tuned(weights, digest), metrics
+
+
+def _say_once(run: Run, sentences: Sequence[str]) -> None:
+    """A pipeline comes by here for every part that needs the weights."""
+    said: set[str] = run.kept("said", "training", set)
+    for sentence in [sentence for sentence in sentences if sentence not in said]:
+        run.say(sentence)
+        said.add(sentence)
+
+
+def _train(
+    config: Config, run: Run, data_stage: Stage, data: "Prepared", identity: dict[str, Any], folder: Path
+) -> None:
+    """The training itself, in every process; what it leaves lies in `folder`."""
+    from t2i.models.load import load
+    from t2i.training import noise
+    from t2i.training.card import model_card
+    from t2i.training.dataset import latent_set
+    from t2i.training.loop import Trainer
+
+    wiring = checked(config, run)  # what cannot be trained, or not be exported, is told before the first step
+    require(wiring["rows"][wiring["declared"] :])
+    if run.main and config.training.resume == "never":
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    run.barrier()
+    device = run.accelerator.device
+    models = load(config.model, run.store)
+    noise.settle(config.training, models)
+    if config.training.validation_images:
+        config.scheduler.start(models.scheduler_config)
+    config.strategy.attach(models)
+    models.to(device, dtype_of(config))
+    text_trains = "text_encoder" in config.strategy.modules()
+    flips = {"train": config.training.flip, "held_out": False}
+    splits = {"train": training_split(config, data), "held_out": data.split("held_out")}
+    sets = [
+        latent_set(run.store, data_stage, splits[name], models, config.training, text_trains, flip, device)
+        for name, flip in flips.items()
+    ]
+    watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
+    trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
+    metrics = trainer.fit()
+    trainer.release()
+    assert trainer.measured is not None
+    metrics |= _gap(trainer.measured.before, trainer.measured.after)
+    if run.main:
+        (folder / LOSSES).write_text(json.dumps(asdict(trainer.measured)), encoding="utf-8")
+        weights = folder / "weights"
+        shutil.rmtree(weights, ignore_errors=True)
+        weights.mkdir()
+        config.strategy.save(models, weights)
+        metrics["reload_max_difference"] = float("nan")
+        if config.training.export_pipeline:
+            metrics["reload_max_difference"] = _export(config, run, models, weights, folder / "pipeline")
+        card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics)
+        (weights / "README.md").write_text(card, encoding="utf-8")
+        (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+        _tidy(folder / "checkpoints", config.training.milestones)
+    run.barrier()
+
+
+def exported(config: Config, run: Run, tuned: Tuned) -> tuple[Optional[Path], dict[str, float]]:
+    """The folder of the whole pipeline, where `training.export_pipeline` asks for it, and how far a picture of it is from
+    one of the networks in memory. Made now from the weights of a training that was finished without.
+    """
+    if not config.training.export_pipeline:
+        return None, {}
+    if (made := tuned.folder.parent / "pipeline").exists():
+        return made, {}
 
     def build(folder: Path) -> None:
         from t2i.models.load import load
-        from t2i.training.card import model_card
-        from t2i.training.dataset import latent_set
-        from t2i.training.loop import Trainer
 
-        if run.main and config.training.resume == "never":
-            for left in folder.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        run.barrier()
-        device = run.accelerator.device
         models = load(config.model, run.store)
-        config.strategy.attach(models)
-        models.to(device, dtype_of(config))
-        text_trains = "text_encoder" in config.strategy.modules()
-        flips = {"train": config.training.flip, "held_out": False}
-        splits = {"train": training_split(config, data), "held_out": data.split("held_out")}
-        sets = [
-            latent_set(run.store, data_stage, splits[name], models, config.training, text_trains, flip, device)
-            for name, flip in flips.items()
-        ]
-        watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
-        trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
-        metrics = trainer.fit()
-        assert trainer.measured is not None
-        metrics |= _gap(trainer.measured.before, trainer.measured.after)
-        if run.main:
-            (folder / LOSSES).write_text(json.dumps(asdict(trainer.measured)), encoding="utf-8")
-            weights = folder / "weights"
-            shutil.rmtree(weights, ignore_errors=True)
-            weights.mkdir()
-            config.strategy.save(models, weights)
-            metrics["reload_max_difference"] = _export(config, run, models, folder)
-            card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics)
-            (weights / "README.md").write_text(card, encoding="utf-8")
-            (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-            _tidy(folder / "checkpoints", config.training.milestones)
-        run.barrier()
+        apply_tuned(models, tuned)
+        models.to(run.accelerator.device, dtype_of(config))
+        difference = _export(config, run, models, tuned.folder, folder / "pipeline")
+        write_json(folder / "reload.json", {"reload_max_difference": difference})
 
-    stage = run.stage("training", inputs, address, VERSION, build, collective=True, resumable=True)
-    metrics = json.loads((stage.path / "training.json").read_text(encoding="utf-8"))
-    weights = stage.path / "weights"
-    return Tuned(weights, tuned_digest(weights, run)), metrics
+    inputs = {"model": model_digest(config, run), "weights": tuned.digest}
+    address = {"precision": precision_of(config), "device": device_type()}
+    stage = run.stage("pipeline", inputs, address, PIPELINE_VERSION, build)
+    return stage.path / "pipeline", json.loads((stage.path / "reload.json").read_text(encoding="utf-8"))
 
 
 def _gap(before: dict[str, list[float]], after: dict[str, list[float]]) -> dict[str, float]:
@@ -122,9 +205,10 @@ def _gap(before: dict[str, list[float]], after: dict[str, list[float]]) -> dict[
     }
 
 
-def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: ignore[no-untyped-def]
-    """Write the whole pipeline from reloaded weights and return the largest difference, in grey levels of 255, between
-    a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt and seed.
+def _export(config: Config, run: Run, models: "Models", weights: Path, target: Path) -> float:
+    """Write the whole pipeline from reloaded weights to `target` and return the largest difference, in grey levels of 255,
+    between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
+    and noise schedule.
     """
     import numpy as np
     import torch
@@ -134,23 +218,22 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     from t2i.sampling.config import Guidance, Scheduler
     from t2i.sampling.sampler import encode, sample
 
-    if not config.training.export_pipeline:
-        return float("nan")
     fresh = load(config.model, run.store)
     fresh.scheduler_config = models.scheduler_config
-    config.strategy.load(fresh, folder / "weights")
+    config.strategy.load(fresh, weights)
     config.strategy.plain(fresh)
     pipeline = fresh.pipeline()
     if config.strategy.kind == "lora":
         pipeline.fuse_lora(components=list(config.strategy.modules()))
         pipeline.unload_lora_weights()
-    pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
+    shutil.rmtree(target, ignore_errors=True)
+    pipeline.save_pretrained(target, safe_serialization=True)
     prompt, seed, steps = "a picture", 0, 4
-    scheduler = Scheduler(name="pndm", type="PNDMScheduler", steps=steps)
+    scheduler = Scheduler(name="exported", type=type(models.scheduler()).__name__, steps=steps)
     models.unet.eval()
     with run.accelerator.autocast():
         ours = next(sample(models, encode(models, [prompt], Guidance()), [seed], scheduler, Guidance()))[0]
-    plain = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=dtype_of(config), safety_checker=None)
+    plain = StableDiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
     plain.set_progress_bar_config(disable=True)
     plain.to(run.accelerator.device)
     theirs = plain(
@@ -203,55 +286,3 @@ def linked(source_file: str, target: str) -> None:
         os.link(source_file, target)
     except OSError:
         shutil.copy2(source_file, target)
-
-
-def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str, Any]) -> None:
-    from t2i.reporting.figures import loss_curve
-    from t2i.reporting.numbers import number
-
-    with open(run.folder / "train_log.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
-    held_out = [(int(step), loss) for step, loss in measured["held_out"]]
-    figure = loss_curve(
-        steps,
-        losses,
-        run.figures() / "training_loss.png",
-        f"Training {config.strategy.kind} on {config.dataset.name}",
-        held_out,
-    )
-    gaps = [
-        [label, number(metrics[key], metrics[f"{key}.low"], metrics[f"{key}.high"])]
-        for label, key in (
-            ("held-out loss minus that of training pictures", "loss_gap"),
-            ("of that, added by the training", "loss_gap_change"),
-        )
-        if key in metrics
-    ]
-    table = {
-        "columns": ["quantity", "value"],
-        "rows": [
-            ["strategy", config.strategy.kind],
-            ["trainable parameters", int(metrics["trainable_parameters"])],
-            ["optimizer steps", int(metrics["steps"])],
-            ["pictures a step", config.training.batch_size],
-            ["final training loss", metrics["final_loss"]],
-            ["held-out loss before", metrics["held_out_loss_before"]],
-            ["held-out loss after", metrics["held_out_loss"]],
-            *gaps,
-            ["images per second", metrics["images_per_second"]],
-            ["peak memory (MiB)", round(metrics["peak_memory_mb"])],
-            ["largest pixel difference after reload (of 255)", metrics["reload_max_difference"]],
-        ],
-        "caption": "The held-out loss uses fixed noise and timesteps, so before and after are comparable; its difference to "
-        "training pictures is of the same timesteps, with a 95 % interval: well above zero, the training set is being learnt "
-        "by heart.",
-    }
-    text = (
-        f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "
-        f"{metrics['steps']:.0f} steps; {metrics['images_per_second']:.1f} images/s."
-    )
-    run.section(
-        "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
-    )
-    run.say(text)

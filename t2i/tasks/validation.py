@@ -5,9 +5,9 @@ import json
 import shutil
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from t2i.config import Config
+from t2i.config import Config, as_dict
 from t2i.context import Run, rank, world_size
 from t2i.store import write_json
 from t2i.tasks.shared import captions_of, prepared
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = "validation"
 PROMPTS = "prompts.json"
+SETTINGS = "settings.json"
 COLUMNS = ("step", "clip_score", "low", "high")
 
 
@@ -29,9 +30,23 @@ class Validation:
         from t2i.tasks.evaluate import extractor_of
 
         self._config, self._run, self._models, self._folder = config, run, models, folder / FOLDER
-        self.prompts = prompts_of(config, run)
+        self._settings = settings_of(config, run)
+        self.prompts: list[str] = self._settings["prompts"]
+        if run.main:
+            self._begin()
         # Now rather than at the first checkpoint: an evaluator that is not there is told before anything is trained.
         self._extractor = extractor_of(config, run) if run.main else None
+
+    def _begin(self) -> None:
+        """Note how the pictures are drawn; those that an earlier run drew otherwise cannot stand beside them."""
+        path = self._folder / SETTINGS
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != self._settings:
+            shutil.rmtree(self._folder)
+            self._run.say(
+                "the validation pictures begin anew: their prompts, scheduler, guidance or seed are others now"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, self._settings)
 
     def __call__(self, step: int) -> dict[str, float]:
         """The mean CLIP score with its interval, in the main process; the pictures lie in `validation/step_<step>`."""
@@ -85,6 +100,12 @@ class Validation:
         earlier = [row for row in read(self._folder) if int(row[0]) < step]
         with open(self._folder / "scores.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *earlier, (step, *scores)])
+
+
+def settings_of(config: Config, run: Run) -> dict[str, Any]:
+    """How the validation pictures are drawn, as JSON values."""
+    drawn = {"scheduler": as_dict(config.scheduler), "guidance": as_dict(config.cfg), "seed": config.seed}
+    return {"prompts": prompts_of(config, run), **drawn}
 
 
 def prompts_of(config: Config, run: Run) -> list[str]:

@@ -74,9 +74,8 @@ def save(
         sync_tree_entry(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # a full disk by the names that the libraries give it
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"the checkpoint of step {step} could not be written ({reason}); free space below {folder} and repeat"
+            f"the checkpoint of step {step} could not be written ({reason(error)}); free space below {folder} and repeat"
         ) from error
     found = steps(folder)
     kept = [other for other in found if other <= step][-keep:]
@@ -135,16 +134,32 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
-def newest(folder: Path) -> Optional[Checkpoint]:
-    """The newest intact checkpoint; a damaged one is named in a warning and the one before it is used."""
-    for step in reversed(steps(folder)):
+def newest(folder: Path, before: Optional[int] = None) -> Optional[Checkpoint]:
+    """The newest intact checkpoint, of a step below `before`; a damaged one is named in a warning and the one before it is
+    used.
+    """
+    for step in reversed([step for step in steps(folder) if before is None or step < before]):
         path = folder / f"step_{step:08d}"
         try:
             return read(path)
         except Exception as error:  # whatever is wrong with it, the one before may be whole
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            log.warning("checkpoint %s is damaged (%s); trying the one before it", path, reason)
+            log.warning("checkpoint %s is damaged (%s); trying the one before it", path, reason(error))
     return None
+
+
+def intact(path: Path) -> bool:
+    """Whether a checkpoint is there, and every byte as its manifest says."""
+    try:
+        _check(path)
+    except Exception as error:  # whatever is wrong with it
+        log.warning("checkpoint %s is damaged (%s)", path, reason(error))
+        return False
+    return True
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a checkpoint, in a few words."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def named(path: Path) -> Path:
@@ -168,20 +183,23 @@ def start_from(path: Path, identity: Mapping[str, Any], force: bool) -> Checkpoi
     try:
         found = read(path)
     except Exception as error:  # a damaged file fails in any of the ways of its format
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"the checkpoint {path} is damaged ({reason}); give another one") from error
-    theirs = found.facts["identity"]
-    differing = [
-        f"{key} ({theirs.get(key)} there, {identity.get(key)} here)"
-        for key in sorted({*theirs, *identity})
-        if theirs.get(key) != identity.get(key)
-    ]
+        raise UserError(f"the checkpoint {path} is damaged ({reason(error)}); give another one") from error
+    differing = differences(found.facts["identity"], identity)
     if differing and not force:
         raise UserError(
-            f"the checkpoint {path} was written under another configuration: {', '.join(differing)}; repeat its "
+            f"the checkpoint {path} was written under another configuration: {', '.join(differing.values())}; repeat its "
             "configuration, or start from it all the same with training.resume_force=true"
         )
     return found
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
+    """By key: `key (value there, value here)` of what differs between two configurations as flat JSON values."""
+    return {
+        key: f"{key} ({theirs.get(key)} there, {ours.get(key)} here)"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    }
 
 
 def read(path: Path) -> Checkpoint:

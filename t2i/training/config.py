@@ -64,7 +64,7 @@ class Training:
     schedule: LearningRate = LearningRate.cosine
     """Shape of the learning rate after the warm-up."""
     warmup: int = 10
-    """Steps over which the learning rate rises linearly from 0."""
+    """Steps over which the learning rate rises linearly from 0; half of the steps where there are no more than that."""
     clip_norm: Optional[float] = 1.0
     """Largest norm of the whole gradient; null: not clipped."""
     caption_dropout: float = 0.1
@@ -119,10 +119,12 @@ class Training:
     validation_prompts: list[str] = field(default_factory=list)
     """Prompts of these pictures, taken in turn; []: held-out captions."""
     resume: str = "auto"
-    """auto: continue from the newest intact checkpoint of the same training. never: start afresh. A run folder, or a
+    """auto: continue from the newest intact checkpoint of the same training. never: start afresh; a finished training, which
+    would come out the same, is done again only for milestones or validation pictures that it does not have. A run folder, or a
     folder step_<n> below its checkpoints: start from there."""
     resume_force: bool = False
-    """Start from the checkpoint that `resume` names although it was written under another configuration."""
+    """Start from the checkpoint that `resume` names although it was written under another configuration: its weights, the
+    optimizer's moments and the step are taken over, everything else is as configured now."""
     export_pipeline: bool = True
     """Also write the whole tuned pipeline in diffusers' layout (as large as the model)."""
 
@@ -180,6 +182,11 @@ class Training:
             raise ConfigError(
                 f"training.resume={self.resume} is neither auto, never, nor a folder; use a run folder with checkpoints"
             )
+        if self.resume_force and self.resume in ("auto", "never"):
+            raise ConfigError(
+                f"training.resume_force=true with training.resume={self.resume} has nothing to force; name the checkpoint: "
+                "training.resume=<run folder>"
+            )
         if self.export_best and self.held_out_images < 1:
             raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")
 
@@ -189,8 +196,12 @@ class Training:
             return self.steps
         return max(1, round(self.epochs * images / self.batch_size))
 
-    def result_slice(self) -> dict[str, object]:
-        """The fields that change the trained weights: a training is addressed by them."""
+    def warmup_steps(self, total: int) -> int:
+        """Of a training of `total` steps: a warm-up that would not end before it does takes half of them."""
+        return self.warmup if self.warmup < total else total // 2
+
+    def result_slice(self, total: Optional[int] = None) -> dict[str, object]:
+        """The fields that change the trained weights: a training, of `total` steps, is addressed by them."""
         operational = {
             *(
                 "keep",
@@ -208,6 +219,8 @@ class Training:
         if not self.export_best:  # otherwise they decide which step is exported
             operational |= {"save_every", "held_out_images"}
         values = {key: value for key, value in vars(self).items() if key not in operational}
+        if total is not None:
+            values["warmup"] = self.warmup_steps(total)
         return {key: _plain(value) for key, value in values.items()}
 
 

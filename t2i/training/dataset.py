@@ -1,6 +1,6 @@
 """Training pictures as latents and text states: cached under their content, or encoded anew in every step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Optional, Protocol
 
@@ -15,13 +15,18 @@ from t2i.models.load import Models
 from t2i.models.text import text_states, tokenize
 from t2i.store import Stage, Store, digest_of
 from t2i.training.config import Training
+from t2i.training.memory import Portion
 from t2i.training.objective import draw
 
 LATENTS_VERSION = 3
 STATES_VERSION = 2
-TEXT_BATCH = 64
-PIXELS = 512 * 512 * 8
-"""Pixels that the VAE encodes at once, in at most 64 pictures."""
+MOST = {"cpu": (64 * 64 * 8, 2, 8), "cuda": (512 * 512 * 8, 1, 64)}
+"""By device: pixels that the VAE encodes at once, and between how many pictures that is. The last batch repeats a picture
+until it is as long as the others, so that a row's bits do not depend on how many rows are made: on a CPU, where a repetition
+costs as much as a picture and large batches are no faster, batches are short. One picture alone takes another path through
+its convolutions."""
+TEXTS = {"cpu": 8, "cuda": 64}
+"""By device: captions that are encoded at once."""
 
 
 @dataclass
@@ -162,6 +167,9 @@ def latent_set(
         groups.setdefault(size, []).append(i)
     setting = {"dtype": str(next(models.vae.parameters()).dtype), "device": device.type}
 
+    pictures = Portion(max((_at_once(size, device) for size in groups), default=1))
+    texts = Portion(TEXTS.get(device.type, 64))
+
     def moments(flipped: bool) -> Moments:
         if not config.cache_latents:
             return LiveMoments(models, split, flipped)
@@ -176,8 +184,12 @@ def latent_set(
             {**setting, "view": "mirrored" if flipped else "plain"},
             LATENTS_VERSION,
             lambda: [key_of(split.encoded(i)) for i in own],
-            lambda indices: _encode(models, split, [own[k] for k in indices], flipped),
-            min(64, max(1, PIXELS // (size[0] * size[1]))),
+            lambda indices: pictures.run(
+                lambda most: _in_parts(
+                    indices, most, lambda part: _encode(models, split, [own[k] for k in part], flipped)
+                )
+            ),
+            _at_once(size, device),
             f"latents of {split.name}{shape}{', mirrored' if flipped else ''}",
         )[1]
 
@@ -195,11 +207,22 @@ def latent_set(
             setting,
             STATES_VERSION,
             lambda: [key_of(caption.encode()) for caption in distinct],
-            lambda indices: _portable(text_states(models, [distinct[i] for i in indices], TEXT_BATCH)),
-            TEXT_BATCH,
+            lambda indices: texts.run(
+                lambda most: _portable(text_states(models, [distinct[i] for i in indices], most))
+            ),
+            texts.size,
             f"text states of {split.name}",
         )[1]
     return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+
+
+def of_one_size(
+    sizes: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], most: int
+) -> Iterator[list[tuple[int, int]]]:
+    """(epoch, position) pairs in their order, up to `most` together, of pictures of one size."""
+    for size in dict.fromkeys(sizes[position] for _, position in samples):
+        own = [sample for sample in samples if sizes[sample[1]] == size]
+        yield from (own[start : start + most] for start in range(0, len(own), most))
 
 
 def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -210,6 +233,15 @@ def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 def _size(split: Split, position: int) -> tuple[int, int]:
     width, height = split.sizes[position]
     return int(width), int(height)
+
+
+def _at_once(size: tuple[int, int], device: torch.device) -> int:
+    pixels, least, most = MOST.get(device.type, MOST["cuda"])
+    return min(most, max(least, pixels // (size[0] * size[1])))
+
+
+def _in_parts(indices: Sequence[int], most: int, encode: Callable[[Sequence[int]], np.ndarray]) -> np.ndarray:
+    return np.concatenate([encode(indices[start : start + most]) for start in range(0, len(indices), most)])
 
 
 def _encode(models: Models, split: Split, indices: Sequence[int], flipped: bool) -> np.ndarray:

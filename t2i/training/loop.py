@@ -6,108 +6,29 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from diffusers import DDPMScheduler
-from diffusers.optimization import get_scheduler
 from tqdm import tqdm
 
-from t2i.context import Interrupted, Run
+from t2i.context import Interrupted
 from t2i.data.captions import batch_order
-from t2i.errors import ConfigError, UserError
-from t2i.models.blocks import compile_blocks
-from t2i.models.load import Models
+from t2i.errors import UserError
 from t2i.randomness import integer
 from t2i.store import digest_of
-from t2i.training import checkpoints, optimizers, probe, resume
-from t2i.training.config import NonFinite, Optimizer, Training
-from t2i.training.dataset import LatentSet
-from t2i.training.objective import Denoiser, losses
-from t2i.training.optimizers import MovingAverage
-from t2i.training.strategies import Strategy
+from t2i.training import probe
+from t2i.training.config import NonFinite
+from t2i.training.dataset import LatentSet, of_one_size
+from t2i.training.objective import losses
+from t2i.training.state import State, bits_of
+from t2i.training.stopping import warn_of_long_steps
 
 MOST_SKIPPED = 10
 """Steps with a gradient that is not finite which `training.nonfinite=skip` lets pass in one training."""
-LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
-ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-"""Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep."""
 
 
-@dataclass
-class Trainer:
-    """One training: networks with their strategy attached, cached data, and the folder it may resume in."""
-
-    config: Training
-    strategy: Strategy
-    models: Models
-    run: Run
-    train_set: LatentSet
-    held_out: LatentSet
-    folder: Path
-    identity: dict[str, Any] = field(default_factory=dict)
-    """What the weights are a function of, as flat JSON values: a checkpoint of another identity is refused."""
-    observe: Callable[[int], dict[str, float]] | None = None
-    """Called by every process at step 0, at every checkpoint and at the end, with the weights that would be exported in
-    place; the numbers it returns in the main process are recorded."""
-
-    def __post_init__(self) -> None:
-        self.measured: probe.Losses | None = None  # after `fit`
-        self._latest: torch.Tensor | None = None  # what `held_out_losses` found last, picture by picture
-        self.accelerator: Accelerator = self.run.accelerator
-        self.device = self.accelerator.device
-        self.dtype = next(self.models.vae.parameters()).dtype
-        self.micro_batch = self.config.micro_batch
-        self._communicating = False
-        self._writer = checkpoints.Writer(background=self.device.type != "cpu")
-        self.parameters = self.strategy.trainable(self.models)
-        self.noise_schedule = self._noise_schedule()
-        self.total = self.config.total_steps(len(self.train_set))
-        text_trains = "text_encoder" in self.strategy.modules()
-        # nn.Module keeps a frozen text encoder out of the wrapper: its states come from the cache.
-        self.module = Denoiser(self.models.unet, self.models.text_encoder if text_trains else None).train()
-        if self.config.gradient_checkpointing:
-            self.models.unet.enable_gradient_checkpointing()
-        if self.config.attention_slicing:
-            self.models.unet.set_attention_slice("auto")
-        if self.config.channels_last:
-            self.models.unet.to(memory_format=torch.channels_last)
-        if self.config.compile:
-            compile_blocks(self.models.unet)
-        self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
-        self.denoiser = self.accelerator.prepare(self.module)
-        self.optimizer = self.accelerator.prepare(
-            optimizers.build(self.config, self.strategy, self.parameters, self.device)
-        )
-        # The fused update reads on the device whether it shall happen: asking here would wait for the device in every step.
-        self._decided_on_device = (
-            self.device.type == "cuda"
-            and self.accelerator.scaler is None
-            and (self.config.optimizer is Optimizer.adamw)
-        )
-        self._refused = torch.zeros((), device=self.device)
-        self.schedule = get_scheduler(
-            self.config.schedule.value if self.config.schedule.value != "constant" else "constant_with_warmup",
-            self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer,
-            num_warmup_steps=self.config.warmup,
-            num_training_steps=self.total,
-        )
-
-    def _noise_schedule(self) -> DDPMScheduler:
-        settings = dict(self.models.scheduler_config)
-        if self.config.zero_terminal_snr:
-            if settings.get("prediction_type") != "v_prediction":
-                raise ConfigError(
-                    f"training.zero_terminal_snr=true with model={self.models.name}, which predicts noise: pure noise tells "
-                    "nothing about itself; use a model that predicts velocity, or training.zero_terminal_snr=false"
-                )
-            settings |= ZERO_TERMINAL
-            self.models.scheduler_config = settings  # what is exported is sampled as it was trained
-        return DDPMScheduler.from_config(settings)
+class Trainer(State):
+    """One training, from its first step or a checkpoint to its last."""
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -115,11 +36,11 @@ class Trainer:
         """Train to the last step and return the numbers of the run; raises Interrupted with a checkpoint saved."""
         start, history = self._resume()
         if not history["held_out"]:
-            self._measure(0, history)
+            self._measure(start, history)
             history["pictures"] = self._compared(self._latest)
         batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
-        clock, since = time.perf_counter(), 0
+        clock, since, warned = time.perf_counter(), 0, False
         with self.run.deferring(), open(self.folder / "train_log.csv", "a", newline="", encoding="utf-8") as file:
             log = csv.writer(file)
             for step in range(start, self.total):
@@ -131,15 +52,17 @@ class Trainer:
                     self._refuse_late(step, history)
                     value = self._mean(loss)
                     now = time.perf_counter()
-                    rate, clock, since = since / (now - clock), now, 0
+                    seconds, rate = (now - clock) * len(batch) / since, since / (now - clock)
+                    warned = warned or warn_of_long_steps(self.run, seconds)
+                    clock, since = now, 0
                     self._log(log, step + 1, batch, value, norm, rate)
                     file.flush()
                     memory = f"{memory_mb(self.device) / 1024:.1f} GiB"
                     bar.set_postfix(loss=f"{value:.4f}", images_s=f"{rate:.1f}", memory=memory)
                 bar.update()
-                stop = self._stop_requested()
-                due = (step + 1) % self.config.save_every == 0 or step + 1 in self.config.milestones
-                due = self.config.export_best or step + 1 in self.config.milestones if last else due
+                # The last step is saved too: whatever goes wrong with measuring and exporting, the training is not lost.
+                due = (step + 1) % self.config.save_every == 0 or step + 1 in self.config.milestones or last
+                stop = self.stop.look(at_once=due)
                 if due:
                     self._measure(step + 1, history)
                 if stop or due:
@@ -148,12 +71,10 @@ class Trainer:
                 if stop:
                     bar.close()
                     self._writer.wait()
+                    self.run.barrier()  # nobody leaves before the checkpoint is on the disk: the others would be ended
                     raise Interrupted(stop)
         bar.close()
         self._writer.wait()
-        self._require_finite()
-        if history["held_out"][-1][0] != self.total:
-            self._measure(self.total, history)
         return self._summary(history)
 
     def _step(
@@ -161,12 +82,14 @@ class Trainer:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
         mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        while True:
-            try:
-                total = self._accumulate(step, mine, self.micro_batch or len(mine))
-                break
-            except torch.OutOfMemoryError as error:
-                self._halve(len(mine), error)
+        try:
+            total = self.portion.run(lambda size: self._accumulate(step, mine, size))
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"out of memory with {self.portion.size} pictures at a time; use "
+                f"training.micro_batch={max(1, self.portion.size // 2)}, training.gradient_checkpointing=true or "
+                "launch.mixed_precision=fp16"
+            ) from error
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         # In fp16 the scaler expects overflows: it skips such a step itself and lowers its scale.
@@ -179,7 +102,7 @@ class Trainer:
                 refused = (~norm.isfinite()).float()
                 self.optimizer.optimizer.found_inf = refused  # as a gradient scaler tells it
                 self._refused += refused
-            self.optimizer.step()
+            self._update()
             if not self.accelerator.optimizer_step_was_skipped:
                 self.schedule.step()
             if self.average is not None:
@@ -191,7 +114,7 @@ class Trainer:
         """Gradients of this process's part of the batch, `size` pictures at a time; returns the mean loss."""
         # Dropout inside adapters is the one consumer of torch's global generator.
         torch.manual_seed(integer(self.config.seed, "dropout", step, self.accelerator.process_index) % 2**31)
-        micros = [mine[i : i + size] for i in range(0, len(mine), size)]
+        micros = list(of_one_size(self.train_set.sizes, mine, size))
         total = torch.zeros((), device=self.device)
         for number, micro in enumerate(micros):
             data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
@@ -202,25 +125,31 @@ class Trainer:
                     self.config.min_snr_gamma, self.dtype,
                 )  # fmt: skip
                 loss = each.sum() / len(mine)
-                self._communicating = last and self.accelerator.num_processes > 1
-                self.accelerator.backward(loss)
-                self._communicating = False
+                self._backward(loss, communicating=last and self.accelerator.num_processes > 1)
             total += loss.detach()
         return total
 
-    def _halve(self, count: int, error: torch.OutOfMemoryError) -> None:
-        """Half as many pictures at a time from now on; the batch and its gradient stay what they are."""
-        size = self.micro_batch or count
-        if size == 1 or self._communicating:  # the others already wait for this process's gradients
-            raise UserError(
-                f"out of memory with {size} pictures at a time; use training.micro_batch={max(1, size // 2)}, "
-                "training.gradient_checkpointing=true or launch.mixed_precision=fp16"
+    def _backward(self, loss: torch.Tensor, communicating: bool) -> None:
+        try:
+            self.accelerator.backward(loss)
+        except torch.OutOfMemoryError as error:
+            if not communicating:
+                raise
+            raise UserError(  # the others already wait for this process's gradients: it cannot begin again
+                f"out of memory with {self.portion.size} pictures at a time, while processes add up their gradients; use "
+                f"training.micro_batch={max(1, self.portion.size // 2)}, training.gradient_checkpointing=true or "
+                "launch.mixed_precision=fp16"
             ) from error
-        self.micro_batch = size // 2
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self.run.say(f"out of memory: {self.micro_batch} pictures at a time from now on, in batches as large as before")
+
+    def _update(self) -> None:
+        """The optimizer's step; its first one makes the moments, as large as the parameters or twice that."""
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"out of memory in the step of training.optimizer={self.config.optimizer.value}, whose state does not fit; use "
+                "training.optimizer=adafactor, adamw_8bit or sgd, or strategy=lora"
+            ) from error
 
     def _refuse(self, step: int, history: dict[str, Any]) -> None:
         """A gradient that is not finite changes nothing: the training stops, or goes on without this step."""
@@ -266,9 +195,9 @@ class Trainer:
 
     def _picture_losses(self, pictures: LatentSet, epoch: int) -> torch.Tensor:
         """float64 (pictures, timesteps)."""
-        count = min(self.config.held_out_images, len(pictures))
+        count = min(self._measured, len(pictures))
         return probe.picture_losses(
-            self.module, self.noise_schedule, pictures, count, epoch, self.accelerator, self.dtype
+            self.module, self.noise_schedule, pictures, count, epoch, self.accelerator, self.dtype, self._probe
         )
 
     def _compared(self, held_out: torch.Tensor | None) -> dict[str, list[float]]:
@@ -280,63 +209,6 @@ class Trainer:
             held_out = self._picture_losses(self.held_out, probe.HELD_OUT_EPOCH)
         train = self._picture_losses(self.train_set, probe.TRAIN_EPOCH)
         return {"held_out": held_out.mean(dim=1).tolist(), "train": train.mean(dim=1).tolist()}
-
-    # -- state -------------------------------------------------------------------------------------------------------
-
-    def _require_finite(self) -> None:
-        """Weights that are not finite are worth nothing: they may not replace a checkpoint, nor be exported."""
-        for name, parameter in self.parameters.items():
-            if not bool(parameter.isfinite().all()):
-                raise UserError(f"{name} is no longer finite; {self._remedy()}")
-
-    def _remedy(self) -> str:
-        rate = self.strategy.learning_rate
-        return f"use a smaller strategy.learning_rate (now {rate}) or launch.mixed_precision=no"
-
-    def best_step(self, history: dict[str, Any]) -> int:
-        """The measured step with the lowest held-out loss."""
-        return int(min(history["held_out"][1:] or [[0, 0.0]], key=lambda row: row[1])[0])
-
-    def _save(self, step: int, history: dict[str, Any]) -> None:
-        self._require_finite()
-        if self.run.main:
-            optimizer = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {},
-            }
-            average = self.average.values if self.average is not None else None
-            protect = {*self.config.milestones, self.best_step(history)}
-            folder, keep = self.folder / "checkpoints", self.config.keep
-            facts = {**history, "identity": self.identity}
-            self._writer.save(folder, step, self.parameters, optimizer, facts, keep, average, protect)
-            self.run.say(f"checkpoint at step {step} of {self.total}")
-        self.run.barrier()
-
-    def _resume(self) -> tuple[int, dict[str, Any]]:
-        """The step to start from and the facts kept in the checkpoint; train_log.csv is cut back to that step."""
-        found = checkpoints.newest(self.folder / "checkpoints")
-        if found is None and self.config.resume not in ("auto", "never"):
-            place = checkpoints.named(Path(self.config.resume).expanduser())
-            found = checkpoints.start_from(place, self.identity, self.config.resume_force)
-            if found.step >= self.total:
-                raise ConfigError(
-                    f"training.resume={place} is at step {found.step} and the training has {self.total}: use more "
-                    "training.steps, or an earlier checkpoint"
-                )
-        if found is not None:
-            resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
-            for name, tensor in self.average.values.items() if self.average is not None else ():
-                tensor.copy_(found.average[name])
-            self.run.say(f"resumed from the checkpoint of step {found.step}")
-        self.run.barrier()  # everybody has read before the main process writes
-        if self.run.main:
-            resume.cut_log(self.folder / "train_log.csv", LOG_COLUMNS, found.step if found is not None else 0)
-        self.run.barrier()
-        history: dict[str, Any] = {"held_out": [], "skipped": [], "pictures": {}}
-        if found is None:
-            return 0, history
-        return found.step, {key: found.facts[key] for key in history}
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
@@ -368,22 +240,19 @@ class Trainer:
         values = {"loss": loss, "gradient_norm": float(norm), "learning_rate": learning_rate, "images_per_second": rate}
         self.run.tracker.metrics({f"train/{name}": value for name, value in values.items()}, step)
 
-    def _stop_requested(self) -> int:
-        """The signal that arrived at any process (all must leave the loop at the same step), or 0."""
-        if self.accelerator.num_processes == 1:
-            return self.run.pending_signal
-        flag = torch.tensor(self.run.pending_signal, device=self.device)
-        return int(self.accelerator.gather(flag.reshape(1)).max())
-
     def _choose(self, history: dict[str, Any]) -> int:
         """Leave in the parameters what is exported: the best step's, or the last one's; their average where there is one."""
         step = self.best_step(history) if self.config.export_best else self.total
-        found = checkpoints.read(self.folder / "checkpoints" / f"step_{step:08d}") if step != self.total else None
         last = self.average.values if self.average is not None else {}
-        chosen = (found.average or found.parameters) if found is not None else last
+        chosen = self._best(step) if step != self.total else last
         with torch.no_grad():
             for name, tensor in chosen.items():
                 self.parameters[name].copy_(tensor)
+        if bits_of(self.parameters) == self._untrained:
+            raise UserError(
+                f"the training changed no weight in {self.total} steps: there is nothing that could be called tuned; "
+                f"use a larger strategy.learning_rate (now {self.strategy.learning_rate}) or more training.steps"
+            )
         return step
 
     def _summary(self, history: dict[str, Any]) -> dict[str, float]:

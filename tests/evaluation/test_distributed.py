@@ -31,6 +31,8 @@ sums = MomentSums(np.zeros(12))
 sums.update(torch.from_numpy(arrays["7"][rank::world]))
 mean, cov = sums.compute()
 np.savez(f"{sys.argv[3]}_{rank}.npz", mean=mean, cov=cov, **arrays)
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()  # its threads would abort an interpreter that ends, now and then
 """
 
 

@@ -108,3 +108,20 @@ def test_rescaled_guidance_has_the_spread_of_the_conditional_half() -> None:
     for k in range(3):
         assert whole[k].std() == pytest.approx(float(conditional[k].std()), rel=1e-5)
     assert torch.allclose(half, (plain + whole) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_terminal_snr_of_zero_is_honoured_or_refused_by_name(models: Models, name: str) -> None:
+    """What the scheduler starts from is pure noise: its largest noise level is as good as infinite."""
+    trained = models.scheduler_config | {
+        "rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction",
+    }  # fmt: skip
+    config = compose([f"scheduler={name}"]).scheduler
+    if name in ("deis", "heun", "lms", "pndm"):
+        with pytest.raises(ConfigError, match=rf"scheduler={name} ignores .* use one of: ddim, ddpm, .*euler"):
+            config.start(trained)
+        return
+    scheduler = config.start(trained)
+    assert float(scheduler.alphas_cumprod[-1]) < 1e-6
+    # told otherwise, by whoever knows better
+    assert replace(config, options={**config.options, "rescale_betas_zero_snr": False}).build(trained) is not None

@@ -110,3 +110,125 @@ def test_which_pictures_are_trained_on_follows_from_data_and_number_alone() -> N
     data: Any = SimpleNamespace(split=lambda name: Ids(ids=[f"picture {i}" for i in range(40)]))
     chosen = [training_split(compose(["training.images=10", f"dataset.seed={seed}"]), data) for seed in (0, 1)]
     assert chosen[0] == chosen[1] and len(set(chosen[0])) == 10
+
+
+# -- what is asked of a training that is finished --------------------------------------------------------------------
+
+PLAIN = [
+    *SCENES,
+    *TOY,
+    "task=train",
+    "training.seed=5",
+    "training.export_pipeline=false",
+    "training.validation_images=0",
+]
+
+
+def test_a_pipeline_that_is_asked_for_later_is_exported_from_the_finished_weights(lab: Lab, main_job: Ended) -> None:
+    without = lab.here(*PLAIN)
+    assert not (without.folder / "pipeline").exists()
+    later = lab.here(*PLAIN, "training.export_pipeline=true")
+    assert weights(later) == weights(without) and "reused training" in later.out
+    assert later.metrics["reload_max_difference"] <= 1
+    from diffusers import StableDiffusionPipeline
+
+    assert StableDiffusionPipeline.from_pretrained(later.folder / "pipeline", safety_checker=None).unet is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [("training.milestones=[2]", "checkpoints/step_00000002/parameters.safetensors"),
+     ("training.validation_images=2", "validation/step_00000004/000001.png")],
+    ids=["milestones", "validation pictures"],
+)  # fmt: skip
+def test_what_a_finished_training_did_not_keep_is_said_and_can_be_had(
+    lab: Lab, main_job: Ended, asked: str, left: str
+) -> None:
+    without = lab.here(*PLAIN)
+    told = lab.here(*PLAIN, asked)
+    assert not (told.folder / left).exists() and weights(told) == weights(without)
+    (line,) = [line for line in told.out.splitlines() if line.startswith(asked.partition("=")[0])]
+    assert "this training is finished" in line and "training.resume=never" in line
+    again = lab.here(*PLAIN, asked, "training.resume=never")
+    assert (again.folder / left).exists() and weights(again) == weights(without)
+    assert "reused training" in lab.here(*PLAIN, asked, "training.resume=never").out
+
+
+def test_milestones_beyond_the_end_are_refused(empty_lab: Lab) -> None:
+    ended = empty_lab.here(*PLAIN, "training.milestones=[2,9]")
+    assert ended.status == 2 and "holds 9 and the training has 4 steps" in ended.err
+
+
+# -- before the first step -------------------------------------------------------------------------------------------
+
+
+def stages_of(lab: Lab) -> set[str]:
+    """Names of the stages that the store holds, finished or not."""
+    return {path.name for path in (lab.root / "store").glob("*") if path.is_dir() and any(path.glob("*/*"))}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [(["strategy.use_dora=true", "strategy.targets=[conv1]"], "tuned weights, saved and loaded again"),
+     (["strategy.targets=[]", "strategy.text_targets=[token_embedding]"], "tuned weights, saved and loaded again")],
+    ids=["DoRA on convolutions", "LoRA on an embedding"],
+)  # fmt: skip
+def test_what_could_not_be_exported_is_told_before_anything_is_trained(
+    lab: Lab, main_job: Ended, settings: list[str], sentence: str
+) -> None:
+    """Should it become possible, the training ends well; failing after it is what may not be."""
+    before = stages_of(lab)
+    ended = lab.here(*PLAIN, "training.seed=6", *settings)
+    if ended.status == 0:
+        assert (ended.folder / "weights").exists()
+        return
+    assert ended.status == 1 and sentence in ended.err and stages_of(lab) == before
+    assert not list((lab.root / "store" / "training").glob(".*.partial/train_log.csv"))
+
+
+@pytest.mark.parametrize("task", ["pipeline", "train"])
+def test_a_model_that_is_not_there_is_told_before_data_are_prepared(empty_lab: Lab, task: str) -> None:
+    ended = empty_lab.here(*SCENES, *TOY, f"task={task}", f"model.source={empty_lab.root}/nowhere")
+    assert ended.status != 0 and "nowhere" in ended.err
+    assert stages_of(empty_lab) == set()
+
+
+def test_a_default_number_of_pictures_that_the_data_do_not_have_adapts(lab: Lab, main_job: Ended) -> None:
+    toy = [item for item in TOY if not item.startswith("eval.images")]
+    few = [*SCENES, *toy, "dataset.val=2", "task=evaluate", "eval.metrics=[clip_score]"]
+    ended = lab.here(*few)
+    assert ended.status == 0, ended.err
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("eval.images=")]
+    count = int(line.partition("=")[2].split()[0])
+    assert 2 <= count < 100 and "in place of the default of 100" in line
+    chosen = lab.here(*few, "eval.images=100")
+    assert chosen.status == 2 and f"and {count} are there" in chosen.err
+
+
+def test_a_pipeline_counts_its_captions_before_it_trains(empty_lab: Lab) -> None:
+    ended = empty_lab.here("dataset.train=4", "dataset.val=2", *TOY, "eval.images=1000")
+    assert ended.status == 2 and "1000 held-out captions are needed and" in ended.err
+    assert "training" not in stages_of(empty_lab) and "text_embeddings" not in stages_of(empty_lab)
+
+
+# -- the noise schedule that was trained -----------------------------------------------------------------------------
+
+
+def test_a_terminal_snr_of_zero_is_in_the_exported_pipeline(lab: Lab, main_job: Ended) -> None:
+    trained = lab.here(*SCENES, *TOY, "task=train", "training.zero_terminal_snr=true", "training.validation_images=0")
+    assert trained.metrics["reload_max_difference"] <= 1
+    from diffusers import StableDiffusionPipeline
+
+    scheduler = StableDiffusionPipeline.from_pretrained(trained.folder / "pipeline", safety_checker=None).scheduler
+    scheduler.set_timesteps(4)
+    assert float(scheduler.alphas_cumprod[-1]) == 0.0 and int(scheduler.timesteps[0]) == 999
+    draw = ["task=generate", "prompts=['a red cat']", f"weights={trained.folder}", *SCENES, *TOY]
+    for name in ("pndm", "lms", "heun", "deis"):
+        refused = lab.here(*draw, f"scheduler={name}")
+        assert refused.status == 2 and f"scheduler={name} ignores" in refused.err and "ddim" in refused.err
+    for name in ("ddim", "euler", "dpmpp_2m"):
+        assert lab.here(*draw, f"scheduler={name}", "scheduler.steps=4").status == 0
+    watched = lab.here(
+        *SCENES, *TOY, "task=train", "training.zero_terminal_snr=true", "training.seed=9", "scheduler=pndm"
+    )
+    assert watched.status == 2 and "scheduler=pndm ignores" in watched.err, "before the first step"

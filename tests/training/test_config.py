@@ -10,7 +10,7 @@ from t2i.training.strategies import Attn2ToV
 WRONG = [
     ("steps", 0), ("epochs", 0.0), ("batch_size", 0), ("micro_batch", 0), ("warmup", -1), ("weight_decay", -0.1),
     ("clip_norm", 0.0), ("clip_norm", float("nan")), ("caption_dropout", 1.1), ("min_snr_gamma", 0.0), ("keep", 1),
-    ("save_every", 0), ("log_every", 0), ("held_out_images", -1),
+    ("save_every", 0), ("log_every", 0), ("held_out_images", -1), ("resume_force", True),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Cached latents and text states stand for the live networks, and a batch is a function of its samples alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from t2i.models.load import Models
 from t2i.models.text import tokenize
 from t2i.randomness import generator
 from t2i.store import Store
+from t2i.training import dataset
 from t2i.training.dataset import LatentSet
 from t2i.training.objective import Denoiser, draw, losses
 
@@ -111,6 +113,27 @@ def test_networks_are_asked_once_for_one_split(
     again = latents(models, store, pictures("train", 10))
     assert np.array_equal(everything(again), everything(cached))
     assert again.states is not None and again.states.shape == cached.states.shape  # type: ignore[union-attr]
+
+
+def test_a_few_pictures_cost_few_and_have_the_bits_of_many(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each count in a store of its own: nothing is taken over."""
+    sizes: list[int] = []
+    original = dataset.encode_moments
+
+    def counted(models: Models, pixels: np.ndarray) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return original(models, pixels)
+
+    monkeypatch.setattr(dataset, "encode_moments", counted)
+    many = everything(latents(models, Store(tmp_path / "many"), pictures("train", 19)))
+    for count in (1, 2, 8, 9):
+        sizes.clear()
+        few = everything(latents(models, Store(tmp_path / str(count)), pictures("train", count)))
+        np.testing.assert_array_equal(few, many[:count])
+        assert sizes == [1] + [8] * -(-count // 8), "one for the shape, then by eight: at most seven are repeated"
+    assert dataset._at_once((512, 512), CPU) == 2 and dataset._at_once((512, 512), torch.device("cuda")) == 8
 
 
 def test_each_split_has_its_own_cache(models: Models, store: Store, cached: LatentSet) -> None:

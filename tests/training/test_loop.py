@@ -1,6 +1,7 @@
 """A training is the same run whether or not it was interrupted, split into micro-batches, or watched."""
 
 import itertools
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +13,11 @@ import torch
 from t2i.context import Interrupted, Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
-from t2i.training import checkpoints, probe
+from t2i.training import checkpoints, dataset, noise, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
+from t2i.training.memory import Portion
 
 from .conftest import RATE, STRATEGIES, Start, log_of, training
 
@@ -83,18 +85,57 @@ def test_epochs_and_seeds_have_their_own_orders() -> None:
 SHAPES = [(64, 64)] * 7 + [(80, 48)] * 4 + [(48, 80)]
 
 
-def test_batches_of_several_shapes_hold_one_each_and_show_every_picture() -> None:
-    whole = list(itertools.islice(batch_order(3, SHAPES, 3, 0), 12))  # 3 + 2 + 1 batches an epoch
+def test_pictures_of_several_shapes_come_as_often_as_those_of_one() -> None:
+    per_epoch = 4  # twelve pictures, three a batch
+    whole = list(itertools.islice(batch_order(3, SHAPES, 3, 0), 5 * per_epoch))
     for start in (1, 5, 6, 7):
-        assert list(itertools.islice(batch_order(3, SHAPES, 3, start), 12 - start)) == whole[start:]
-    for epoch in range(2):
-        batches = whole[6 * epoch : 6 * epoch + 6]
-        assert {e for batch in batches for e, _ in batch} == {epoch}
-        assert all(len({SHAPES[i] for _, i in batch}) == 1 and len(batch) == 3 for batch in batches)
-        assert {i for batch in batches for _, i in batch} == set(range(12))
-    assert [[SHAPES[batch[0][1]] for batch in whole[k : k + 6]] for k in (0, 6)] != [
-        sorted(SHAPES[batch[0][1]] for batch in whole[:6])
-    ] * 2, "shapes alternate"
+        assert list(itertools.islice(batch_order(3, SHAPES, 3, start), 20 - start)) == whole[start:]
+    assert all(len(batch) == 3 for batch in whole)
+    for epoch in range(5):
+        batches = whole[per_epoch * epoch : per_epoch * (epoch + 1)]
+        assert sorted(sample for batch in batches for sample in batch) == [(epoch, i) for i in range(12)]
+        mixed = [batch for batch in batches if len({SHAPES[i] for _, i in batch}) > 1]
+        assert len(mixed) == 1, "what no batch of one shape takes: one square, one wide and the tall picture"
+    assert len({tuple(SHAPES[batch[0][1]] for batch in whole[k : k + 4]) for k in range(0, 20, 4)}) > 1, "shuffled"
+
+
+@pytest.mark.parametrize(
+    ("squares", "wide", "batch_size"), [(100, 1, 8), (100, 1, 16), (5, 2, 8), (31, 33, 4), (3, 1, 32)]
+)
+def test_a_rare_shape_weighs_no_more_than_a_common_one(squares: int, wide: int, batch_size: int) -> None:
+    """One wide picture among a hundred squares: no batch shows a sample twice, and an epoch is as long as any other."""
+    sizes = [(64, 64)] * squares + [(96, 48)] * wide
+    count, steps = len(sizes), 3 * len(sizes)
+    batches = list(itertools.islice(batch_order(0, sizes, batch_size, 0), steps))
+    seen = [sample for batch in batches for sample in batch]
+    assert len(set(seen)) == len(seen), "every (epoch, picture) once: it is what noise and timestep are functions of"
+    whole_epochs = steps // -(-count // batch_size) * (-(-count // batch_size) * batch_size) // count
+    for epoch in range(whole_epochs):
+        assert sorted(i for e, i in seen if e == epoch) == list(range(count))
+    assert Training(epochs=1.0, batch_size=batch_size).total_steps(count) == max(1, round(count / batch_size))
+
+
+def test_a_batch_of_several_shapes_is_the_mean_over_its_pictures(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shape is a forward pass of its own, and every picture weighs the same."""
+    trainer = start(STRATEGIES["attn2_to_v"], training(batch_size=4))
+    passes: list[list[tuple[int, int]]] = []
+    original = trainer.train_set.batch
+
+    def batch(samples: Any, *arguments: Any, **options: Any) -> Any:
+        passes.append(list(samples))
+        return original(samples, *arguments, **options)
+
+    monkeypatch.setattr(trainer.train_set, "batch", batch)
+    mine = [(0, 0), (0, 1), (0, 2), (0, 3)]
+    together = trainer._accumulate(0, mine, 4)
+    gradient = [p.grad.clone() for p in trainer.parameters.values() if p.grad is not None]
+    trainer.optimizer.zero_grad(set_to_none=True)
+    trainer.train_set.sizes = [(1, 2) if i == 2 else size for i, size in enumerate(trainer.train_set.sizes)]
+    apart = trainer._accumulate(0, mine, 4)
+    assert passes == [mine, [(0, 0), (0, 1), (0, 3)], [(0, 2)]]
+    assert float(apart) == pytest.approx(float(together), rel=1e-5)
+    for left, right in zip(gradient, trainer.parameters.values(), strict=True):
+        assert right.grad is not None and torch.allclose(left, right.grad, rtol=1e-3, atol=1e-6)
 
 
 # -- resuming --------------------------------------------------------------------------------------------------------
@@ -178,8 +219,8 @@ def test_a_damaged_checkpoint_costs_steps_and_changes_nothing(start: Start) -> N
     straight = start(strategy, LONG, "straight")
     straight.fit()
     folder = straight.folder / "checkpoints"
-    assert checkpoints.steps(folder) == [4, 8], "none at the last step: the weights themselves are saved then"
-    file = folder / "step_00000008" / "optimizer.pt"
+    assert checkpoints.steps(folder) == [8, 12], "at the last step too: exporting may fail"
+    file = folder / "step_00000012" / "optimizer.pt"
     file.write_bytes(file.read_bytes()[:-1])
     again = start(strategy, LONG, "straight")
     before = records(straight)
@@ -488,6 +529,145 @@ def test_out_of_memory_with_one_picture_says_what_helps(start: Start, monkeypatc
         trainer.fit()
 
 
+def test_what_does_not_fit_is_free_before_it_is_tried_again() -> None:
+    """An error that is being handled holds everything that its frames do."""
+
+    class Large:
+        alive = 0
+
+        def __init__(self) -> None:
+            Large.alive += 1
+
+        def __del__(self) -> None:
+            Large.alive -= 1
+
+    def work(size: int) -> int:
+        assert Large.alive == 0, "the first try is still in memory"
+        large = Large()
+        if size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return size + 0 * id(large)
+
+    told: list[int] = []
+    portion = Portion(16, told.append)
+    assert portion.run(work) == 2 and told == [8, 4, 2] and portion.size == 2
+    with pytest.raises(torch.OutOfMemoryError):
+        portion.run(lambda size: work(9))
+
+
+@pytest.mark.parametrize("where", ["held-out loss", "moments", "text states"])
+def test_what_is_measured_and_encoded_before_the_first_step_is_halved_too(
+    start: Start, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    config = training(steps=2, held_out_images=3)
+    roomy = start(STRATEGIES["attn2_to_v"], config, "roomy")
+    expected = roomy.held_out_losses()
+    target, name = {
+        "held-out loss": (probe, "losses"),
+        "moments": (dataset, "encode_moments"),
+        "text states": (dataset, "text_states"),
+    }[where]
+    original: Callable[..., Any] = getattr(target, name)
+    sizes: list[int] = []
+
+    def tight(*given: Any) -> Any:
+        size = given[2] if where == "text states" else len(given[2 if where == "held-out loss" else 1])
+        sizes.append(size)
+        if size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*given)
+
+    shutil.rmtree(roomy.run.store.root)  # encode again
+    monkeypatch.setattr(target, name, tight)
+    tightened = start(STRATEGIES["attn2_to_v"], config, "tight")
+    assert tightened.held_out_losses() == pytest.approx(expected, rel=1e-5)
+    assert max(sizes) > 2 and sizes[-1] <= 2
+
+
+def test_out_of_memory_in_the_update_names_optimizers_with_less(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training())
+
+    def step() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.optimizer, "step", step)
+    with pytest.raises(UserError, match=r"in the step of training.optimizer=adamw.*use training.optimizer=adafactor"):
+        trainer.fit()
+
+
+def test_nothing_of_the_optimizer_is_left_when_the_pipeline_is_exported(start: Start) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=2, ema=0.5))
+    trainer.fit()
+    after = weights(trainer)
+    trainer.release()
+    assert not trainer.optimizer.optimizer.state and all(p.grad is None for p in trainer.parameters.values())
+    assert equal(weights(trainer), after)
+
+
+# -- tuned means changed ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("steps", "warmup", "used"), [(1, 10, 0), (2, 10, 1), (4, 10, 2), (10, 10, 5), (11, 10, 10)])
+def test_a_warm_up_beyond_the_training_takes_half_of_it(start: Start, steps: int, warmup: int, used: int) -> None:
+    config = training(steps=steps, warmup=warmup)
+    assert config.warmup_steps(steps) == used and config.result_slice(steps)["warmup"] == used
+    if steps <= 4:
+        trainer = start(STRATEGIES["attn2_to_v"], config)
+        before = weights(trainer)
+        trainer.fit()
+        assert not equal(weights(trainer), before), "whatever is exported as tuned differs from the base"
+
+
+def test_weights_that_are_those_of_the_base_are_not_called_tuned(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = start(STRATEGIES["attn2_to_v"], training(steps=3, nonfinite=NonFinite.skip, log_every=100))
+    poison(trainer, {1, 2, 3}, monkeypatch)
+    monkeypatch.setattr(trainer, "_mean", lambda loss: 0.0)
+    with pytest.raises(
+        UserError, match="the training changed no weight in 3 steps.*use a larger strategy.learning_rate"
+    ):
+        trainer.fit()
+
+
+# -- a damaged best checkpoint ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["while it is stopped", "at its end"])
+def test_a_damaged_best_checkpoint_is_made_again(start: Start, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = training(steps=8, save_every=2, export_best=True, keep=2)
+    strategy = STRATEGIES["attn2_to_v"]
+    losses = {0: 1.0, 2: 0.8, 4: 0.5, 6: 0.7, 8: 0.6}
+
+    def of_known_loss(folder: str) -> Trainer:
+        trainer = start(strategy, config, folder)
+        original = trainer._measure
+
+        def measure(step: int, history: dict[str, Any]) -> None:
+            original(step, history)
+            history["held_out"][-1][1] = losses[step]
+
+        monkeypatch.setattr(trainer, "_measure", measure)
+        return trainer
+
+    straight = of_known_loss("straight")
+    assert straight.fit()["exported_step"] == 4
+    damaged = of_known_loss("damaged")
+    original = damaged._best
+
+    def damage(step: int) -> Any:
+        path = damaged.folder / "checkpoints" / f"step_{step:08d}" / "parameters.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        return original(step)
+
+    monkeypatch.setattr(damaged, "_best", damage)
+    with pytest.raises(UserError, match=r"step_00000004 is damaged .* repeat the command"):
+        damaged.fit()
+    if when == "while it is stopped":
+        shutil.rmtree(damaged.folder / "checkpoints" / "step_00000008")
+    again = of_known_loss("damaged")
+    assert again.fit()["exported_step"] == 4
+    assert records(again) == records(straight) and equal(weights(again), weights(straight))
+
+
 # -- starting from a named checkpoint --------------------------------------------------------------------------------
 
 
@@ -497,6 +677,7 @@ def test_a_training_starts_from_a_named_checkpoint_of_its_configuration_only(sta
     whole.identity = {"training.steps": 6, "training.seed": 0}
     whole.fit()
     checkpoint = whole.folder / "checkpoints" / "step_00000003"
+    shutil.rmtree(checkpoint.with_name("step_00000006"))  # as when it is finished
     for named in (checkpoint, checkpoint.parent, whole.folder):
         again = start(strategy, replace(config, resume=str(named)), f"from {named.name}")
         again.identity = dict(whole.identity)
@@ -534,22 +715,24 @@ def test_a_damaged_or_missing_named_checkpoint_is_refused(start: Start) -> None:
 # -- the noise schedule ----------------------------------------------------------------------------------------------
 
 
-def test_zero_terminal_snr_needs_velocity_and_ends_in_pure_noise(start: Start) -> None:
+def test_zero_terminal_snr_needs_velocity_and_ends_in_pure_noise(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="which predicts noise"):
         start(STRATEGIES["lora"], training(zero_terminal_snr=True))
     # the toy predicts noise; the same toy told to predict velocity
-    original = Trainer._noise_schedule
+    original = noise.settle
 
-    def velocity(trainer: Trainer) -> Any:
-        trainer.models.scheduler_config |= {"prediction_type": "v_prediction"}
-        return original(trainer)
+    def velocity(config: Any, models: Any) -> None:
+        models.scheduler_config |= {"prediction_type": "v_prediction"}
+        original(config, models)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_noise_schedule", velocity)
-        trainer = start(STRATEGIES["lora"], training(zero_terminal_snr=True))
+    monkeypatch.setattr(noise, "settle", velocity)
+    trainer = start(STRATEGIES["lora"], training(zero_terminal_snr=True))
     assert float(trainer.noise_schedule.alphas_cumprod[-1]) == 0.0
     assert trainer.models.scheduler_config["timestep_spacing"] == "trailing"
     trainer.fit()
+    exported = trainer.models.pipeline().scheduler
+    exported.set_timesteps(4)
+    assert float(exported.alphas_cumprod[-1]) == 0.0 and int(exported.timesteps[0]) == 999
 
 
 @pytest.mark.parametrize("switch", ["channels_last", pytest.param("compile", marks=pytest.mark.slow)])

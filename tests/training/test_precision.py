@@ -47,8 +47,7 @@ def test_bfloat16_resumes_exactly(start: Start, monkeypatch: pytest.MonkeyPatch)
     straight = start(strategy, config, "straight", "bf16")
     straight.fit()
     stopped = start(strategy, replace(config, save_every=2), "stopped", "bf16")
-    original = stopped._stop_requested
-    monkeypatch.setattr(stopped, "_stop_requested", lambda: 15 if len(log_of(stopped)) == 2 else original())
+    monkeypatch.setattr(stopped.stop, "look", lambda at_once: 15 if len(log_of(stopped)) == 2 else 0)
     with pytest.raises(Interrupted):
         stopped.fit()
     resumed = start(strategy, config, "stopped", "bf16")

@@ -23,6 +23,7 @@ from t2i.training.contrastive.gradient_cache import loss_and_gradients
 from t2i.training.contrastive.loss import contrastive_loss, positives
 from t2i.training.contrastive.pairs import Pairs, batches, shares, steps_per_epoch
 from t2i.training.contrastive.towers import Clip, attach, groups
+from t2i.training.stopping import StopFlag
 
 CLIP_NORM = 1.0
 """Largest norm of the whole gradient."""
@@ -49,6 +50,7 @@ class Tuner:
     def __post_init__(self) -> None:
         self.accelerator: Accelerator = self.run.accelerator
         self.device = self.accelerator.device
+        self.stop = StopFlag(self.run, self.accelerator)
         self.per_epoch = steps_per_epoch(len(self.train), self.config.batch_size)
         self.total = self.config.epochs * self.per_epoch
         self.parameters = attach(self.clip, self.config)
@@ -79,7 +81,7 @@ class Tuner:
                     clock, since = time.perf_counter(), step
                     self._log(log, step, epoch, float(loss), float(norm), rate)
                     file.flush()
-                stop = self._stop_requested()
+                stop = self.stop.look(at_once=step % self.per_epoch == 0)
                 if step % self.per_epoch == 0:
                     history["held_out"].append([step, self.held_out_loss()])
                 if stop or step % self.per_epoch == 0:
@@ -172,7 +174,9 @@ class Tuner:
 
     def _resume(self) -> tuple[int, dict[str, Any]]:
         """The step to start from and the history kept with it; the log is cut back to that step."""
-        found = checkpoints.newest(self.folder / "checkpoints")
+        folder = self.folder / "checkpoints"
+        step = self.run.tell(lambda: newest.step if (newest := checkpoints.newest(folder)) is not None else None)
+        found = checkpoints.read(folder / f"step_{step:08d}") if step is not None else None
         if found is not None:
             resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
             self.run.say(f"resumed from the checkpoint of step {found.step}")
@@ -196,10 +200,3 @@ class Tuner:
 
     def _remedy(self) -> str:
         return f"use a smaller clip.learning_rate (now {self.config.learning_rate}) or launch.mixed_precision=no"
-
-    def _stop_requested(self) -> int:
-        """The signal that arrived at any process (all must leave the loop at the same step), or 0."""
-        if self.accelerator.num_processes == 1:
-            return self.run.pending_signal
-        flag = torch.tensor(self.run.pending_signal, device=self.device)
-        return int(self.accelerator.gather(flag.reshape(1)).max())

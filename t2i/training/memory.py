@@ -1,0 +1,34 @@
+"""What does not fit into memory is done in smaller portions."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Portion:
+    """How many samples at a time: half as many from the moment on when they did not fit."""
+
+    def __init__(self, size: int, smaller: Callable[[int], object] = lambda size: None) -> None:
+        """`smaller` is told every new size, before the work is repeated with it."""
+        self.size = size
+        self._smaller = smaller
+
+    def run(self, work: Callable[[int], T]) -> T:
+        """What `work(size)` returns; raises torch.OutOfMemoryError when a single sample does not fit.
+
+        `work` is repeated from its beginning, so it may not have changed anything when it fails.
+        """
+        while True:
+            try:
+                return work(self.size)
+            except torch.OutOfMemoryError:
+                if self.size <= 1:
+                    raise
+            # Outside of the handler, whose error still holds what did not fit.
+            self.size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self._smaller(self.size)

@@ -93,7 +93,7 @@ def pictures(config: Config) -> dict[str, Any]:
 
 
 def trained(config: Config, total: Optional[int] = None) -> dict[str, Any]:
-    """Behind tuned weights, beside model and data. total: optimizer steps, where the data are known: a warm-up has at most those."""
+    """Behind tuned weights, beside model and data. total: optimizer steps, where known: a warm-up has at most those."""
     return {
         "training": config.training.result_slice(total),
         "strategy": as_dict(config.strategy),

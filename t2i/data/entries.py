@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from t2i.data.base import SPLITS, Dataset, Fence, Sample
+from t2i.data.base import SPLITS, Dataset, Sample, packed, unpacked
 from t2i.data.spool import Spool
 from t2i.errors import UserError
 from t2i.store import Store
@@ -27,7 +27,7 @@ class Entry:
     split: str
     sample: Sample
     file: str
-    """Its path below the root."""
+    """Its path below the root; of an image inside of a container, where it lies there."""
     sha256: str
     """Of the file; empty when the file is not read."""
     reason: str
@@ -71,7 +71,7 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
 
 
 def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:
-    fence = Fence(root)
+    fence = dataset.fence()
     samples = iter(dataset.samples(split))
     while block := list(islice(samples, BLOCK)):
         screened = []
@@ -83,7 +83,7 @@ def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterato
         for sample, reason, dropped in screened:
             digest, trouble = ("", reason) if reason else next(digests)
             file = sample.path.relative_to(root) if sample.path.is_relative_to(root) else sample.path
-            yield Entry(split, sample, file.as_posix(), digest, trouble, dropped)
+            yield Entry(split, sample, sample.origin or file.as_posix(), digest, trouble, dropped)
 
 
 def _digests(paths: list[Path], store: Store) -> list[tuple[str, str]]:
@@ -120,12 +120,9 @@ def _first(entries: Spool[Entry], keys: np.ndarray) -> np.ndarray:
 
 
 def _packed(entry: Entry) -> list[Any]:
-    sample = entry.sample
-    texts = [sample.id, str(sample.path), sample.captions, sample.domains, sample.categories, sample.license]
-    return [entry.split, entry.file, entry.sha256, entry.reason, entry.dropped, *texts]
+    return [entry.split, entry.file, entry.sha256, entry.reason, entry.dropped, *packed(entry.sample)]
 
 
 def _unpacked(value: list[Any]) -> Entry:
-    split, file, sha256, reason, dropped, key, path, captions, domains, categories, license = value
-    sample = Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
-    return Entry(split, sample, file, sha256, reason, tuple((caption, why) for caption, why in dropped))
+    split, file, sha256, reason, dropped, *sample = value
+    return Entry(split, unpacked(sample), file, sha256, reason, tuple((caption, why) for caption, why in dropped))

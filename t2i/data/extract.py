@@ -3,6 +3,7 @@
 Encoded images keep their bytes; arrays become PNG. The stage holds `images/` and `index.jsonl`, one line an image.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.data.base import Sample, clean
 from t2i.data.spool import Spool
+from t2i.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from t2i.store import Store
 
-VERSION = 1
+VERSION = 2
 """Of what is written: raise it when the same containers give other files."""
 MAX_IMAGE_BYTES = 64 * 2**20
 """An encoded image with more is not written out; preparation lists it as missing."""
@@ -38,6 +40,8 @@ class Record:
     split: str = ""
     categories: list[str] = field(default_factory=list)
     license: str = ""
+    origin: str = ""
+    """Where it lies, for messages: the shard and the key, or the file and the row."""
 
 
 def extract(
@@ -51,27 +55,36 @@ def extracted(folder: Path) -> Iterator[tuple[str, Sample]]:
     """The split's name and the sample of each image that `extract` wrote, in the order of the records."""
     with (folder / INDEX).open(encoding="ascii") as index:
         for line in index:
-            key, split, file, captions, categories, license = json.loads(line)
-            yield split, Sample(key, folder / file, clean(captions), (), tuple(sorted(categories)), license)
+            key, split, file, captions, categories, license, origin = json.loads(line)
+            sample = Sample(key, folder / file, clean(captions), (), tuple(sorted(categories)), license, origin=origin)
+            yield split, sample
 
 
 def _write(folder: Path, records: Iterable[Record]) -> None:
     rows: Spool[list[Any]] = Spool(pack=lambda row: row)
     places: dict[str, int] = {}
+    contents: list[bytes] = []
     more: dict[int, list[str]] = {}  # captions of later records of the same image
     for record in records:
+        data = record.image if isinstance(record.image, bytes | None) else _png(record.image)
+        content = b"" if data is None else hashlib.blake2b(data, digest_size=8).digest()
         number = places.setdefault(record.id, len(rows))
         if number < len(rows):
+            if content != contents[number]:
+                raise UserError(
+                    f"{record.origin}: the image {record.id!r} was there already ({rows[number][-1]}) with another "
+                    "picture: give every picture a name of its own."
+                )
             more.setdefault(number, []).extend(record.captions)
             continue
-        data = record.image if isinstance(record.image, bytes | None) else _png(record.image)
+        contents.append(content)
         path = folder / "images" / f"{number // PER_FOLDER:04d}" / f"{number:07d}.{_suffix(data)}"
         if number % PER_FOLDER == 0:
             path.parent.mkdir(parents=True)
         if data is not None and len(data) <= MAX_IMAGE_BYTES:
             path.write_bytes(data)
         file = path.relative_to(folder).as_posix()
-        rows.append([record.id, record.split, file, record.captions, record.categories, record.license])
+        rows.append([record.id, record.split, file, record.captions, record.categories, record.license, record.origin])
     with (folder / INDEX).open("w", encoding="ascii") as index:
         for number, (key, split, file, captions, *rest) in enumerate(rows):
             row = [key, split, file, captions + more.get(number, []), *rest]

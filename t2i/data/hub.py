@@ -52,4 +52,6 @@ class Hub(Shards):
             # In Arrow's form an image is its bytes: nothing is decoded here.
             for number, row in enumerate(table.select_columns(list(dict.fromkeys(names))).with_format("arrow")):
                 values = {name: encoded(value) for name, value in row.to_pylist()[0].items()}
-                yield self.columns.record(values, split, f"{split}_{number:07d}")
+                yield self.columns.record(
+                    values, split, f"{split}_{number:07d}", f"{self.hub} ({split}), row {number + 1}"
+                )

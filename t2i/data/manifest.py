@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from t2i.data.base import SPLITS
 from t2i.data.decode import Picture
 from t2i.data.entries import Entry
+from t2i.data.fence import written
 from t2i.data.repeats import Verdict
-from t2i.data.shards import written
 from t2i.data.spool import Spool
 
 SHOWN = 200

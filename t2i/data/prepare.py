@@ -43,7 +43,7 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     """
     dataset.acquire(store)
     found = chosen(dataset, store)
-    config = {**dataset.digest_parts(), "near_duplicates": dataset.near_duplicates}
+    config = {**dataset.digest_parts(), "near_bits": dataset.near_bits}
     build = partial(_build, found=found, dataset=dataset, store=store, progress=progress)
     stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
     # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
@@ -54,7 +54,7 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
 
 def _build(folder: Path, found: Chosen, dataset: Dataset, store: Store, progress: bool) -> None:
     folders = [leftovers(folder), *earlier(store, "prepared", dataset.digest_parts(), VERSION)]
-    repeats, manifest = Repeats(found.entries, dataset.near_duplicates), Manifest()
+    repeats, manifest = Repeats(found.entries, dataset.near_bits), Manifest()
     pictures = _pictures(found, dataset, store, Harvest(folders), f"preparing {dataset.name}" if progress else "")
     with ExitStack() as stack:
         names = (*SPLITS, SET_ASIDE)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from t2i.data.base import Sample
 from t2i.data.decode import Picture
+from t2i.data.fence import written
 
 ROWS_PER_GROUP = 16
 """Images that are read from the disk together: small, because training visits them in random order."""
@@ -43,11 +44,6 @@ SCHEMA = pa.schema(
 def shard_paths(folder: Path, split: str) -> list[Path]:
     """The shards of a split, in order."""
     return sorted(folder.glob(f"{split}-[0-9]*.parquet"))
-
-
-def written(text: str) -> str:
-    """A name as it is written into files: it need not be Unicode, and what is written is."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class ShardWriter:

@@ -7,7 +7,7 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Dataset, Fence, Sample, draw, listed, spooled
+from t2i.data.base import Dataset, Sample, draw, listed, spooled
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError
 from t2i.store import sha256_file
@@ -60,7 +60,7 @@ class ContentSplit(Dataset):
         return compress(samples, (draws < share) == (split == "held_out"))
 
     def _draws(self, samples: Spool[Sample]) -> Iterator[float]:
-        fence = Fence(self.location())
+        fence = self.fence()
         for start in range(0, len(samples), CHUNK):
             chunk = samples[start : start + CHUNK]
             present = [sample for sample in chunk if not fence.refusal(sample.path)]
@@ -92,7 +92,15 @@ class NamedSplit(ContentSplit):
         if len(there) < 2:  # no splits, or all the data in one
             return self._drawn(samples, split)
         wanted = set(self._wanted(split, there))
+        if split == "train":
+            self._note_unused(samples, names, wanted | set(self._wanted("held_out", there)))
         return compress(samples, (name in wanted for name in names))
+
+    def _note_unused(self, samples: Spool[Sample], names: list[str], used: set[str]) -> None:
+        """Lists what lies in a split that neither side uses."""
+        unused = ((sample, name) for sample, name in zip(samples, names, strict=True) if name not in used)
+        rows = ([self._file(sample), f"in the split {name}" if name else "in no split"] for sample, name in unused)
+        self.left_out["neither"] = Spool(rows, pack=list)
 
     def _wanted(self, split: str, there: list[str]) -> list[str]:
         value = getattr(self, f"{split}_split")

@@ -1,5 +1,7 @@
 """Kinds of image files by the ends of their names: those that are read, and what to do about the others."""
 
+from functools import lru_cache
+
 READ = {
     **dict.fromkeys((".png", ".apng"), "PNG"),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG"),
@@ -59,6 +61,7 @@ def refusal(name: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=1)
 def formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read here."""
     from PIL import features

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from t2i.data.base import SPLITS, Dataset, draw
+from t2i.data.colours import Unusable
 from t2i.data.crop import Crop
-from t2i.data.decode import Picture, Unusable, prepare_file
+from t2i.data.decode import Picture, prepare_file
 from t2i.data.entries import Chosen, Entry, chosen
 from t2i.data.harvest import LEFTOVERS, Harvest, earlier, leftovers
 from t2i.data.manifest import Manifest
@@ -31,7 +32,7 @@ from t2i.data.shards import ShardWriter
 from t2i.errors import UserError
 from t2i.store import Stage, Store
 
-VERSION = 2
+VERSION = 3
 SET_ASIDE = "set_aside"
 
 
@@ -100,7 +101,7 @@ def _pictures(
         return entry.sample.path, draw(dataset.seed, "crop", entry.sha256) if dataset.crop is Crop.random else 0.5
 
     jobs = (job(entries[place]) for place in np.flatnonzero(todo).tolist())
-    decoded = prepared_files(jobs, int(todo.sum()), dataset.resolution, dataset.crop, label)
+    decoded = prepared_files(jobs, int(todo.sum()), dataset.resolution, dataset.crop, label, dataset.background)
     for place, entry in enumerate(entries):
         if entry.reason:
             yield entry, Unusable(entry.reason)
@@ -117,7 +118,7 @@ def _pictures(
 def _decoded(job: Job, dataset: Dataset) -> Picture | Unusable:
     """For a picture that was known, but is damaged."""
     try:
-        return prepare_file(job[0], dataset.resolution, dataset.crop, job[1])
+        return prepare_file(job[0], dataset.resolution, dataset.crop, job[1], dataset.background)
     except Unusable as reason:
         return reason
 

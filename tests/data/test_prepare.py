@@ -172,7 +172,7 @@ def test_worker_processes_give_what_one_process_gives(folder_root, store, tmp_pa
     assert (together.pixels(range(len(alone))) == alone.pixels(range(len(alone)))).all()
 
 
-def die(jobs, resolution, crop):
+def die(jobs, resolution, crop, background):
     os._exit(9)
 
 

@@ -12,6 +12,7 @@ from t2i.data.checks import check
 from t2i.data.crop import Crop
 from t2i.data.fence import Fence, written
 from t2i.data.keywords import KeywordRule
+from t2i.data.sample import Sample, clean, spooled
 from t2i.data.spool import Spool
 from t2i.data.text_files import parsed, read_text
 from t2i.errors import ConfigError, UserError
@@ -20,29 +21,6 @@ if TYPE_CHECKING:
     from t2i.store import Store
 
 SPLITS = ("train", "held_out")
-CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image with everything that was said about it."""
-
-    id: str
-    """Stable within its source: the COCO image id, or the path relative to the root."""
-    path: Path
-    """Where the image file should be; it need not exist (preparation sets such a sample aside)."""
-    captions: tuple[str, ...]
-    """All captions, white space normalised, empty and repeated ones too (preparation drops and lists them)."""
-    domains: tuple[str, ...]
-    """Sorted: COCO supercategories, or the domain that a folder gives."""
-    categories: tuple[str, ...]
-    """Sorted COCO category names; empty where the source has none."""
-    license: str = ""
-    """What the source says about the licence: COCO's licence id, a column of metadata; empty where it says nothing."""
-    origin: str = ""
-    """Where it lies inside of a container (shard and key, file and row), for messages; empty for a file of its own."""
-    repeats: int = 1
-    """How often an epoch sees it, as its source asks."""
 
 
 class NearDuplicates(Enum):
@@ -173,7 +151,7 @@ class Dataset:
             listing = (sample if sample.domains else _labelled(sample, rule) for sample in listing)
         passed = self.left_out[split] = Spool[list[str]](pack=list)
         if self.subset is not None:
-            return spooled(self._named(listing, split, passed))
+            return self._named(listing, split, passed)
         chosen = spooled(self._filtered(listing, split, passed))
         count = self.held_out
         if split == "train":
@@ -193,22 +171,29 @@ class Dataset:
         own = clean([self.caption]) if self.caption else ()
         return (replace(sample, captions=own) if own and not any(sample.captions) else sample for sample in samples)
 
-    def _named(self, listing: Iterable[Sample], split: str, passed: Spool[list[str]]) -> Iterator[Sample]:
-        """Of both splits, the samples that the subset names for this one."""
+    def _named(self, listing: Iterable[Sample], split: str, passed: Spool[list[str]]) -> Spool[Sample]:
+        """Of both splits, the samples that the subset names for this one, in its order."""
         wanted = subsets(Path(str(self.subset)).expanduser())
         both = chain(listing, self._captioned(self.listing("held_out" if split == "train" else "train")))
-        missing = set(wanted[split])
-        for sample in both:
-            if written(sample.id) in missing:
-                missing.discard(written(sample.id))
-                yield sample
-            elif split == "train" and written(sample.id) not in wanted["held_out"]:
-                passed.append([self._file(sample), "not named by dataset.subset"])
+        places: dict[str, int] = {}
+
+        def named() -> Iterator[Sample]:
+            for sample in both:
+                key = written(sample.id)
+                if key in wanted[split] and key not in places:
+                    places[key] = len(places)
+                    yield sample
+                elif split == "train" and key not in wanted["held_out"]:
+                    passed.append([self._file(sample), "not named by dataset.subset"])
+
+        found = spooled(named())
+        missing = [key for key in wanted[split] if key not in places]
         if missing:
             raise UserError(
                 f"dataset.subset={self.subset} names {len(missing)} images of {split} that dataset={self.name} does not "
-                f"have, such as {min(missing)}: give the data set that it was made from."
+                f"have, such as {missing[0]}: give the data set that it was made from."
             )
+        return found.taken(places[key] for key in wanted[split])
 
     def _file(self, sample: Sample) -> str:
         """What an image is called in lists: where it lies in a container, or its path below the location."""
@@ -248,23 +233,6 @@ class Dataset:
         return parts | ({"seed": self.seed} if self.crop is Crop.random else {})
 
 
-def spooled(samples: Iterable[Sample]) -> Spool[Sample]:
-    """Samples in a temporary file."""
-    return Spool(samples, pack=packed, unpack=unpacked)
-
-
-def packed(sample: Sample) -> list[Any]:
-    """A sample as JSON values."""
-    said = [sample.captions, sample.domains, sample.categories, sample.license, sample.origin, sample.repeats]
-    return [sample.id, str(sample.path), *said]
-
-
-def unpacked(value: list[Any]) -> Sample:
-    """The inverse of `packed`."""
-    key, path, captions, domains, categories, *rest = value
-    return Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), *rest)
-
-
 def _labelled(sample: Sample, rule: KeywordRule) -> Sample:
     """The sample with the domains, and where it has none the categories, that its captions name."""
     domains, categories = rule.labels(sample.captions)
@@ -283,21 +251,12 @@ def draw(*parts: int | str) -> float:
     )
 
 
-def clean(captions: Iterable[str]) -> tuple[str, ...]:
-    """Captions as valid Unicode, runs of white space and control characters made one space.
-
-    Empty ones stay, for preparation to list.
-    """
-    valid = (caption.encode("utf-8", "replace").decode().translate(CONTROL) for caption in captions)
-    return tuple(" ".join(caption.split()) for caption in valid)
-
-
-def subsets(path: Path) -> dict[str, set[str]]:
-    """The ids that a captions_subset.json names, by split; raises UserError for another file."""
+def subsets(path: Path) -> dict[str, dict[str, Any]]:
+    """The ids that a captions_subset.json names, by split, in its order; raises UserError for another file."""
     values = parsed(read_text(path), path)
     if not isinstance(values, dict) or not all(isinstance(values.get(split), dict) for split in SPLITS):
         raise UserError(f"{path} is no captions_subset.json: expected the images of train and held_out by their ids.")
-    return {split: set(values[split]) for split in SPLITS}
+    return {split: values[split] for split in SPLITS}
 
 
 def listed(names: Iterable[object], most: int = 12) -> str:

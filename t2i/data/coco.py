@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from t2i.data import coco_index
 from t2i.data.archives import unpack
-from t2i.data.base import Dataset, Sample, clean
+from t2i.data.base import Dataset
 from t2i.data.coco_index import Index
 from t2i.data.layouts import image_folder
+from t2i.data.sample import Sample, clean
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from t2i.data.base import SPLITS, Dataset, Sample, packed, unpacked
+from t2i.data.base import SPLITS, Dataset
+from t2i.data.sample import Sample, packed, unpacked
 from t2i.data.spool import Spool
 from t2i.errors import UserError
 from t2i.store import Store
@@ -47,6 +48,18 @@ class Chosen:
     """uint64 (N,): the first 64 bits of each file's digest; 0 where the file is not read."""
     first: np.ndarray
     """int32 (N,): the first entry whose file has the same bytes; the entry itself, mostly."""
+    copies: dict[int, list[int]]
+    """Entries of the same split whose files have the bytes of an earlier one, by that: their captions become its own."""
+
+    def merged(self, place: int, more: Sequence[int] = ()) -> Entry:
+        """The entry with the captions and domains of its copies, and of the entries `more`."""
+        entry = self.entries[place]
+        others = [self.entries[copy] for copy in self.copies.get(place, ())] + [self.merged(other) for other in more]
+        if not others:
+            return entry
+        captions = dict.fromkeys(text for one in (entry, *others) for text in one.sample.captions)
+        domains = {name for one in (entry, *others) for name in one.sample.domains}
+        return replace(entry, sample=replace(entry.sample, captions=tuple(captions), domains=tuple(sorted(domains))))
 
 
 def chosen(dataset: Dataset, store: Store) -> Chosen:
@@ -67,7 +80,12 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
         if split == "train" and (not len(entries) or entries[-1].split != "train"):
             raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
     prefixes = np.array(keys, np.uint64)
-    return Chosen(entries, digests, prefixes, _first(entries, prefixes))
+    first = _first(entries, prefixes)
+    copies: dict[int, list[int]] = {}
+    for place in np.flatnonzero(first != np.arange(len(entries))).tolist():
+        if entries[place].split == entries[int(first[place])].split:
+            copies.setdefault(int(first[place]), []).append(place)
+    return Chosen(entries, digests, prefixes, first, copies)
 
 
 def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i.data.base import Sample, clean
+from t2i.data.sample import Sample, clean
 from t2i.data.spool import Spool
 from t2i.errors import UserError
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i.data import karpathy
-from t2i.data.base import Sample, clean
 from t2i.data.columns import Columns
 from t2i.data.extract import Record, extract, extracted
 from t2i.data.layouts import find, image_folder
 from t2i.data.parquet import parquet_files, read_rows
+from t2i.data.sample import Sample, clean
 from t2i.data.splits import NamedSplit
 from t2i.data.text_files import lines
 from t2i.errors import UserError

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from t2i.data.base import Sample, clean
 from t2i.data.keywords import KeywordRule
 from t2i.data.parquet import SPLITS
+from t2i.data.sample import Sample, clean
 from t2i.data.side_files import ENDS, METADATA, Row, beside, rows_of
 from t2i.data.splits import NamedSplit
 from t2i.data.templates import DEFAULT, check_templates, worded

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Sample
 from t2i.data.extract import Record, extract, extracted
 from t2i.data.label_files import BATCHES, IDX, read_batches, read_idx
 from t2i.data.layouts import find
 from t2i.data.parquet import parquet_files, read_rows
+from t2i.data.sample import Sample
 from t2i.data.splits import NamedSplit
 from t2i.data.templates import DEFAULT, check_templates, worded
 from t2i.errors import ConfigError, UserError

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i.data.archives import SUFFIXES, is_archive, members
-from t2i.data.base import Sample
 from t2i.data.columns import Columns
 from t2i.data.extract import MAX_IMAGE_BYTES, Record, extract, extracted
 from t2i.data.kinds import READ
 from t2i.data.parquet import container_files, read_rows, split_of
+from t2i.data.sample import Sample
 from t2i.data.splits import NamedSplit
 from t2i.data.stated import texts, word
 from t2i.data.templates import DEFAULT, check_templates, worded

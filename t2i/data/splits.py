@@ -7,7 +7,8 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Dataset, Sample, draw, listed, spooled
+from t2i.data.base import Dataset, draw, listed
+from t2i.data.sample import Sample, spooled
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError
 from t2i.store import sha256_file

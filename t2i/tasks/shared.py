@@ -49,7 +49,7 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
 
 
 def training_split(config: Config, data: "Prepared") -> "Split":
-    """The prepared training pictures that are trained on: all, or `training.images` of them.
+    """The prepared training pictures that are trained on: all, or `training.images` of them, as often as their source asks.
 
     Which ones follows from data and number alone, as stages that read them are addressed by these.
     """
@@ -59,9 +59,9 @@ def training_split(config: Config, data: "Prepared") -> "Split":
 
     split, count = data.split("train"), config.training.images
     if count is None or count >= len(split):
-        return split
+        return split.repeated()
     draws = [lot("trained", name) for name in split.ids]
-    return split.part(np.sort(np.argsort(draws, kind="stable")[:count]))
+    return split.part(np.sort(np.argsort(draws, kind="stable")[:count])).repeated()
 
 
 def model_digest(config: Config, run: Run) -> str:

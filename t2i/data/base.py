@@ -35,6 +35,18 @@ class NearDuplicates(Enum):
 
 
 @dataclass
+class Remarks:
+    """What a data set says of itself beside its samples."""
+
+    left_out: dict[str, Spool[list[str]]] = field(default_factory=dict)
+    """By split, name and reason of every image that is known and neither used nor set aside: another domain, say."""
+    containers: list[Path] = field(default_factory=list)
+    """Files below the root whose images `acquire` wrote out."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """Sentences about choices that were made, in the order in which they were."""
+
+
+@dataclass
 class Dataset:
     """A source of image-caption pairs. Subclasses say how files become samples."""
 
@@ -108,10 +120,12 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self._place: Optional[Path] = None
-        self.left_out: dict[str, Spool[list[str]]] = {}
-        """By split, name and reason of every image that is known and neither used nor set aside: another domain, say."""
-        self.notes: dict[str, None] = {}
-        """Sentences about choices that were made, in the order in which they were."""
+        self._remarks = Remarks()
+
+    @property
+    def remarks(self) -> "Remarks":
+        """What there is to say about the choice of the images, once `samples` were asked for."""
+        return self._remarks
 
     def location(self) -> Path:
         """The folder that is read: the root, unless `acquire` put the files elsewhere."""
@@ -149,7 +163,7 @@ class Dataset:
         if self.keywords:
             rule = KeywordRule(self.keywords)
             listing = (sample if sample.domains else _labelled(sample, rule) for sample in listing)
-        passed = self.left_out[split] = Spool[list[str]](pack=list)
+        passed = self._remarks.left_out[split] = Spool[list[str]](pack=list)
         if self.subset is not None:
             return self._named(listing, split, passed)
         chosen = spooled(self._filtered(listing, split, passed))

@@ -146,6 +146,7 @@ class Coco(Dataset):
         archives = [*images, *annotations]
         if not archives:
             return
+        self._remarks.containers = archives
         digests = store.file_digests(archives)
         inputs = {path.name: digest for path, digest in zip(archives, digests, strict=True)}
 

@@ -61,7 +61,8 @@ class Flickr(NamedSplit):
         """Also writes the images of Parquet files out."""
         super().acquire(store)
         if self._caption_file() is None and (files := parquet_files(self.location(), self.fence())):
-            digests = store.file_digests(list(files.values()))
+            self._remarks.containers = list(files.values())
+            digests = store.file_digests(self._remarks.containers)
             inputs = dict(zip(files, digests, strict=True))
             self._place = extract(store, inputs, {"kind": "flickr"}, lambda: _parquet(files))
 

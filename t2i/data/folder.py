@@ -51,6 +51,8 @@ class Folder(NamedSplit):
         if not rows:
             raise self._without_images(root)
         split_folders = _split_folders(rows)
+        others = "" if any(_place(name, split_folders)[0] == "train" for name in rows) else "train"
+        """The split of what lies outside of the folders of splits."""
         told = any(text.strip() for row in rows.values() for text in row.captions) or bool(self.caption)
         rule = KeywordRule(self.keywords)
         for name in sorted(rows):
@@ -64,18 +66,18 @@ class Folder(NamedSplit):
             if not domains and folder:  # a folder says something, and so may captions
                 domains = {label, *rule.labels(captions)[0]}
             sample = Sample(name, root / name, captions, tuple(sorted(domains)), (), row.license)
-            yield split, replace(sample, repeats=max(1, repeats))
+            yield split or others, replace(sample, repeats=max(1, repeats))
         if not told and not any(folder for _, folder in (_place(name, split_folders) for name in rows)):
             raise self.absent(f"none of the {len(rows)} images has a caption (dataset.caption=... gives one to all)")
 
     def _by_folder(self, label: str, repeated: bool, told: bool, captions: tuple[str, ...]) -> tuple[str, ...]:
         """The captions that the name of a folder gives: as it is for kohya's, by the templates where no image has any."""
         if repeated:
-            self.notes["captions of images without one are the names of their folders (as in 10_name)"] = None
+            self._remarks.notes["captions of images without one are the names of their folders (as in 10_name)"] = None
             return clean([label])
         if told:
             return captions
-        self.notes["captions are made from the names of the folders by dataset.templates"] = None
+        self._remarks.notes["captions are made from the names of the folders by dataset.templates"] = None
         return worded(self.templates, label.replace("_", " "))
 
     def _rows(self, root: Path) -> Iterator[Row]:
@@ -91,7 +93,7 @@ class Folder(NamedSplit):
                 others.add(found.file)
         governed = _governed(root, tables)
         merged: dict[str, Row] = {}
-        for table in tables:
+        for table in sorted(tables, key=lambda name: (name.count("/"), name)):
             if reason := fence.refusal(root / table):
                 raise UserError(f"{table} in {root} is {reason}.")
             folder = table.rpartition("/")[0]
@@ -113,6 +115,7 @@ class Folder(NamedSplit):
 
     def _wanted(self, split: str, there: list[str]) -> list[str]:
         if split == "held_out" and self.held_out_split == "test" and "test" not in there and "validation" in there:
+            self._remarks.notes["the held-out side is the split validation: there is no test"] = None
             return ["validation"]
         return super()._wanted(split, there)
 

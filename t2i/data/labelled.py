@@ -54,7 +54,8 @@ class LabelledImages(NamedSplit):
         """Also writes the images out as files."""
         super().acquire(store)
         files, records = self._files(self.location())
-        digests = store.file_digests(list(files.values()))
+        self._remarks.containers = list(files.values())
+        digests = store.file_digests(self._remarks.containers)
         self._place = extract(store, dict(zip(files, digests, strict=True)), {"kind": "labelled"}, records)
 
     def everything(self) -> Iterator[tuple[str, Sample]]:

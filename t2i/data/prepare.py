@@ -45,6 +45,8 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     """
     dataset.acquire(store)
     found = chosen(dataset, store)
+    for note in dataset.remarks.notes:
+        store.announce(f"{dataset.name}: {note}")
     config = {
         **dataset.digest_parts(),
         "seed": dataset.seed,

@@ -5,6 +5,7 @@ training image that is equal to a held-out one, or near it, is a leak and is set
 are near each other stay and are listed, or all but the largest are set aside.
 """
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,18 @@ import numpy as np
 from t2i.data.decode import Picture
 from t2i.data.duplicates import BITS, Bands, near_pairs
 from t2i.data.entries import Entry
+
+REPEATS = re.compile(r"(?:near )?duplicate of (held-out )?(.*?)(?: \((\d+) of \d+ bits differ\))?", re.DOTALL)
+"""How the reasons below are worded."""
+
+
+def kind(reason: str) -> str:
+    """A reason without what is particular to one file: `too small: 8 x 9` is `too small`."""
+    repeated = REPEATS.fullmatch(reason)
+    if repeated is None:
+        return reason.partition(":")[0]
+    what = "held-out picture" if repeated[1] else "picture"
+    return f"{'near duplicate' if repeated[3] else 'duplicate'} of a {what}"
 
 
 @dataclass(frozen=True)

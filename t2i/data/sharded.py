@@ -61,7 +61,8 @@ class Shards(NamedSplit):
         files = container_files(self.location(), [".parquet", ".arrow", *SUFFIXES], self.fence())
         if not files:
             raise self.absent("no shard to read")
-        digests = store.file_digests(list(files.values()))
+        self._remarks.containers = list(files.values())
+        digests = store.file_digests(self._remarks.containers)
         inputs = dict(zip(files, digests, strict=True))
         self._place = extract(store, inputs, {"columns": asdict(self.columns)}, lambda: self._records(files))
 

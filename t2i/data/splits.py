@@ -101,7 +101,7 @@ class NamedSplit(ContentSplit):
         """Lists what lies in a split that neither side uses."""
         unused = ((sample, name) for sample, name in zip(samples, names, strict=True) if name not in used)
         rows = ([self._file(sample), f"in the split {name}" if name else "in no split"] for sample, name in unused)
-        self.left_out["neither"] = Spool(rows, pack=list)
+        self._remarks.left_out["neither"] = Spool(rows, pack=list)
 
     def _wanted(self, split: str, there: list[str]) -> list[str]:
         value = getattr(self, f"{split}_split")

@@ -154,4 +154,4 @@ def test_kohyas_folders_repeat_and_name_their_pictures(tmp_path, store):
     key = next(key for key in train.ids if key.startswith("10_"))
     places = [repeated.ids.index(f"{key}#{n}" if n > 1 else key) for n in range(1, 11)]
     assert len({repeated.encoded(place) for place in places}) == 1
-    assert list(data.notes) == ["captions of images without one are the names of their folders (as in 10_name)"]
+    assert list(data.remarks.notes) == ["captions of images without one are the names of their folders (as in 10_name)"]

@@ -40,15 +40,15 @@ class Census:
 
     def sentence(self) -> str:
         """Numbers that add up to the number of files."""
-        text = f"Of the {self.files:,} files below {self.root}, {self.used:,} are used"
+        text = f"Of the {self.files:,} files below {self.root}: {self.used:,} used"
         if self.aside:
-            text += f", {self.aside.total():,} pictures set aside or left out ({_counts(self.aside)})"
+            text += f", {self.aside.total():,} set aside or left out ({_counts(self.aside)})"
         if self.others:
-            text += f", {self.others.total():,} no pictures ({_counts(self.others)})"
+            text += f", {self.others.total():,} not pictures ({_counts(self.others)})"
         if self.elsewhere:
             text += f"; named, but no file there: {self.elsewhere.total():,} ({_counts(self.elsewhere)})"
         if self.inner:
-            text += f"; of the pictures inside of them {self.inner.total():,} are left out ({_counts(self.inner)})"
+            text += f"; left out of the pictures inside: {self.inner.total():,} ({_counts(self.inner)})"
         return text + "."
 
     def metrics(self) -> dict[str, float]:

@@ -83,8 +83,8 @@ def test_the_sentence_adds_up_to_the_number_of_files(ended: Ended, own_lab: Lab)
     root = own_lab.root / "one of everything"
     entries = [path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()]
     found = re.search(
-        r"Of the ([\d,]+) files below .*?, ([\d,]+) are used, ([\d,]+) pictures set aside or left out \((.*?)\), "
-        r"([\d,]+) no pictures \((.*?)\)\.",
+        r"Of the ([\d,]+) files below .*?: ([\d,]+) used, ([\d,]+) set aside or left out \((.*?)\), "
+        r"([\d,]+) not pictures \((.*?)\)\.",
         ended.out,
     )
     assert found
@@ -144,8 +144,8 @@ def test_pictures_that_no_row_names_are_mentioned(own_lab: Lab, tmp_path: Path) 
     ended = own_lab.here(*where, "dataset.quarantine=0.5")
     assert (
         "Of the 11 files below" in ended.out
-        and "3 are used, 7 pictures set aside or left out (7 named by nothing that dataset=folder reads), "
-        "1 no pictures (1 .jsonl); named, but no file there: 1 (1 missing)."
+        and "3 used, 7 set aside or left out (7 named by nothing that dataset=folder reads), "
+        "1 not pictures (1 .jsonl); named, but no file there: 1 (1 missing)."
         in ended.out
     )
     assert len(ended.json("files.json")["listed"]) == 7
@@ -159,6 +159,6 @@ def test_what_the_configuration_leaves_out_is_counted(own_lab: Lab, tmp_path: Pa
     where = ["task=prepare", "dataset=folder", f"dataset.root={tmp_path}", "dataset.resolution=64"]
     ended = own_lab.here(*where, "dataset.domains=[cat]", "dataset.limit=2")
     text = next(line for line in ended.out.splitlines() if "files below" in line)
-    assert "Of the 22 files below" in text and ", 3 are used, 8 pictures" in text and "11 no pictures (11 .txt)" in text
+    assert "Of the 22 files below" in text and ": 3 used, 8 set" in text and "11 not pictures (11 .txt)" in text
     assert "3 in the split validation" in text and "4 left out by dataset.domains" in text
     assert "1 left out by dataset.limit" in text

@@ -15,6 +15,7 @@ from t2i.data.base import SPLITS, Dataset
 from t2i.data.sample import Sample, packed, unpacked
 from t2i.data.spool import Spool
 from t2i.errors import UserError
+from t2i.progress import progress
 from t2i.store import Store
 
 BLOCK = 1024
@@ -90,7 +91,7 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
 
 def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:
     fence = dataset.fence()
-    samples = iter(dataset.samples(split))
+    samples = iter(progress(dataset.samples(split), f"looking at the {split} files of {dataset.name}", "file"))
     while block := list(islice(samples, BLOCK)):
         screened = []
         for sample in block:

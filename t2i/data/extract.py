@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from t2i.data.sample import Sample, clean
 from t2i.data.spool import Spool
 from t2i.errors import UserError
+from t2i.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,23 @@ def extract(
     store: "Store", inputs: Mapping[str, str], config: Mapping[str, Any], records: Callable[[], Iterable[Record]]
 ) -> Path:
     """The stage with the images of `records`, written unless the store has it for these inputs and this config."""
-    return store.stage("extracted", inputs, config, VERSION, lambda folder: _write(folder, records())).path
+
+    def build(folder: Path) -> None:
+        try:
+            _write(folder, progress(records(), "writing the images out", "image"))
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a signal
+                store.announce(
+                    "interrupted: of the images that were being written out none is kept; the source is untouched"
+                )
+            raise
+
+    return store.stage("extracted", inputs, config, VERSION, build).path
+
+
+def hashed(store: "Store", files: Mapping[str, Path]) -> dict[str, str]:
+    """The digest of each file, by the same names."""
+    return {name: store.file_digest(path) for name, path in progress(files.items(), "reading", "file")}
 
 
 def extracted(folder: Path) -> Iterator[tuple[str, Sample]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from t2i.data import karpathy
 from t2i.data.columns import Columns
-from t2i.data.extract import Record, extract, extracted
+from t2i.data.extract import Record, extract, extracted, hashed
 from t2i.data.layouts import find, image_folder
 from t2i.data.parquet import parquet_files, read_rows
 from t2i.data.sample import Sample, clean
@@ -62,8 +62,7 @@ class Flickr(NamedSplit):
         super().acquire(store)
         if self._caption_file() is None and (files := parquet_files(self.location(), self.fence())):
             self._remarks.containers = list(files.values())
-            digests = store.file_digests(self._remarks.containers)
-            inputs = dict(zip(files, digests, strict=True))
+            inputs = hashed(store, files)
             self._place = extract(store, inputs, {"kind": "flickr"}, lambda: _parquet(files))
 
     def everything(self) -> Iterator[tuple[str, Sample]]:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.extract import Record, extract, extracted
+from t2i.data.extract import Record, extract, extracted, hashed
 from t2i.data.label_files import BATCHES, IDX, read_batches, read_idx
 from t2i.data.layouts import find
 from t2i.data.parquet import parquet_files, read_rows
@@ -55,8 +55,7 @@ class LabelledImages(NamedSplit):
         super().acquire(store)
         files, records = self._files(self.location())
         self._remarks.containers = list(files.values())
-        digests = store.file_digests(self._remarks.containers)
-        self._place = extract(store, dict(zip(files, digests, strict=True)), {"kind": "labelled"}, records)
+        self._place = extract(store, hashed(store, files), {"kind": "labelled"}, records)
 
     def everything(self) -> Iterator[tuple[str, Sample]]:
         for split, sample in extracted(self.location()):

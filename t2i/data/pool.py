@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from t2i.data.colours import AUTO, Unusable
 from t2i.data.crop import Crop
 from t2i.data.decode import Picture, prepare_file
 from t2i.errors import UserError
+from t2i.progress import progress
 
 CHUNK = 8
 """Images in one message to a worker."""
@@ -40,13 +40,7 @@ def prepared_files(
         else _pooled(chunks, resolution, crop, background, workers)
     )
     flat = (picture for chunk in results for picture in chunk)
-    if not label or not sys.stderr.isatty():
-        return flat
-    from rich.console import Console  # here, because worker processes import this module too
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(flat, label, count, console=console, transient=True))
+    return iter(progress(flat, label, "image", count)) if label else flat
 
 
 def cores() -> int:

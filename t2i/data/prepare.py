@@ -11,13 +11,14 @@ Pictures that an earlier stage or a killed run made from files of the same conte
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from t2i.data.base import SPLITS, Dataset, NearDuplicates, draw
 from t2i.data.colours import Unusable
@@ -31,7 +32,7 @@ from t2i.data.pool import Job, prepared_files
 from t2i.data.repeats import Repeats
 from t2i.data.shards import ShardWriter
 from t2i.errors import UserError
-from t2i.store import Stage, Store
+from t2i.store import Stage, Store, addressed
 
 VERSION = 3
 SET_ASIDE = "set_aside"
@@ -54,11 +55,27 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
         "near_duplicates": dataset.near_duplicates.value,
     }
     build = partial(_build, found=found, dataset=dataset, store=store, progress=progress)
-    stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
+    try:
+        stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
+    except BaseException as error:
+        if not isinstance(error, Exception):  # a signal
+            kept = _kept(store, found, config)
+            store.announce(
+                f"interrupted: {kept:,} of {len(found.entries):,} images are prepared and kept; the same command goes on "
+                "from there"
+            )
+        raise
     # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
     quarantine = json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8"))
     _check_quota(quarantine, len(found.entries), dataset)
     return stage
+
+
+def _kept(store: Store, found: Chosen, config: Mapping[str, Any]) -> int:
+    """How many prepared pictures a build that was interrupted left in finished shards."""
+    _, digest = addressed("prepared", found.digests, config, VERSION)
+    files = (store.root / "prepared" / f".{digest}.partial").rglob("*.parquet")
+    return sum(pq.read_metadata(path).num_rows for path in files)
 
 
 def _build(folder: Path, found: Chosen, dataset: Dataset, store: Store, progress: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from t2i.data.archives import SUFFIXES, is_archive, members
 from t2i.data.columns import Columns
-from t2i.data.extract import MAX_IMAGE_BYTES, Record, extract, extracted
+from t2i.data.extract import MAX_IMAGE_BYTES, Record, extract, extracted, hashed
 from t2i.data.kinds import READ
 from t2i.data.parquet import container_files, read_rows, split_of
 from t2i.data.sample import Sample
@@ -62,8 +62,7 @@ class Shards(NamedSplit):
         if not files:
             raise self.absent("no shard to read")
         self._remarks.containers = list(files.values())
-        digests = store.file_digests(self._remarks.containers)
-        inputs = dict(zip(files, digests, strict=True))
+        inputs = hashed(store, files)
         self._place = extract(store, inputs, {"columns": asdict(self.columns)}, lambda: self._records(files))
 
     def everything(self) -> Iterator[tuple[str, Sample]]:

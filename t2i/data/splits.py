@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ from t2i.data.base import Dataset, draw, listed
 from t2i.data.sample import Sample, spooled
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError
+from t2i.progress import progress
 from t2i.store import sha256_file
 
 if TYPE_CHECKING:
     from t2i.store import Store
 
-CHUNK = 4096
+CHUNK = 1024
 """Files whose digests are asked for together."""
 
 
@@ -62,8 +63,8 @@ class ContentSplit(Dataset):
 
     def _draws(self, samples: Spool[Sample]) -> Iterator[float]:
         fence = self.fence()
-        for start in range(0, len(samples), CHUNK):
-            chunk = samples[start : start + CHUNK]
+        source = iter(progress(samples, f"reading the files of {self.name}", "file"))
+        while chunk := list(islice(source, CHUNK)):
             present = [sample for sample in chunk if not fence.refusal(sample.path)]
             digests = self._digests([sample.path for sample in present])
             contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}

@@ -34,6 +34,8 @@ TITLES = {
     Part.sweep: "sweep",
     Part.clip: "CLIP",
 }
+HELD_OUT = {Part.compare: 2, Part.charts: 1, Part.sweep: 2}
+"""Held-out pictures that a part needs at least."""
 Numbers = Iterator[tuple[str, dict[str, float]]]
 """Numbers under the prefix of what they are about."""
 
@@ -46,6 +48,10 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     parts = [part for part in PARTS if part in config.parts]
     for number, part in enumerate(parts, start=1):
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
+        if unmeasured := _unmeasured(part, config, run):
+            run.say(unmeasured)
+            run.section(TITLES[part].capitalize(), unmeasured)
+            continue
         for prefix, numbers in PARTS[part](config, run, metrics):
             metrics |= {f"{prefix}/{name}": value for name, value in numbers.items()}
     run.say(f"{len(parts) + 1}/{len(parts) + 1} report")
@@ -59,6 +65,18 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
         for what, line in next_commands(config, run).items():
             run.say(f"{what}: {line}")
     return metrics
+
+
+def _unmeasured(part: Part, config: Config, run: Run) -> str:
+    """Why a part is left out: it needs more held-out pictures than there are; empty for one that can be done."""
+    least = HELD_OUT.get(part, 0)
+    count = len(prepared(config, run)[1].split("held_out")) if least else 0
+    if count >= least:
+        return ""
+    return (
+        f"Not measured: {TITLES[part]} needs {least} held-out picture{'s' if least > 1 else ''}, and there "
+        f"{'is 1' if count == 1 else f'are {count}'}; give more data, or a larger dataset.held_out_share."
+    )
 
 
 def tuned_of(config: Config, run: Run) -> Optional[Tuned]:

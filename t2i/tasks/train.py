@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -27,10 +28,11 @@ LOSSES = "losses.json"
 def train(config: Config, run: Run) -> dict[str, float]:
     """Returns losses, speed and memory; leaves `weights/` (what changed) and `pipeline/` (the whole) in the run folder."""
     tuned, metrics = trained(config, run)
+    metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}  # without held-out pictures
     if run.main:
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
         _tell(config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8")))
-        if (pictures := tuned.folder.parent / validation.FOLDER).exists():
+        if validation.prompts_of(config, run) and (pictures := tuned.folder.parent / validation.FOLDER).exists():
             shutil.copytree(pictures, run.folder / validation.FOLDER)
             validation.tell(run, pictures)
         shutil.copytree(tuned.folder, run.folder / "weights")
@@ -79,7 +81,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             latent_set(run.store, data_stage, splits[name], models, config.training, text_trains, flip, device)
             for name, flip in flips.items()
         ]
-        watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
+        watch = validation.Validation(config, run, models, folder) if validation.prompts_of(config, run) else None
         trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
         metrics = trainer.fit()
         assert trainer.measured is not None
@@ -216,7 +218,9 @@ def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[st
     with open(run.folder / "train_log.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
-    held_out = [(int(step), loss) for step, loss in measured["held_out"]]
+    before = metrics.get("held_out_loss_before", math.nan)
+    measured_loss = not math.isnan(before)
+    held_out = [(int(step), loss) for step, loss in measured["held_out"] if not math.isnan(loss)]
     figure = loss_curve(
         steps,
         losses,
@@ -240,8 +244,11 @@ def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[st
             ["optimizer steps", int(metrics["steps"])],
             ["pictures a step", config.training.batch_size],
             ["final training loss", metrics["final_loss"]],
-            ["held-out loss before", metrics["held_out_loss_before"]],
-            ["held-out loss after", metrics["held_out_loss"]],
+            *(
+                [["held-out loss before", before], ["held-out loss after", metrics["held_out_loss"]]]
+                if measured_loss
+                else []
+            ),
             *gaps,
             ["images per second", metrics["images_per_second"]],
             ["peak memory (MiB)", round(metrics["peak_memory_mb"])],
@@ -252,9 +259,10 @@ def _tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[st
         "by heart.",
     }
     text = (
-        f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "
-        f"{metrics['steps']:.0f} steps; {metrics['images_per_second']:.1f} images/s."
-    )
+        f"Held-out loss {before:.4f} before, {metrics['held_out_loss']:.4f} after {metrics['steps']:.0f} steps; "
+        if measured_loss
+        else f"{metrics['steps']:.0f} steps; the held-out loss was not measured, as there is no held-out picture; "
+    ) + f"{metrics['images_per_second']:.1f} images/s."
     run.section(
         "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
     )

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.extract import Record, extract, extracted, hashed
+from t2i.data.contained import Contained
+from t2i.data.extract import Record, hashed
 from t2i.data.label_files import BATCHES, IDX, read_batches, read_idx
 from t2i.data.layouts import find
 from t2i.data.parquet import parquet_files, read_rows
 from t2i.data.sample import Sample
-from t2i.data.splits import NamedSplit
 from t2i.data.templates import DEFAULT, check_templates, worded
 from t2i.errors import ConfigError, UserError
 
@@ -25,7 +25,7 @@ IMAGE_COLUMNS = ("img", "image")
 
 
 @dataclass
-class LabelledImages(NamedSplit):
+class LabelledImages(Contained):
     """CIFAR-10 as batches (Python's, read without unpickling, or binary), idx files, or the hub's Parquet of either.
 
     `acquire` must come before `samples`. Categories are the labels; domains come from the keywords.
@@ -55,19 +55,17 @@ class LabelledImages(NamedSplit):
         super().acquire(store)
         files, records = self._files(self.location())
         self._remarks.containers = list(files.values())
-        self._place = extract(store, hashed(store, files), {"kind": "labelled"}, records)
+        self.write_out(store, hashed(store, files), {"kind": "labelled"}, records)
 
-    def everything(self) -> Iterator[tuple[str, Sample]]:
-        for split, sample in extracted(self.location()):
-            number = int(sample.categories[0])
-            if not 0 <= number < len(self.labels):
-                raise ConfigError(
-                    f"dataset.labels names {len(self.labels)} classes, but {sample.id} has the label number {number}: "
-                    "name every class."
-                )
-            label = self.labels[number]
-            captions = worded(self.templates, label)
-            yield split, replace(sample, captions=captions, categories=(label,))
+    def meant(self, sample: Sample) -> Sample:
+        number = int(sample.categories[0])
+        if not 0 <= number < len(self.labels):
+            raise ConfigError(
+                f"dataset.labels names {len(self.labels)} classes, but {sample.id} has the label number {number}: "
+                "name every class."
+            )
+        label = self.labels[number]
+        return replace(sample, captions=worded(self.templates, label), categories=(label,))
 
     def _files(self, root: Path) -> tuple[dict[str, Path], Callable[[], Iterator[Record]]]:
         """The files that hold the images, by what each is, and what reads them."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from t2i.data.archives import SUFFIXES, is_archive, members
 from t2i.data.columns import Columns
-from t2i.data.extract import MAX_IMAGE_BYTES, Record, extract, extracted, hashed
+from t2i.data.contained import Contained
+from t2i.data.extract import MAX_IMAGE_BYTES, Record, hashed
 from t2i.data.kinds import READ
 from t2i.data.parquet import container_files, read_rows, split_of
 from t2i.data.sample import Sample
-from t2i.data.splits import NamedSplit
 from t2i.data.stated import texts, word
 from t2i.data.templates import DEFAULT, check_templates, worded
 from t2i.data.text_files import decoded, parsed, said
@@ -25,7 +25,7 @@ MAX_TEXT_BYTES = 2**20
 
 
 @dataclass
-class Shards(NamedSplit):
+class Shards(Contained):
     """Parquet or WebDataset shards below the root; the split of each is what its name says (train-00000.tar).
 
     `acquire` must come before `samples`. In WebDataset the members of one image share their name up to the first dot of
@@ -63,14 +63,13 @@ class Shards(NamedSplit):
             raise self.absent("no shard to read")
         self._remarks.containers = list(files.values())
         inputs = hashed(store, files)
-        self._place = extract(store, inputs, {"columns": asdict(self.columns)}, lambda: self._records(files))
+        self.write_out(store, inputs, {"columns": asdict(self.columns)}, lambda: self._records(files))
 
-    def everything(self) -> Iterator[tuple[str, Sample]]:
-        for split, sample in extracted(self.location()):
-            if sample.categories and not any(sample.captions):
-                label = self._label(sample)
-                sample = replace(sample, captions=worded(self.templates, label), categories=(label,))
-            yield split, sample
+    def meant(self, sample: Sample) -> Sample:
+        if not sample.categories or any(sample.captions):
+            return sample
+        label = self._label(sample)
+        return replace(sample, captions=worded(self.templates, label), categories=(label,))
 
     def _label(self, sample: Sample) -> str:
         """The name of the class that a .cls member says, by number or by name."""

@@ -62,14 +62,18 @@ class ContentSplit(Dataset):
         return compress(samples, (draws < share) == (split == "held_out"))
 
     def _draws(self, samples: Spool[Sample]) -> Iterator[float]:
-        fence = self.fence()
         source = iter(progress(samples, f"reading the files of {self.name}", "file"))
         while chunk := list(islice(source, CHUNK)):
-            present = [sample for sample in chunk if not fence.refusal(sample.path)]
-            digests = self._digests([sample.path for sample in present])
-            contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
+            contents = self._contents(chunk)
             # A file that cannot be read is split by its name; preparation sets it aside.
             yield from (draw(self.seed, "held_out", contents.get(sample.id, sample.id)) for sample in chunk)
+
+    def _contents(self, samples: list[Sample]) -> dict[str, str]:
+        """The digest of each file that can be read, by the sample's id."""
+        fence = self.fence()
+        present = [sample for sample in samples if not fence.refusal(sample.path)]
+        digests = self._digests([sample.path for sample in present])
+        return {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
 
 
 @dataclass

@@ -148,7 +148,7 @@ def _looked(step: Step, ledger: Ledger, absent: set[str], notes: list[str]) -> l
     return rows
 
 
-FIRST = ("scenes", "unpacked", "coco_index", "extracted")
+FIRST = ("scenes", "unpacked", "coco_index", "chosen", "extracted")
 """Stages that a source of data keeps for itself before anything is prepared."""
 
 

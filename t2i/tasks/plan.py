@@ -197,7 +197,8 @@ def _state(rows: list[Row]) -> str:
 def _size(rows: list[Row], run: Run) -> str:
     """What lies there and what will, together; unknown as soon as one of them is."""
     told = [
-        row.size if row.there else estimates.size(row.name, row.step.config, run, row.step.pictures) for row in rows
+        row.size if row.there else estimates.size(row.name, row.step.config, run, row.step.pictures, row.step.split)
+        for row in rows
     ]
     if None in told:
         return "unknown"
@@ -206,7 +207,7 @@ def _size(rows: list[Row], run: Run) -> str:
 
 
 def _time(row: Row, run: Run) -> Optional[float]:
-    return estimates.seconds(row.name, row.step.config, run, row.step.pictures)
+    return estimates.seconds(row.name, row.step.config, run, row.step.pictures, row.step.split)
 
 
 def _spoken(times: list[Optional[float]]) -> str:

@@ -7,6 +7,7 @@ a Lanczos filter.
 
 import hashlib
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ def prepare_file(
     except Exception as error:  # decoders fail on damaged files with errors of almost any type
         if path.stat().st_size == 0:
             raise Unusable("empty file") from error
-        text = " ".join(str(error).replace(str(path), path.name).split())[:200]
+        text = " ".join(re.sub(rf"\s*['\"]?{re.escape(str(path))}['\"]?", "", str(error)).split())[
+            :200
+        ]  # told beside it
         raise Unusable(f"{'truncated' if 'truncated' in text.lower() else 'unreadable'}: {text}") from error
 
 

@@ -98,11 +98,16 @@ class Folder(NamedSplit):
                 raise UserError(f"{table} in {root} is {reason}.")
             folder = table.rpartition("/")[0]
             for row in rows_of(root / table):
-                name = os.path.normpath(os.path.join(folder, row.name)).replace(os.sep, "/")
+                own = row.name
+                if "\\" in own and not os.path.exists(root / folder / own):  # written on Windows
+                    own = own.replace("\\", "/")
+                name = os.path.normpath(os.path.join(folder, own)).replace(os.sep, "/")
                 entry = merged.setdefault(name, Row(name, [], [], "", stated=True))
                 entry.captions.extend(row.captions)
                 entry.domains.extend(row.domains)
                 entry.license = entry.license or row.license
+        if tables and not merged and "" in governed:
+            raise UserError(f"{root / tables[0]} names no image: expected rows with file_name and text (or caption).")
         yield from merged.values()
         for name in names:
             if not any(name.startswith(folder) for folder in governed):

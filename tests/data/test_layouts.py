@@ -202,3 +202,18 @@ def test_hidden_folders_and_macos_are_not_trained_on(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")
     (tmp_path / ".hidden.png").write_bytes(b"x")
     assert sorted(captions(Folder(root=str(tmp_path)))) == ["a.png", "b.png"]
+
+
+def test_names_written_on_windows_are_found(tmp_path):
+    write(tmp_path, "cats/a.png", "b.png")
+    rows = [{"file_name": "cats\\a.png", "text": "a cat"}, {"file_name": "b.png", "text": "b"}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert captions(Folder(root=str(tmp_path))) == {"cats/a.png": ("a cat",), "b.png": ("b",)}
+
+
+@pytest.mark.parametrize("content", ["", "file_name,text\n"])
+def test_metadata_without_rows_is_named(tmp_path, content):
+    write(tmp_path, "a.png")
+    (tmp_path / "metadata.csv").write_text(content)
+    with pytest.raises(UserError, match="metadata.csv names no image: expected rows"):
+        Folder(root=str(tmp_path)).samples("train")

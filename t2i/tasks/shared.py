@@ -77,9 +77,12 @@ def captions_of(data: "Prepared", count: int) -> list[str]:
     rounds = max(map(len, split.captions), default=0)
     captions = [group[k] for k in range(rounds) for group in split.captions if k < len(group)]
     if len(captions) < count:
-        raise ConfigError(
-            f"{count} held-out captions are needed and {len(captions)} are there; use eval.images={len(captions)} or more data"
+        fewer = (
+            f"eval.images={len(captions)} or more data"
+            if len(captions) > 1
+            else "more data, or a larger dataset.held_out"
         )
+        raise ConfigError(f"{count} held-out captions are needed and {len(captions)} are there; use {fewer}")
     return captions[:count]
 
 

@@ -28,7 +28,8 @@ LOSSES = "losses.json"
 def train(config: Config, run: Run) -> dict[str, float]:
     """Returns losses, speed and memory; leaves `weights/` (what changed) and `pipeline/` (the whole) in the run folder."""
     tuned, metrics = trained(config, run)
-    metrics = {name: value for name, value in metrics.items() if not math.isnan(value)}  # without held-out pictures
+    if math.isnan(metrics["held_out_loss"]):  # without held-out pictures
+        metrics = {name: value for name, value in metrics.items() if not name.startswith("held_out_loss")}
     if run.main:
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
         _tell(config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8")))

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Optional
 
 from t2i.data.keywords import KeywordRule
 from t2i.data.parquet import SPLITS
@@ -50,14 +51,14 @@ class Folder(NamedSplit):
         rows = {row.name: row for row in self._rows(root)}
         if not rows:
             raise self._without_images(root)
-        split_folders = _split_folders(rows)
-        others = "" if any(_place(name, split_folders)[0] == "train" for name in rows) else "train"
+        within = _split_folders(rows)
+        others = "" if any(_place(name, within)[0] == "train" for name in rows) else "train"
         """The split of what lies outside of the folders of splits."""
         told = any(text.strip() for row in rows.values() for text in row.captions) or bool(self.caption)
         rule = KeywordRule(self.keywords)
         for name in sorted(rows):
             row = rows[name]
-            split, folder = _place(name, split_folders)
+            split, folder = _place(name, within)
             captions = clean(row.captions)
             repeats, label = _repeats(folder)
             if not any(captions) and not self.caption and folder and not row.stated:
@@ -67,7 +68,7 @@ class Folder(NamedSplit):
                 domains = {label, *rule.labels(captions)[0]}
             sample = Sample(name, root / name, captions, tuple(sorted(domains)), (), row.license)
             yield split or others, replace(sample, repeats=max(1, repeats))
-        if not told and not any(folder for _, folder in (_place(name, split_folders) for name in rows)):
+        if not told and not any(folder for _, folder in (_place(name, within) for name in rows)):
             raise self.absent(f"none of the {len(rows)} images has a caption (dataset.caption=... gives one to all)")
 
     def _by_folder(self, label: str, repeated: bool, told: bool, captions: tuple[str, ...]) -> tuple[str, ...]:
@@ -139,23 +140,37 @@ def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def _split_folders(names: "dict[str, Row]") -> bool:
-    """Whether top-level folders are splits: two of them are, or one is and no other folder, or one holds out.
+def _split_folders(names: Collection[str]) -> Optional[str]:
+    """The folder, with its slash, in which folders are splits: the root (empty), or the one that holds all images.
 
-    `train/` beside `bus/` and `car/` is a class of its own.
+    They are where two of them are splits, or one is and there is no other, or one holds out: `train/` beside `bus/` and
+    `car/` is a class of its own. None where they are not.
     """
     folders = {name.partition("/")[0].lower() for name in names if "/" in name}
     splits = {SPLITS[folder] for folder in folders if folder in SPLITS}
-    return bool(splits) and (splits != {"train"} or not folders - {"train", "training"})
+    if splits and (splits != {"train"} or not folders - {"train", "training"}):
+        return ""
+    tops = {name.partition("/")[0] if "/" in name else "" for name in names}
+    if len(tops) > 1 or "" in tops:
+        return None
+    top = f"{tops.pop()}/"
+    inner = _split_folders({name.removeprefix(top) for name in names})
+    return None if inner is None else top + inner
 
 
-def _place(name: str, split_folders: bool) -> tuple[str, str]:
-    """The split of an image, and the folder in it that says what it shows; empty where none does."""
-    parts = name.split("/")
-    split = SPLITS.get(parts[0].lower(), "") if split_folders and len(parts) > 1 else ""
-    parts = parts[1:] if split else parts
-    folder = parts[0] if len(parts) > 1 and parts[0] not in ("", "..") else ""
-    return split, folder
+def _place(name: str, within: Optional[str]) -> tuple[str, str]:
+    """The split of an image, and the folder in it that says what it shows; empty where none does.
+
+    within: see `_split_folders`. A folder as kohya names them says it wherever it lies.
+    """
+    split, parts = "", name.split("/")
+    if within is not None:
+        inner = name.removeprefix(within).split("/")
+        split = SPLITS.get(inner[0].lower(), "") if len(inner) > 1 else ""
+        parts = inner[1:] if split else parts
+    folders = [part for part in parts[:-1] if part not in ("", "..")]
+    named = next((part for part in reversed(folders) if REPEATED.fullmatch(part)), None)
+    return split, named or (folders[0] if folders else "")
 
 
 def _repeats(folder: str) -> tuple[int, str]:

@@ -40,6 +40,11 @@ SPLITS = {
     "all three": (["train/a", "test/b", "validation/c"], ["train/a"], ["test/b"]),
     "classes below": (["train/cat/a", "train/dog/b", "test/cat/c"], ["train/cat/a", "train/dog/b"], ["test/cat/c"]),
     "test beside others": (["cats/a", "dogs/b", "test/c"], ["cats/a", "dogs/b"], ["test/c"]),
+    "inside of a folder": (
+        ["data/train/a", "data/train/b", "data/test/c"],
+        ["data/train/a", "data/train/b"],
+        ["data/test/c"],
+    ),
     "capitals": (["Train/a", "Test/c"], ["Train/a"], ["Test/c"]),
     "outside of them": (["train/a", "test/b", "c"], ["train/a"], ["test/b"]),
 }

@@ -135,15 +135,22 @@ def test_a_subset_is_repeated(root, store, tmp_path):
         held(root, subset="gone.json").validate()
 
 
-def test_kohyas_folders_repeat_and_name_their_pictures(tmp_path, store):
+@pytest.mark.parametrize("below", ["", "img/"])
+def test_kohyas_folders_repeat_and_name_their_pictures(tmp_path, store, below):
+    tmp_path = tmp_path / "data"
     write(tmp_path, "10_sks dog/a.png", picture(0), "a dog on grass")
     picture(1).save(tmp_path / "10_sks dog/b.png")
     write(tmp_path, "1_sofa/c.png", picture(2), "a sofa")
     write(tmp_path, "1_sofa/d.png", picture(3), "a couch")
+    if below:
+        tmp_path.rename(tmp_path.with_name("img"))
+        tmp_path.mkdir()
+        tmp_path.with_name("img").rename(tmp_path / "img")
     data = Folder(root=str(tmp_path), resolution=64, held_out_share=0.0001)
     stage = prepare(data, store)
     train = Prepared(stage.path).split("train")
-    said = captions(stage)
+    train.ids = [key.removeprefix(below) for key in train.ids]
+    said = {key.removeprefix(below): texts for key, texts in captions(stage).items()}
     assert said["10_sks dog/b.png"] == ["sks dog"] and said["10_sks dog/a.png"] == ["a dog on grass"]
     domains = dict(zip(train.ids, train.domains, strict=True))
     assert all(domains[key] == [key.partition("/")[0].partition("_")[2]] for key in domains)

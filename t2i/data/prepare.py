@@ -11,8 +11,8 @@ Pictures that an earlier stage or a killed run made from files of the same conte
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     is unusable; ConfigError when a domain does not exist.
     """
     dataset.acquire(store)
-    found = chosen(dataset, store)
+    with _told(store, lambda: "the digests of the files that were read are kept"):
+        found = chosen(dataset, store)
     for note in dataset.remarks.notes:
         store.announce(f"{dataset.name}: {note}")
     config = {
@@ -55,20 +56,25 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
         "near_duplicates": dataset.near_duplicates.value,
     }
     build = partial(_build, found=found, dataset=dataset, store=store, progress=progress)
-    try:
+    with _told(
+        store, lambda: f"{_kept(store, found, config):,} of {len(found.entries):,} images are prepared and kept"
+    ):
         stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
-    except BaseException as error:
-        if not isinstance(error, Exception):  # a signal
-            kept = _kept(store, found, config)
-            store.announce(
-                f"interrupted: {kept:,} of {len(found.entries):,} images are prepared and kept; the same command goes on "
-                "from there"
-            )
-        raise
     # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
     quarantine = json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8"))
     _check_quota(quarantine, len(found.entries), dataset)
     return stage
+
+
+@contextmanager
+def _told(store: Store, kept: Callable[[], str]) -> Iterator[None]:
+    """Says what is kept when a signal ends the work inside."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            store.announce(f"interrupted: {kept()}; the same command goes on from there")
+        raise
 
 
 def _kept(store: Store, found: Chosen, config: Mapping[str, Any]) -> int:

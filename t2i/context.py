@@ -320,8 +320,12 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return items
 
 
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that JSON can hold: it knows no infinity and no NaN, and what has no finite value was not measured."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
 def write_results(folder: Path, metrics: Mapping[str, float], stages: Mapping[str, Stage]) -> None:
     """`metrics.json` (the numbers) and `stages.json` (the digests of everything they came from) of a run folder."""
-    # JSON knows no infinity and no NaN: what has no finite value was not measured.
-    write_json(folder / "metrics.json", {name: value for name, value in metrics.items() if math.isfinite(value)})
+    write_json(folder / "metrics.json", finite(metrics))
     write_json(folder / "stages.json", {name: {"digest": s.digest, "reused": s.reused} for name, s in stages.items()})

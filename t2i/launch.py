@@ -35,6 +35,7 @@ from t2i.context import (
 )
 from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.messages import explain
+from t2i.quoting import verbatim
 from t2i.store import Store, write_json
 
 PARENT = "T2I_PARENT_RUN"
@@ -93,6 +94,7 @@ def _guarded(compose: Callable[[], None]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
         _multirun_first()
+        sys.argv[1:] = verbatim(sys.argv[1:], sys.argv[1:2] in (["-m"], ["--multirun"]))
         _refuse_sharding()
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text(), end="")
@@ -160,7 +162,7 @@ def _start(cfg: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     multirun = hydra_config.mode is RunMode.MULTIRUN
     config = typed(cfg)
-    config.outputs = str(Path(config.outputs).absolute())
+    config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     config.validate(world_size() if world_size() > 1 else config.launch.processes)

@@ -1,14 +1,21 @@
 """Errors of Hydra and OmegaConf, and unforeseen ones, as one sentence with an exit status."""
 
 import errno
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from t2i.errors import ConfigError, LeftAlone, UserError, unknown
+from t2i.quoting import items, quoted
+
+QUOTES = "'\""
 
 EXPECTED = {
     "could not be converted to Integer": "an integer",
@@ -56,12 +63,11 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         options = sorted(option for option in error.options if not option.startswith("schema"))
         return unknown(f"{group}={choice} is unknown", choice, options, f"{group}=")
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"{error.override} cannot be read; write key=value, close every bracket, and quote texts with commas or "
-            "brackets, such as 'prompts=[\"a cat, asleep\"]'"
-        )
+        return ConfigError(f"{error.override} cannot be read; {_as_typed(error.override or '')}")
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _composition(error, overrides)
+    if isinstance(error, PermissionError | NotADirectoryError) and error.filename:
+        return _not_permitted(Path(os.fsdecode(error.filename)), error)
     if known := _of_the_machine(error):
         return known
     text = str(error).strip().splitlines()
@@ -96,12 +102,47 @@ def _of_the_machine(error: BaseException) -> UserError | None:
     return _of_the_machine(cause) if cause is not None else None
 
 
+def _as_typed(override: str) -> str:
+    """What to type for an argument that Hydra's grammar does not read: the exact argument where quoting makes it readable."""
+    key, equals, value = override.partition("=")
+    if value.startswith("[") and value.endswith("]"):
+        parts = [quoted(item.strip().strip(QUOTES), '"') for item in items(value[1:-1])]
+        value = f"[{','.join(parts)}]"
+    elif equals and value and value[0] not in "[{":
+        value = quoted(value.strip(QUOTES), '"')
+    candidate = f"{key}={value}"
+    try:
+        OverridesParser.create().parse_override(candidate)
+    except HydraException:
+        candidate = override
+    if candidate == override:
+        return (
+            "write key=value, close every bracket, and quote texts with commas or brackets, such as "
+            "'prompts=[\"a cat, asleep\"]'"
+        )
+    return f"type {shlex.quote(candidate)}"
+
+
+def _not_permitted(path: Path, error: OSError) -> UserError:
+    """A file or folder that may not be read, or not be written."""
+    if isinstance(error, PermissionError) and path.exists() and not os.access(path, os.R_OK):
+        return UserError(
+            f"{path} cannot be read ({error.strerror}); give yourself permission: chmod u+r {shlex.quote(str(path))}"
+        )
+    return UserError(f"{path} cannot be written ({error.strerror}); use outputs=<a folder of yours>")
+
+
 def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
-    cause = error.__cause__ or error
+    from t2i.config import SCHEMAS
+
+    cause = error.__cause__ or (error.__context__ if isinstance(error.__context__, OmegaConfBaseException) else error)
     key: str = getattr(cause, "full_key", None) or ""
     message = str(cause).splitlines()[0]
     typed = next((item for item in reversed(overrides) if key and item.split("=")[0].lstrip("+") == key), key)
     missing = re.search(r"Key '([^']+)' (?:is )?not in", message)
+    preset = re.match(r"In '([^']+)': \w+ raised while composing", str(error))
+    if preset and key and preset[1].partition("/")[0] not in SCHEMAS:
+        return _preset(preset[1].replace("/", "=", 1), key, message, overrides)
     if missing:
         name, valid = missing.group(1), _keys_beside(key, overrides)
         if valid:
@@ -116,6 +157,18 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
         if words in message:
             return ConfigError(f"{typed} is not valid; {kind} is expected")
     return ConfigError(f"{typed}: {message}" if key else message)
+
+
+def _preset(preset: str, key: str, message: str, overrides: Sequence[str]) -> ConfigError:
+    """A value in a preset (`experiment=...`) does not fit what the command line chose beside it."""
+    group = key.partition(".")[0]
+    chosen = next((item for item in reversed(overrides) if item.partition("=")[0] == group), "")
+    if chosen and re.search(r"Key '[^']+' (?:is )?not in", message):
+        return ConfigError(
+            f"{preset} sets {key}, which {chosen} does not have; leave one of the two out, or use one of its keys: "
+            f"{', '.join(_keys_beside(key, overrides))}"
+        )
+    return ConfigError(f"{preset} sets {key}, which is not valid there: {message}")
 
 
 def _keys_beside(key: str, overrides: Sequence[str]) -> list[str]:

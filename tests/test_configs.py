@@ -56,6 +56,8 @@ clip.text_from_model
 clip.towers
 clip.warmup
 clip.weight_decay
+dataset.background
+dataset.caption
 dataset.columns.caption
 dataset.columns.id
 dataset.columns.image
@@ -68,6 +70,7 @@ dataset.held_out
 dataset.held_out_share
 dataset.held_out_split
 dataset.hub
+dataset.hub_subset
 dataset.kaggle
 dataset.karpathy
 dataset.keywords
@@ -75,7 +78,9 @@ dataset.kind
 dataset.labels
 dataset.light
 dataset.limit
+dataset.links
 dataset.name
+dataset.near_bits
 dataset.near_duplicates
 dataset.obtain
 dataset.quarantine

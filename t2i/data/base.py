@@ -1,40 +1,49 @@
 """What every source of image-caption pairs is: a dataclass that is its own configuration, and the samples it lists."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.data.checks import check
 from t2i.data.crop import Crop
+from t2i.data.fence import Fence, written
 from t2i.data.keywords import KeywordRule
+from t2i.data.sample import Sample, clean, spooled
 from t2i.data.spool import Spool
+from t2i.data.text_files import parsed, read_text
 from t2i.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from t2i.store import Store
 
 SPLITS = ("train", "held_out")
-CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image with everything that was said about it."""
+class NearDuplicates(Enum):
+    """What becomes of images of one split that look alike."""
 
-    id: str
-    """Stable within its source: the COCO image id, or the path relative to the root."""
-    path: Path
-    """Where the image file should be; it need not exist (preparation sets such a sample aside)."""
-    captions: tuple[str, ...]
-    """All captions, white space normalised, empty and repeated ones too (preparation drops and lists them)."""
-    domains: tuple[str, ...]
-    """Sorted: COCO supercategories, or the domain that a folder gives."""
-    categories: tuple[str, ...]
-    """Sorted COCO category names; empty where the source has none."""
-    license: str = ""
-    """What the source says about the licence: COCO's licence id, a column of metadata; empty where it says nothing."""
+    drop = "drop"
+    """The one with the most pixels stays."""
+    keep = "keep"
+    """All stay, and are listed."""
+    merge = "merge"
+    """The one with the most pixels stays, with the captions of all."""
+
+
+@dataclass
+class Remarks:
+    """What a data set says of itself beside its samples."""
+
+    left_out: dict[str, Spool[list[str]]] = field(default_factory=dict)
+    """By split, name and reason of every image that is known and neither used nor set aside: another domain, say."""
+    containers: list[Path] = field(default_factory=list)
+    """Files below the root whose images `acquire` wrote out."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """Sentences about choices that were made, in the order in which they were."""
 
 
 @dataclass
@@ -65,7 +74,18 @@ class Dataset:
     """Prepared images have about resolution x resolution pixels, RGB; a multiple of 8 from 64 to 1024."""
     crop: Crop = Crop.centre
     """What is kept of an image that is not square: centre, random (by seed and content) or buckets (aspect ratios)."""
-    near_duplicates: Optional[int] = 12
+    caption: str = ""
+    """Caption of every image that has none of its own, such as "a photo of a cat"; empty: such images are set aside."""
+    background: str = "auto"
+    """Ground behind transparent images: a colour such as white or "#808080"; auto: white, or black where what is there is
+    so bright that white would hide it."""
+    links: list[str] = field(default_factory=list)
+    """Folders outside of the root into which links and names below it may lead; the cache of the hub is one already."""
+    subset: Optional[str] = None
+    """captions_subset.json of an earlier run: prepare the images that it names, on the sides that it says, and no others."""
+    near_duplicates: NearDuplicates = NearDuplicates.keep
+    """What becomes of images of one split that look alike: keep, drop all but the largest, or merge their captions too."""
+    near_bits: Optional[int] = 12
     """Images whose perceptual hashes differ in at most so many of 256 bits look the same; null: do not compare."""
     quarantine: float = 0.01
     """Share of unusable images (0 to 1) past which preparation stops."""
@@ -77,29 +97,7 @@ class Dataset:
         kind = next(field.default for field in fields(self) if field.name == "kind")
         if self.kind != kind:
             raise ConfigError(f"dataset.kind={self.kind} is not what dataset={self.name} reads: leave it at {kind}.")
-        if self.resolution % 8 or not 64 <= self.resolution <= 1024:
-            raise ConfigError(
-                f"dataset.resolution={self.resolution} is not a multiple of 8 from 64 to 1024, such as 64 or 256."
-            )
-        if self.near_duplicates is not None and not 0 <= self.near_duplicates <= 32:
-            raise ConfigError(
-                f"dataset.near_duplicates={self.near_duplicates} is not a number of bits from 0 to 32: type "
-                f"dataset.near_duplicates=12, or null to compare nothing."
-            )
-        if not 0 <= self.quarantine <= 1:
-            raise ConfigError(
-                f"dataset.quarantine={self.quarantine} is not a share from 0 to 1: type dataset.quarantine=0.01."
-            )
-        if not 0 < self.fraction <= 1:
-            raise ConfigError(
-                f"dataset.fraction={self.fraction} is not a share above 0 and at most 1: type dataset.fraction=0.05."
-            )
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
-                f"dataset.limit={self.limit} leaves nothing to train on: type a number from 1, or null for all."
-            )
-        if self.held_out is not None and self.held_out < 0:
-            raise ConfigError(f"dataset.held_out={self.held_out} is negative: type a number from 0, or null for all.")
+        check(self)
         self.validate_root()
 
     def validate_root(self) -> None:
@@ -108,8 +106,9 @@ class Dataset:
             return
         if self.root in ("", "???"):
             found = "dataset.root is not set"
-        elif not Path(self.root).is_dir():
-            found = f"dataset.root={self.root} " + ("is a file" if Path(self.root).exists() else "does not exist")
+        elif not Path(self.root).expanduser().is_dir():
+            there = Path(self.root).expanduser().exists()
+            found = f"dataset.root={self.root} " + ("is a file" if there else "does not exist")
         else:
             return
         ways = f" ({self.obtain})" if self.obtain else ""
@@ -121,10 +120,20 @@ class Dataset:
 
     def __post_init__(self) -> None:
         self._place: Optional[Path] = None
+        self._remarks = Remarks()
+
+    @property
+    def remarks(self) -> "Remarks":
+        """What there is to say about the choice of the images, once `samples` were asked for."""
+        return self._remarks
 
     def location(self) -> Path:
         """The folder that is read: the root, unless `acquire` put the files elsewhere."""
-        return self._place or Path(self.root)
+        return self._place or Path(self.root).expanduser()
+
+    def fence(self) -> Fence:
+        """Which files may be read: those below the location, or where a link may lead."""
+        return Fence(self.location(), [Path(folder).expanduser() for folder in self.links])
 
     def acquire(self, store: "Store") -> None:
         """Makes the files be there: downloads them, or writes out images that lie in containers. Raises UserError."""
@@ -150,11 +159,14 @@ class Dataset:
         """
         import numpy as np
 
-        listing: Iterable[Sample] = self.listing(split)
+        listing: Iterable[Sample] = self._captioned(self.listing(split))
         if self.keywords:
             rule = KeywordRule(self.keywords)
             listing = (sample if sample.domains else _labelled(sample, rule) for sample in listing)
-        chosen = spooled(self._filtered(listing, split))
+        passed = self._remarks.left_out[split] = Spool[list[str]](pack=list)
+        if self.subset is not None:
+            return self._named(listing, split, passed)
+        chosen = spooled(self._filtered(listing, split, passed))
         count = self.held_out
         if split == "train":
             share = max(1, round(self.fraction * len(chosen)))
@@ -162,13 +174,53 @@ class Dataset:
         if count is None or count >= len(chosen):
             return chosen
         draws = np.fromiter((draw(self.seed, "subset", sample.id) for sample in chosen), np.float64, len(chosen))
-        return chosen.taken(np.sort(np.argsort(draws, kind="stable")[:count]).tolist())
+        order = np.argsort(draws, kind="stable")
+        key = "held_out" if split == "held_out" else "limit" if count == self.limit else "fraction"
+        for place in np.sort(order[count:]).tolist():
+            passed.append([self._file(chosen[place]), f"left out by dataset.{key}"])
+        return chosen.taken(np.sort(order[:count]).tolist())
+
+    def _captioned(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples, those without a caption with that of the configuration."""
+        own = clean([self.caption]) if self.caption else ()
+        return (replace(sample, captions=own) if own and not any(sample.captions) else sample for sample in samples)
+
+    def _named(self, listing: Iterable[Sample], split: str, passed: Spool[list[str]]) -> Spool[Sample]:
+        """Of both splits, the samples that the subset names for this one, in its order."""
+        wanted = subsets(Path(str(self.subset)).expanduser())
+        both = chain(listing, self._captioned(self.listing("held_out" if split == "train" else "train")))
+        places: dict[str, int] = {}
+
+        def named() -> Iterator[Sample]:
+            for sample in both:
+                key = written(sample.id)
+                if key in wanted[split] and key not in places:
+                    places[key] = len(places)
+                    yield sample
+                elif split == "train" and key not in wanted["held_out"]:
+                    passed.append([self._file(sample), "not named by dataset.subset"])
+
+        found = spooled(named())
+        missing = [key for key in wanted[split] if key not in places]
+        if missing:
+            raise UserError(
+                f"dataset.subset={self.subset} names {len(missing)} images of {split} that dataset={self.name} does not "
+                f"have, such as {missing[0]}: give the data set that it was made from."
+            )
+        return found.taken(places[key] for key in wanted[split])
+
+    def _file(self, sample: Sample) -> str:
+        """What an image is called in lists: where it lies in a container, or its path below the location."""
+        if sample.origin:
+            return sample.origin
+        root = self.location()
+        return (sample.path.relative_to(root) if sample.path.is_relative_to(root) else sample.path).as_posix()
 
     def listing(self, split: str) -> Iterable[Sample]:
         """Every sample of `split`, before the filter and the limits, in an order that never changes."""
         raise NotImplementedError
 
-    def _filtered(self, samples: Iterable[Sample], split: str) -> Iterator[Sample]:
+    def _filtered(self, samples: Iterable[Sample], split: str, passed: Spool[list[str]]) -> Iterator[Sample]:
         """The samples of which a domain or category is one of `domains`."""
         wanted = set(self.domains)
         valid: set[str] = set()
@@ -178,6 +230,8 @@ class Dataset:
             names = {*sample.domains, *sample.categories}
             if not wanted or wanted & names:
                 yield sample
+            else:
+                passed.append([self._file(sample), "left out by dataset.domains"])
             valid |= names
             domains.update(sample.domains)
         unknown = [name for name in self.domains if name not in valid]
@@ -189,22 +243,8 @@ class Dataset:
 
     def digest_parts(self) -> dict[str, Any]:
         """The part of the configuration on which the pixels of a prepared image depend, beyond its file."""
-        parts: dict[str, Any] = {"resolution": self.resolution, "crop": self.crop.value}
+        parts: dict[str, Any] = {"resolution": self.resolution, "crop": self.crop.value, "background": self.background}
         return parts | ({"seed": self.seed} if self.crop is Crop.random else {})
-
-
-def spooled(samples: Iterable[Sample]) -> Spool[Sample]:
-    """Samples in a temporary file."""
-    return Spool(samples, pack=_packed, unpack=_unpacked)
-
-
-def _packed(sample: Sample) -> list[Any]:
-    return [sample.id, str(sample.path), sample.captions, sample.domains, sample.categories, sample.license]
-
-
-def _unpacked(value: list[Any]) -> Sample:
-    key, path, captions, domains, categories, license = value
-    return Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
 
 
 def _labelled(sample: Sample, rule: KeywordRule) -> Sample:
@@ -225,42 +265,12 @@ def draw(*parts: int | str) -> float:
     )
 
 
-def clean(captions: Iterable[str]) -> tuple[str, ...]:
-    """Captions as valid Unicode, runs of white space and control characters made one space.
-
-    Empty ones stay, for preparation to list.
-    """
-    valid = (caption.encode("utf-8", "replace").decode().translate(CONTROL) for caption in captions)
-    return tuple(" ".join(caption.split()) for caption in valid)
-
-
-class Fence:
-    """Which files may be read: those below a root, with `..` and symbolic links followed."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
-        self._folders: dict[Path, Path] = {}  # many images share a folder
-
-    def refusal(self, path: Path) -> str:
-        """Why the file is not read, in words; empty when nothing speaks against it."""
-        try:
-            if b"\0" in str(path).encode():
-                return "not a usable file name"
-            if not self._resolved(path).is_relative_to(self._root):
-                return "outside the root folder"
-            if not path.is_file():
-                return "missing"
-            return "" if os.access(path, os.R_OK) else "not permitted to read"
-        except (OSError, ValueError, RuntimeError):  # too long, not Unicode, a loop of links
-            return "not a usable file name"
-
-    def _resolved(self, path: Path) -> Path:
-        if path.is_symlink() or path.name == "..":
-            return path.resolve()
-        folder = path.parent
-        if folder not in self._folders:
-            self._folders[folder] = folder.resolve()
-        return self._folders[folder] / path.name
+def subsets(path: Path) -> dict[str, dict[str, Any]]:
+    """The ids that a captions_subset.json names, by split, in its order; raises UserError for another file."""
+    values = parsed(read_text(path), path)
+    if not isinstance(values, dict) or not all(isinstance(values.get(split), dict) for split in SPLITS):
+        raise UserError(f"{path} is no captions_subset.json: expected the images of train and held_out by their ids.")
+    return {split: values[split] for split in SPLITS}
 
 
 def listed(names: Iterable[object], most: int = 12) -> str:

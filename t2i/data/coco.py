@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from t2i.data import coco_index
 from t2i.data.archives import unpack
-from t2i.data.base import Dataset, Sample, clean
+from t2i.data.base import Dataset
 from t2i.data.coco_index import Index
+from t2i.data.extract import hashed
 from t2i.data.layouts import image_folder
+from t2i.data.sample import Sample, clean
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -145,8 +147,8 @@ class Coco(Dataset):
         archives = [*images, *annotations]
         if not archives:
             return
-        digests = store.file_digests(archives)
-        inputs = {path.name: digest for path, digest in zip(archives, digests, strict=True)}
+        self._remarks.containers = archives
+        inputs = hashed(store, {path.name: path for path in archives})
 
         wanted = (*(f"{split}/" for split in splits), "annotations/captions_", "annotations/instances_")
 

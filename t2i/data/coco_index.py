@@ -10,9 +10,10 @@ from typing import Any
 
 from t2i.data import karpathy
 from t2i.data.json_stream import items
+from t2i.data.stated import texts, word
 from t2i.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the tables: raise it when the same annotations give others."""
 TABLES = """
 CREATE TABLE images (id PRIMARY KEY, file TEXT, license TEXT);
@@ -57,11 +58,16 @@ class Index:
                     self._fill_from_karpathy(captions, set(splits))
                 else:
                     images = (
-                        (row["id"], row["file_name"], _text(row.get("license"))) for row in _objects(captions, "images")
+                        (row["id"], row["file_name"], word(row.get("license"), captions, "the licence of an image"))
+                        for row in _objects(captions, "images")
                     )
                     database.executemany("INSERT INTO images VALUES (?, ?, ?)", images)
-                    texts = ((row["image_id"], row["id"], row["caption"]) for row in _objects(captions, "annotations"))
-                    database.executemany("INSERT INTO captions VALUES (?, ?, ?)", texts)
+                    said = (
+                        (row["image_id"], row["id"], text)
+                        for row in _objects(captions, "annotations")
+                        for text in texts(row["caption"], f"{captions}, annotation {row['id']}")
+                    )
+                    database.executemany("INSERT INTO captions VALUES (?, ?, ?)", said)
                 database.executescript(ORDERED)
                 for path in instances:
                     self._fill_labels(path)
@@ -77,8 +83,8 @@ class Index:
             if entry.split in splits:
                 file = f"{entry.folder}/{entry.file}" if entry.folder else entry.file
                 self._database.execute("INSERT INTO images VALUES (?, ?, '')", (entry.coco_id, file))
-                texts = ((entry.coco_id, number, text) for number, text in enumerate(entry.captions))
-                self._database.executemany("INSERT INTO captions VALUES (?, ?, ?)", texts)
+                said = ((entry.coco_id, number, text) for number, text in enumerate(entry.captions))
+                self._database.executemany("INSERT INTO captions VALUES (?, ?, ?)", said)
 
     def _fill_labels(self, path: Path) -> None:
         known = {row["id"]: (row["name"], row["supercategory"]) for row in _objects(path, "categories")}
@@ -135,7 +141,3 @@ def _objects(path: Path, key: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(item, dict):
             raise TypeError(f"an object in {key!r}")
         yield item
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

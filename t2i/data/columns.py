@@ -6,7 +6,8 @@ from typing import Any
 
 from t2i.data.base import listed
 from t2i.data.extract import Record
-from t2i.errors import ConfigError
+from t2i.data.stated import texts, word
+from t2i.errors import ConfigError, UserError
 
 
 @dataclass
@@ -38,20 +39,19 @@ class Columns:
                     f"type one of {listed(there)}."
                 )
 
-    def record(self, values: Mapping[str, Any], split: str, key: str) -> Record:
-        """What a row says; `split` and `key` stand where no column says them."""
+    def record(self, values: Mapping[str, Any], split: str, key: str, where: str) -> Record:
+        """What a row says; `split` and `key` stand where no column says them. Raises UserError that says `where`."""
         image = values[self.image]
+        if image is not None and not isinstance(image, bytes):
+            raise UserError(
+                f"{where}: dataset.columns.image={self.image} holds {type(image).__name__}, not an encoded image: name "
+                f"one of {listed(values)}."
+            )
         return Record(
-            id=str(values[self.id]) if self.id else key,
-            image=image if isinstance(image, bytes) else None,
-            captions=[text for name in self.caption.split("+") for text in texts(values[name])],
-            split=str(values[self.split]) if self.split else split,
-            license=str(values[self.license] or "") if self.license else "",
+            id=(word(values[self.id], where, self.id) if self.id else "") or key,
+            image=image,
+            captions=[text for name in self.caption.split("+") for text in texts(values[name], where, name)],
+            split=(word(values[self.split], where, self.split) if self.split else "") or split,
+            license=word(values[self.license], where, self.license) if self.license else "",
+            origin=where,
         )
-
-
-def texts(value: Any) -> list[str]:
-    """A text, or the texts of a list, as a list."""
-    if value is None:
-        return []
-    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]

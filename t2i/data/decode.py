@@ -1,32 +1,28 @@
 """One image file of unknown origin to one RGB picture, or a reason why not.
 
 Rules: the header is checked before any pixel is decoded; of an animation the first frame counts; EXIF orientation is
-applied; transparency is composited on white; palette, CMYK and grey become RGB; 16-bit (and 32-bit integer) grey is
-read as 0 to 65,535 and divided by 257, 16-bit colour by its high byte; embedded colour profiles are ignored. Then the
-part that the crop keeps is resized with a Lanczos filter.
+applied; the part that the crop keeps becomes sRGB (`t2i.data.colours`: modes, profiles, transparency) and is resized with
+a Lanczos filter.
 """
 
 import hashlib
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from t2i.data.colours import AUTO, Unusable, rgb
 from t2i.data.crop import Crop, frame
 from t2i.data.duplicates import perceptual_hash
+from t2i.data.kinds import formats
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 """Width x height above this is taken for a decompression bomb."""
 MIN_SIDE = 16
 """Images whose shorter side has fewer pixels show nothing that a caption could be about."""
-
-
-class Unusable(Exception):
-    """An image is set aside, for the reason given."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,21 @@ class Picture:
     content: str
     """Digest of size and pixels: equal for equal pictures, whatever file they came from. 32 hexadecimal digits."""
     phash: str
-    """What `perceptual_hash` says."""
+    """What `perceptual_hash` says; empty for a picture of one colour."""
 
 
-def prepare_file(path: Path, resolution: int, crop: Crop = Crop.centre, position: float = 0.5) -> Picture:
-    """The part of an image file that `crop` keeps, as an RGB PNG; raises Unusable. position: see `frame`."""
+def prepare_file(
+    path: Path, resolution: int, crop: Crop = Crop.centre, position: float = 0.5, background: str = AUTO
+) -> Picture:
+    """The part of an image file that `crop` keeps, as an RGB PNG; raises Unusable. position: see `frame`.
+
+    background: the ground behind transparent pixels, see `Dataset.background`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is checked or raises below
-            with Image.open(path, formats=FORMATS) as image:
-                return _prepare(image, resolution, crop, position)
+            with Image.open(path, formats=formats()) as image:
+                return _prepare(image, resolution, crop, position, background)
     except Unusable:
         raise
     except Image.DecompressionBombError as error:
@@ -60,11 +61,13 @@ def prepare_file(path: Path, resolution: int, crop: Crop = Crop.centre, position
     except Exception as error:  # decoders fail on damaged files with errors of almost any type
         if path.stat().st_size == 0:
             raise Unusable("empty file") from error
-        text = " ".join(str(error).replace(str(path), path.name).split())[:200]
+        text = " ".join(re.sub(rf"\s*['\"]?{re.escape(str(path))}['\"]?", "", str(error)).split())[
+            :200
+        ]  # told beside it
         raise Unusable(f"{'truncated' if 'truncated' in text.lower() else 'unreadable'}: {text}") from error
 
 
-def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float) -> Picture:
+def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float, background: str) -> Picture:
     if image.width * image.height > MAX_PIXELS:
         raise Unusable(f"too large: {image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
     if min(image.size) < MIN_SIDE:
@@ -75,24 +78,11 @@ def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float) -
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         width, height = height, width
-    picture = rgb(ImageOps.exif_transpose(image))
+    picture = ImageOps.exif_transpose(image)
     box, size = frame(*picture.size, resolution, crop, position)
     # Cropped first: a box given to resize lets the filter see past its edges.
-    kept = picture.crop(box).resize(size, Image.Resampling.LANCZOS)
+    kept = rgb(picture.crop(box), background).resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     kept.save(file, "PNG", compress_level=3)
     content = hashlib.blake2b(repr(size).encode() + kept.tobytes(), digest_size=16).hexdigest()
     return Picture(file.getvalue(), size, width, height, content, perceptual_hash(kept))
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """The image in mode RGB by the rules above; raises Unusable for pixels that have no stated rule."""
-    if image.mode.startswith("I"):
-        grey = np.rint(np.clip(np.asarray(image, np.float64), 0, 65535) / 257).astype(np.uint8)
-        return Image.fromarray(grey, "L").convert("RGB")
-    if image.mode == "F":
-        raise Unusable("pixels are floating-point numbers of unknown range")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")

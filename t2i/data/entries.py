@@ -3,7 +3,7 @@
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from t2i.data.base import SPLITS, Dataset, Fence, Sample
+from t2i.data.base import SPLITS, Dataset
+from t2i.data.sample import Sample, packed, unpacked
 from t2i.data.spool import Spool
 from t2i.errors import UserError
+from t2i.progress import progress
 from t2i.store import Store
 
 BLOCK = 1024
@@ -27,7 +29,7 @@ class Entry:
     split: str
     sample: Sample
     file: str
-    """Its path below the root."""
+    """Its path below the root; of an image inside of a container, where it lies there."""
     sha256: str
     """Of the file; empty when the file is not read."""
     reason: str
@@ -47,6 +49,18 @@ class Chosen:
     """uint64 (N,): the first 64 bits of each file's digest; 0 where the file is not read."""
     first: np.ndarray
     """int32 (N,): the first entry whose file has the same bytes; the entry itself, mostly."""
+    copies: dict[int, list[int]]
+    """Entries of the same split whose files have the bytes of an earlier one, by that: their captions become its own."""
+
+    def merged(self, place: int, more: Sequence[int] = ()) -> Entry:
+        """The entry with the captions and domains of its copies, and of the entries `more`."""
+        entry = self.entries[place]
+        others = [self.entries[copy] for copy in self.copies.get(place, ())] + [self.merged(other) for other in more]
+        if not others:
+            return entry
+        captions = dict.fromkeys(text for one in (entry, *others) for text in one.sample.captions)
+        domains = {name for one in (entry, *others) for name in one.sample.domains}
+        return replace(entry, sample=replace(entry.sample, captions=tuple(captions), domains=tuple(sorted(domains))))
 
 
 def chosen(dataset: Dataset, store: Store) -> Chosen:
@@ -67,12 +81,17 @@ def chosen(dataset: Dataset, store: Store) -> Chosen:
         if split == "train" and (not len(entries) or entries[-1].split != "train"):
             raise UserError(f"dataset={dataset.name} has no training image in {root}: expected {dataset.layout()}.")
     prefixes = np.array(keys, np.uint64)
-    return Chosen(entries, digests, prefixes, _first(entries, prefixes))
+    first = _first(entries, prefixes)
+    copies: dict[int, list[int]] = {}
+    for place in np.flatnonzero(first != np.arange(len(entries))).tolist():
+        if entries[place].split == entries[int(first[place])].split:
+            copies.setdefault(int(first[place]), []).append(place)
+    return Chosen(entries, digests, prefixes, first, copies)
 
 
 def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterator[Entry]:
-    fence = Fence(root)
-    samples = iter(dataset.samples(split))
+    fence = dataset.fence()
+    samples = iter(progress(dataset.samples(split), f"looking at the {split} files of {dataset.name}", "file"))
     while block := list(islice(samples, BLOCK)):
         screened = []
         for sample in block:
@@ -83,7 +102,7 @@ def _screened(dataset: Dataset, root: Path, split: str, store: Store) -> Iterato
         for sample, reason, dropped in screened:
             digest, trouble = ("", reason) if reason else next(digests)
             file = sample.path.relative_to(root) if sample.path.is_relative_to(root) else sample.path
-            yield Entry(split, sample, file.as_posix(), digest, trouble, dropped)
+            yield Entry(split, sample, sample.origin or file.as_posix(), digest, trouble, dropped)
 
 
 def _digests(paths: list[Path], store: Store) -> list[tuple[str, str]]:
@@ -120,12 +139,9 @@ def _first(entries: Spool[Entry], keys: np.ndarray) -> np.ndarray:
 
 
 def _packed(entry: Entry) -> list[Any]:
-    sample = entry.sample
-    texts = [sample.id, str(sample.path), sample.captions, sample.domains, sample.categories, sample.license]
-    return [entry.split, entry.file, entry.sha256, entry.reason, entry.dropped, *texts]
+    return [entry.split, entry.file, entry.sha256, entry.reason, entry.dropped, *packed(entry.sample)]
 
 
 def _unpacked(value: list[Any]) -> Entry:
-    split, file, sha256, reason, dropped, key, path, captions, domains, categories, license = value
-    sample = Sample(key, Path(path), tuple(captions), tuple(domains), tuple(categories), license)
-    return Entry(split, sample, file, sha256, reason, tuple((caption, why) for caption, why in dropped))
+    split, file, sha256, reason, dropped, *sample = value
+    return Entry(split, unpacked(sample), file, sha256, reason, tuple((caption, why) for caption, why in dropped))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i.data import karpathy
-from t2i.data.base import Sample, clean
 from t2i.data.columns import Columns
-from t2i.data.extract import Record, extract, extracted
+from t2i.data.extract import Record, extract, extracted, hashed
 from t2i.data.layouts import find, image_folder
 from t2i.data.parquet import parquet_files, read_rows
+from t2i.data.sample import Sample, clean
 from t2i.data.splits import NamedSplit
+from t2i.data.text_files import lines
 from t2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Flickr(NamedSplit):
     def acquire(self, store: "Store") -> None:
         """Also writes the images of Parquet files out."""
         super().acquire(store)
-        if self._caption_file() is None and (files := parquet_files(self.location())):
-            digests = store.file_digests(list(files.values()))
-            inputs = dict(zip(files, digests, strict=True))
+        if self._caption_file() is None and (files := parquet_files(self.location(), self.fence())):
+            self._remarks.containers = list(files.values())
+            inputs = hashed(store, files)
             self._place = extract(store, inputs, {"kind": "flickr"}, lambda: _parquet(files))
 
     def everything(self) -> Iterator[tuple[str, Sample]]:
@@ -94,19 +95,16 @@ def _below(root: Path, folder: Path) -> Iterator[str]:
 def _captions(path: Path, root: Path) -> Captions:
     if path.name in KARPATHY:
         return ((entry.split, entry.file, entry.captions) for entry in karpathy.entries(path))
-    lines = _pipes(path) if path.suffix == ".csv" else _commas(path) if path.name == "captions.txt" else _tabs(path)
+    captions = _pipes(path) if path.suffix == ".csv" else _commas(path) if path.name == "captions.txt" else _tabs(path)
     merged: dict[str, list[str]] = {}
-    for name, text in lines:
+    for name, text in captions:
         merged.setdefault(name, []).append(text)
     splits = _splits(path, root)
     return ((splits.get(name, ""), name, texts) for name, texts in sorted(merged.items()))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.rstrip("\n")
+    return ((number, line.rstrip("\r\n")) for number, line in lines(path) if line.strip())
 
 
 def _pipes(path: Path) -> Iterator[tuple[str, str]]:
@@ -135,16 +133,21 @@ def _tabs(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _commas(path: Path) -> Iterator[tuple[str, str]]:
-    """Kaggle's captions.txt: `image,caption` with a header, captions with commas in quotes or not."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
-            for row in csv.reader(file):
-                if row and row[:1] != ["image"]:
-                    if len(row) < 2:
-                        raise UserError(f"{path}: expected image,caption, found {','.join(row)[:80]!r}.")
-                    yield row[0], ",".join(row[1:])
-        except csv.Error as error:
-            raise UserError(f"{path} cannot be read ({error}): download it again.") from error
+    """Kaggle's captions.txt: `image,caption` with a header, captions with commas in quotes or not; one a line."""
+    for number, line in _lines(path):
+        name, comma, text = line.partition(",")
+        if text.lstrip().startswith('"') or name.startswith('"'):
+            try:
+                name, text = next(csv.reader([line], strict=True, skipinitialspace=True))
+            except (csv.Error, ValueError) as error:
+                raise UserError(
+                    f"{path}, line {number}: expected image,caption, found {line[:80]!r}: close every quote, and write "
+                    'one inside of a quoted caption twice ("").'
+                ) from error
+        elif not comma:
+            raise UserError(f"{path}, line {number}: expected image,caption, found {line[:80]!r}.")
+        if (number, name) != (1, "image"):
+            yield name.strip(), text
 
 
 def _splits(captions: Path, root: Path) -> Mapping[str, str]:
@@ -161,4 +164,4 @@ def _splits(captions: Path, root: Path) -> Mapping[str, str]:
 def _parquet(files: Mapping[str, Path]) -> Iterator[Record]:
     for row in read_rows(files):
         COLUMNS.check(row.values, row.path)
-        yield COLUMNS.record(row.values, row.split, "")
+        yield COLUMNS.record(row.values, row.split, row.origin, row.origin)

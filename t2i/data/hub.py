@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.data.download import from_hub
-from t2i.data.extract import Record, extract
+from t2i.data.extract import Record
 from t2i.data.parquet import encoded
 from t2i.data.sharded import Shards
 from t2i.data.splits import ContentSplit
@@ -22,7 +22,7 @@ class Hub(Shards):
     name: str = "hub"
     hub: str = ""
     """Name on the hub (owner/name); read where root is empty."""
-    subset: Optional[str] = None
+    hub_subset: Optional[str] = None
     """Which of its configurations, where it has several."""
     revision: Optional[str] = None
     """Commit, branch or tag; null: the newest."""
@@ -37,13 +37,13 @@ class Hub(Shards):
             return super().acquire(store)
         ContentSplit.acquire(self, store)
         if store.main:  # one process downloads, the others find it done
-            from_hub(self.hub, self.subset, self.revision)
+            from_hub(self.hub, self.hub_subset, self.revision)
         store.barrier()
-        splits = from_hub(self.hub, self.subset, self.revision)
+        splits = from_hub(self.hub, self.hub_subset, self.revision)
         for split, table in splits.items():
             self.columns.check(table.features, f"{self.hub} ({split})")
         inputs = {split: str(table._fingerprint) for split, table in splits.items()}
-        self._place = extract(store, inputs, {"columns": asdict(self.columns)}, lambda: self._rows(splits))
+        self.write_out(store, inputs, {"columns": asdict(self.columns)}, lambda: self._rows(splits))
         return None
 
     def _rows(self, splits: Mapping[str, Any]) -> Iterator[Record]:
@@ -52,4 +52,6 @@ class Hub(Shards):
             # In Arrow's form an image is its bytes: nothing is decoded here.
             for number, row in enumerate(table.select_columns(list(dict.fromkeys(names))).with_format("arrow")):
                 values = {name: encoded(value) for name, value in row.to_pylist()[0].items()}
-                yield self.columns.record(values, split, f"{split}_{number:07d}")
+                yield self.columns.record(
+                    values, split, f"{split}_{number:07d}", f"{self.hub} ({split}), row {number + 1}"
+                )

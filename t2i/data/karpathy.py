@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2i.data.json_stream import items
+from t2i.data.stated import texts
 from t2i.errors import UserError
 
 
@@ -23,7 +24,8 @@ def entries(path: Path) -> Iterator[Entry]:
     """The images in the order of the file; raises UserError when it is not one of Karpathy's."""
     try:
         for image in items(path, "images"):
-            captions = [str(sentence["raw"]) for sentence in image["sentences"]]
+            where = f"{path}, {image['filename']}"
+            captions = [text for sentence in image["sentences"] for text in texts(sentence["raw"], where)]
             yield Entry(
                 image["filename"], image["split"], captions, image.get("filepath", ""), int(image.get("cocoid", 0))
             )

@@ -1,19 +1,18 @@
 """`dataset=cifar10`, `dataset=fashion_mnist`: images with one label each, whose captions are made by templates."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Sample
-from t2i.data.extract import Record, extract, extracted
-from t2i.data.keywords import with_article
+from t2i.data.contained import Contained
+from t2i.data.extract import Record, hashed
 from t2i.data.label_files import BATCHES, IDX, read_batches, read_idx
 from t2i.data.layouts import find
 from t2i.data.parquet import parquet_files, read_rows
-from t2i.data.splits import NamedSplit
+from t2i.data.sample import Sample
+from t2i.data.templates import DEFAULT, check_templates, worded
 from t2i.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ IMAGE_COLUMNS = ("img", "image")
 
 
 @dataclass
-class LabelledImages(NamedSplit):
+class LabelledImages(Contained):
     """CIFAR-10 as batches (Python's, read without unpickling, or binary), idx files, or the hub's Parquet of either.
 
     `acquire` must come before `samples`. Categories are the labels; domains come from the keywords.
@@ -36,7 +35,7 @@ class LabelledImages(NamedSplit):
     name: str = "cifar10"
     labels: list[str] = field(default_factory=list)
     """Name of each class, in the order of the label numbers."""
-    templates: list[str] = field(default_factory=lambda: ["an image of {a label}"])
+    templates: list[str] = field(default_factory=lambda: list(DEFAULT))
     """Captions of every image: {label} stands for the class, {a label} for the class with its article."""
 
     def layout(self) -> str:
@@ -49,35 +48,24 @@ class LabelledImages(NamedSplit):
         super().validate()
         if not self.labels:
             raise ConfigError("dataset.labels is empty: type the names of the classes, as in dataset.labels=[cat,dog].")
-        for template in self.templates:
-            if len(re.findall(r"\{(?:a )?label\}", template)) != 1 or len(re.findall("[{}]", template)) != 2:
-                raise ConfigError(
-                    f"dataset.templates holds {template!r}: type {{label}} or {{a label}} once, "
-                    "as in dataset.templates=['an image of {a label}']."
-                )
-        if not self.templates:
-            raise ConfigError("dataset.templates is empty: type dataset.templates=['an image of {a label}'].")
+        check_templates(self.templates)
 
     def acquire(self, store: "Store") -> None:
         """Also writes the images out as files."""
         super().acquire(store)
         files, records = self._files(self.location())
-        digests = store.file_digests(list(files.values()))
-        self._place = extract(store, dict(zip(files, digests, strict=True)), {"kind": "labelled"}, records)
+        self._remarks.containers = list(files.values())
+        self.write_out(store, hashed(store, files), {"kind": "labelled"}, records)
 
-    def everything(self) -> Iterator[tuple[str, Sample]]:
-        for split, sample in extracted(self.location()):
-            number = int(sample.categories[0])
-            if not 0 <= number < len(self.labels):
-                raise ConfigError(
-                    f"dataset.labels names {len(self.labels)} classes, but {sample.id} has the label number {number}: "
-                    "name every class."
-                )
-            label = self.labels[number]
-            captions = tuple(
-                text.replace("{a label}", with_article(label)).replace("{label}", label) for text in self.templates
+    def meant(self, sample: Sample) -> Sample:
+        number = int(sample.categories[0])
+        if not 0 <= number < len(self.labels):
+            raise ConfigError(
+                f"dataset.labels names {len(self.labels)} classes, but {sample.id} has the label number {number}: "
+                "name every class."
             )
-            yield split, replace(sample, captions=captions, categories=(label,))
+        label = self.labels[number]
+        return replace(sample, captions=worded(self.templates, label), categories=(label,))
 
     def _files(self, root: Path) -> tuple[dict[str, Path], Callable[[], Iterator[Record]]]:
         """The files that hold the images, by what each is, and what reads them."""
@@ -90,7 +78,7 @@ class LabelledImages(NamedSplit):
         if first := find(root, [form for name in IDX for form in (name, f"{name}.gz")]):
             files = self._complete({name: [first.parent / f"{name}.gz", first.parent / name] for name in IDX})
             return files, partial(_idx_records, files)
-        files = parquet_files(root)
+        files = parquet_files(root, self.fence())
         if not files:
             raise self.absent(f"no images of {self.name}")
         return files, partial(_parquet_records, files)
@@ -104,15 +92,15 @@ class LabelledImages(NamedSplit):
 
 
 def _records(files: dict[str, Path]) -> Iterator[Record]:
-    return (_record(item.id, item.pixels, item.label, item.split) for item in read_batches(files))
+    return (_record(item.id, item.pixels, item.label, item.split, item.id) for item in read_batches(files))
 
 
 def _idx_records(files: dict[str, Path]) -> Iterator[Record]:
-    return (_record(item.id, item.pixels, item.label, item.split) for item in read_idx(files))
+    return (_record(item.id, item.pixels, item.label, item.split, item.id) for item in read_idx(files))
 
 
-def _record(key: str, image: "bytes | np.ndarray | None", label: int, split: str) -> Record:
-    return Record(key, image, [], split, [str(label)])
+def _record(key: str, image: "bytes | np.ndarray | None", label: int, split: str, origin: str) -> Record:
+    return Record(key, image, [], split, [str(label)], origin=origin)
 
 
 def _parquet_records(files: dict[str, Path]) -> Iterator[Record]:
@@ -123,4 +111,4 @@ def _parquet_records(files: dict[str, Path]) -> Iterator[Record]:
             raise UserError(
                 f"{row.path} has the columns {sorted(row.values)}: expected img or image, and label as a number."
             )
-        yield _record(f"{row.split or 'row'}_{row.number:05d}", image, label, row.split)
+        yield _record(f"{row.split or 'row'}_{row.number:05d}", image, label, row.split, row.origin)

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from t2i.data.base import SPLITS
-from t2i.data.decode import Picture
 from t2i.data.entries import Entry
-from t2i.data.repeats import Verdict
-from t2i.data.shards import written
+from t2i.data.fence import written
 from t2i.data.spool import Spool
 
 SHOWN = 200
@@ -37,15 +35,18 @@ class Manifest:
         self._texts = dict.fromkeys(SPLITS, 0)
         self._reasons: Counter[str] = Counter()
 
-    def use(self, entry: Entry, picture: Picture) -> None:
-        """An image that is in the set."""
+    def use(self, entry: Entry, facts: Mapping[str, Any], merged: int = 0) -> None:
+        """An image that is in the set; facts: what was seen of it, for audit.json; merged: captions that copies gave it."""
         split, sample = entry.split, entry.sample
         self.used[split] += 1
         self._texts[split] += len(sample.captions)
         self._domains[split].update(sample.domains)
         self._categories[split].update(sample.categories)
-        self._captions[split].append([written(sample.id), sample.captions])
-        self._list(entry, {"width": picture.width, "height": picture.height})
+        self._reasons["flat"] += facts.get("flat", False)
+        self._reasons["merged"] += merged
+        said = {"file": written(entry.file), "captions": sample.captions, "domains": sample.domains}
+        self._captions[split].append([written(sample.id), said])
+        self._list(entry, facts)
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """An image that cannot be used."""
@@ -53,13 +54,11 @@ class Manifest:
         self.unusable.append(_named(entry) | {"reason": written(reason)})
         self._list(entry, {"dropped": written(reason)})
 
-    def set_aside(self, entry: Entry, picture: Picture | None, verdict: Verdict) -> None:
+    def set_aside(self, entry: Entry, kind: str, reason: str, facts: Mapping[str, Any]) -> None:
         """An image that could be used, but shows what another one shows."""
-        reason = written(verdict.reason)
-        self._reasons[verdict.kind] += 1
-        self.repeated.append(_named(entry) | {"reason": reason})
-        size = {"width": picture.width, "height": picture.height} if picture else {}
-        self._list(entry, {**size, "dropped": reason})
+        self._reasons[kind] += 1
+        self.repeated.append(_named(entry) | {"reason": written(reason)})
+        self._list(entry, {**facts, "dropped": written(reason)})
 
     def near(self, earlier: Entry, later: Entry, bits: int) -> None:
         """Two images of the set that look alike."""
@@ -85,8 +84,9 @@ class Manifest:
             }
             for split in SPLITS
         }
-        kinds = ("unusable", "duplicate", "leak", "near_duplicates", "empty caption", "duplicate caption")
+        kinds = ("unusable", "duplicate", "leak", "look_alike", "near_duplicates", "empty caption", "duplicate caption")
         counts["set_aside"] = {kind.replace(" ", "_"): self._reasons[kind] for kind in kinds}
+        counts["kept"] = {"flat": self._reasons["flat"], "merged_captions": self._reasons["merged"]}
         images = (record for split in SPLITS for record in self._images[split])
         with _opened(folder / "audit.json") as file:
             file.write(_json({**head, "counts": counts})[:-1] + ',\n"images": ')
@@ -103,11 +103,13 @@ class Manifest:
         with _opened(folder / "quarantine.json") as file:
             write_list(file, self.unusable)
         with _opened(folder / "captions_subset.json") as file:
-            for number, split in enumerate(SPLITS):
-                file.write(("{" if not number else "},\n") + f"{_json(split)}: {{")
-                for place, (key, captions) in enumerate(self._captions[split]):
-                    file.write((",\n" if place else "\n") + f"{_json(key)}: {_json(captions)}")
-            file.write("}}\n")
+            file.write(_json(head)[:-1])
+            for split in SPLITS:
+                file.write(f",\n{_json(split)}: {{")
+                for place, (key, said) in enumerate(self._captions[split]):
+                    file.write((",\n" if place else "\n") + f"{_json(key)}: {_json(said)}")
+                file.write("}")
+            file.write("}\n")
 
 
 def _named(entry: Entry) -> dict[str, str]:

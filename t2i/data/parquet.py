@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2i.data.base import Fence
+from t2i.data.fence import Fence
 from t2i.errors import UserError
 
 ROWS = 16
@@ -31,15 +31,19 @@ class Row:
     split: str
     number: int
     values: dict[str, Any]
+    origin: str
+    """File and row in it, from 1, for messages."""
 
 
-def container_files(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files below `root` with one of the suffixes, by relative name, in order; raises UserError for a link out."""
-    fence = Fence(root)
+def container_files(root: Path, suffixes: Sequence[str], fence: Fence) -> dict[str, Path]:
+    """The files below `root` with one of the suffixes, by relative name, in order; raises UserError for a link out.
+
+    Hidden ones are passed over, and of Arrow's files those that `map` of `datasets` caches.
+    """
     files = {
         path.relative_to(root).as_posix(): path
         for path in sorted(root.rglob("*"))
-        if path.name.endswith(tuple(suffixes))
+        if path.name.endswith(tuple(suffixes)) and not _hidden(path.relative_to(root))
     }
     for name, path in files.items():
         if reason := fence.refusal(path):
@@ -47,9 +51,15 @@ def container_files(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def parquet_files(root: Path) -> dict[str, Path]:
-    """The Parquet files below `root`, by relative name."""
-    return container_files(root, [".parquet"])
+def _hidden(path: Path) -> bool:
+    own = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return own or (path.suffix == ".arrow" and path.name.startswith(("cache-", "tmp")))
+
+
+def parquet_files(root: Path, fence: Fence) -> dict[str, Path]:
+    """The Parquet files below `root`, by relative name, without tables of metadata."""
+    files = container_files(root, [".parquet"], fence)
+    return {name: path for name, path in files.items() if path.name != "metadata.parquet"}
 
 
 def split_of(name: str) -> str:
@@ -63,29 +73,46 @@ def split_of(name: str) -> str:
 
 
 def read_rows(files: Mapping[str, Path]) -> Iterator[Row]:
-    """The rows of the files in their order; raises UserError for one that is no Parquet."""
+    """The rows of Parquet files, and of Arrow's as `save_to_disk` of `datasets` writes them, in their order.
+
+    Raises UserError for a file that is neither.
+    """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     numbers: Counter[str] = Counter()
     for name, path in files.items():
-        split = split_of(name)
+        split, place = split_of(name), 0
         try:
-            with pq.ParquetFile(path) as file:
-                groups = (file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
-                if max(groups, default=0) > MAX_GROUP_BYTES:
-                    raise UserError(
-                        f"{path} has row groups of more than {MAX_GROUP_BYTES:,} bytes: write smaller ones."
-                    )
-                for batch in file.iter_batches(ROWS):
-                    for values in batch.to_pylist():
-                        plain = {key: encoded(value) for key, value in values.items()}
-                        yield Row(name, split, numbers[split], plain)
-                        numbers[split] += 1
+            for values in _arrow(path) if path.suffix == ".arrow" else _parquet(path):
+                place += 1
+                plain = {key: encoded(value) for key, value in values.items()}
+                yield Row(name, split, numbers[split], plain, f"{name}, row {place}")
+                numbers[split] += 1
         except (pa.ArrowException, OSError) as error:
+            form = "Arrow" if path.suffix == ".arrow" else "Parquet"
             raise UserError(
-                f"{path} cannot be read as Parquet ({str(error).splitlines()[0][:160]}): download it again."
+                f"{path} cannot be read as {form} ({str(error).splitlines()[0][:160]}): download it again."
             ) from error
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        groups = (file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups))
+        if max(groups, default=0) > MAX_GROUP_BYTES:
+            raise UserError(f"{path} has row groups of more than {MAX_GROUP_BYTES:,} bytes: write smaller ones.")
+        for batch in file.iter_batches(ROWS):
+            yield from batch.to_pylist()
+
+
+def _arrow(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        for batch in stream:
+            for start in range(0, batch.num_rows, ROWS):
+                yield from batch.slice(start, ROWS).to_pylist()
 
 
 def encoded(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +10,11 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
 
+from t2i.data.colours import AUTO, Unusable
 from t2i.data.crop import Crop
-from t2i.data.decode import Picture, Unusable, prepare_file
+from t2i.data.decode import Picture, prepare_file
 from t2i.errors import UserError
+from t2i.progress import progress
 
 CHUNK = 8
 """Images in one message to a worker."""
@@ -24,7 +25,7 @@ Job = tuple[Path, float]
 
 
 def prepared_files(
-    jobs: Iterable[Job], count: int, resolution: int, crop: Crop, label: str
+    jobs: Iterable[Job], count: int, resolution: int, crop: Crop, label: str, background: str = AUTO
 ) -> Iterator[Picture | Unusable]:
     """One picture, or the reason why there is none, for each of `count` jobs in order.
 
@@ -34,18 +35,12 @@ def prepared_files(
     chunks = _chunks(jobs)
     alone = workers == 1 or count <= ALONE
     results = (
-        (_prepare_chunk(chunk, resolution, crop) for chunk in chunks)
+        (_prepare_chunk(chunk, resolution, crop, background) for chunk in chunks)
         if alone
-        else _pooled(chunks, resolution, crop, workers)
+        else _pooled(chunks, resolution, crop, background, workers)
     )
     flat = (picture for chunk in results for picture in chunk)
-    if not label or not sys.stderr.isatty():
-        return flat
-    from rich.console import Console  # here, because worker processes import this module too
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(flat, label, count, console=console, transient=True))
+    return iter(progress(flat, label, "image", count)) if label else flat
 
 
 def cores() -> int:
@@ -59,18 +54,18 @@ def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:
         yield chunk
 
 
-def _prepare_chunk(jobs: Sequence[Job], resolution: int, crop: Crop) -> list[Picture | Unusable]:
+def _prepare_chunk(jobs: Sequence[Job], resolution: int, crop: Crop, background: str) -> list[Picture | Unusable]:
     pictures: list[Picture | Unusable] = []
     for path, position in jobs:
         try:
-            pictures.append(prepare_file(path, resolution, crop, position))
+            pictures.append(prepare_file(path, resolution, crop, position, background))
         except Unusable as reason:
             pictures.append(reason)
     return pictures
 
 
 def _pooled(
-    chunks: Iterator[list[Job]], resolution: int, crop: Crop, workers: int
+    chunks: Iterator[list[Job]], resolution: int, crop: Crop, background: str, workers: int
 ) -> Iterator[list[Picture | Unusable]]:
     # Not forked: the parent may hold threads and a GPU. A few chunks ahead keep the workers busy without piling up.
     context = multiprocessing.get_context("spawn")
@@ -79,7 +74,7 @@ def _pooled(
         chunk: list[Job] = []
         try:
             for chunk in chunks:
-                waiting.append((chunk, pool.submit(_prepare_chunk, chunk, resolution, crop)))
+                waiting.append((chunk, pool.submit(_prepare_chunk, chunk, resolution, crop, background)))
                 if len(waiting) > 4 * workers:
                     yield waiting[0][1].result()
                     waiting.popleft()

@@ -11,27 +11,30 @@ Pictures that an earlier stage or a killed run made from files of the same conte
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
-from t2i.data.base import SPLITS, Dataset, draw
+from t2i.data.base import SPLITS, Dataset, NearDuplicates, draw
+from t2i.data.colours import Unusable
 from t2i.data.crop import Crop
-from t2i.data.decode import Picture, Unusable, prepare_file
+from t2i.data.decode import Picture, prepare_file
 from t2i.data.entries import Chosen, Entry, chosen
 from t2i.data.harvest import LEFTOVERS, Harvest, earlier, leftovers
 from t2i.data.manifest import Manifest
+from t2i.data.outcomes import Outcome, Outcomes
 from t2i.data.pool import Job, prepared_files
 from t2i.data.repeats import Repeats
 from t2i.data.shards import ShardWriter
 from t2i.errors import UserError
-from t2i.store import Stage, Store
+from t2i.store import Stage, Store, addressed
 
-VERSION = 2
+VERSION = 3
 SET_ASIDE = "set_aside"
 
 
@@ -42,46 +45,76 @@ def prepare(dataset: Dataset, store: Store, progress: bool = True) -> Stage:
     is unusable; ConfigError when a domain does not exist.
     """
     dataset.acquire(store)
-    found = chosen(dataset, store)
-    config = {**dataset.digest_parts(), "near_duplicates": dataset.near_duplicates}
+    with _told(store, lambda: "the digests of the files that were read are kept"):
+        found = chosen(dataset, store)
+    for note in dataset.remarks.notes:
+        store.announce(f"{dataset.name}: {note}")
+    config = {
+        **dataset.digest_parts(),
+        "seed": dataset.seed,
+        "near_bits": dataset.near_bits,
+        "near_duplicates": dataset.near_duplicates.value,
+    }
     build = partial(_build, found=found, dataset=dataset, store=store, progress=progress)
-    stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
+    with _told(
+        store, lambda: f"{_kept(store, found, config):,} of {len(found.entries):,} images are prepared and kept"
+    ):
+        stage = store.stage("prepared", found.digests, config, VERSION, build, resumable=True)
     # Outside of the stage: under a looser quota, what is prepared now need not be prepared again.
     quarantine = json.loads((stage.path / "quarantine.json").read_text(encoding="utf-8"))
     _check_quota(quarantine, len(found.entries), dataset)
     return stage
 
 
+@contextmanager
+def _told(store: Store, kept: Callable[[], str]) -> Iterator[None]:
+    """Says what is kept when a signal ends the work inside."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            store.announce(f"interrupted: {kept()}; the same command goes on from there")
+        raise
+
+
+def _kept(store: Store, found: Chosen, config: Mapping[str, Any]) -> int:
+    """How many prepared pictures a build that was interrupted left in finished shards."""
+    _, digest = addressed("prepared", found.digests, config, VERSION)
+    files = (store.root / "prepared" / f".{digest}.partial").rglob("*.parquet")
+    return sum(pq.read_metadata(path).num_rows for path in files)
+
+
 def _build(folder: Path, found: Chosen, dataset: Dataset, store: Store, progress: bool) -> None:
     folders = [leftovers(folder), *earlier(store, "prepared", dataset.digest_parts(), VERSION)]
-    repeats, manifest = Repeats(found.entries, dataset.near_duplicates), Manifest()
+    repeats, outcomes, manifest = Repeats(found.entries, dataset.near_bits), Outcomes(), Manifest()
     pictures = _pictures(found, dataset, store, Harvest(folders), f"preparing {dataset.name}" if progress else "")
-    with ExitStack() as stack:
-        names = (*SPLITS, SET_ASIDE)
-        writers = {name: stack.enter_context(ShardWriter(folder, name, name in SPLITS)) for name in names}
-        for place, (entry, picture) in enumerate(pictures):
-            if isinstance(picture, Unusable):
-                manifest.refuse(entry, repeats.refused(place, str(picture)))
-            elif picture is None:
-                verdict = repeats.copy(int(found.first[place]), entry)
-                if verdict.kind == "unusable":
-                    manifest.refuse(entry, verdict.reason)
-                else:
-                    manifest.set_aside(entry, None, verdict)
-            elif repeated := repeats.judge(place, entry, picture):
-                writers[SET_ASIDE].add(entry.sample, picture, entry.file, entry.sha256)
-                manifest.set_aside(entry, picture, repeated)
-            else:
-                writers[entry.split].add(entry.sample, picture, entry.file, entry.sha256)
-                manifest.use(entry, picture)
-    for left, right, bits in repeats.pairs():
-        manifest.near(found.entries[left], found.entries[right], bits)
+    with ShardWriter(folder, SET_ASIDE, empty=False) as aside:
+        with ExitStack() as stack:
+            writers = {name: stack.enter_context(ShardWriter(folder, name)) for name in SPLITS}
+            for place, (entry, picture) in enumerate(pictures):
+                outcome = _judged(found, place, entry, picture, repeats)
+                outcomes.add(found, place, outcome)
+                if isinstance(picture, Picture):
+                    writer = aside if outcome.kind else writers[entry.split]
+                    writer.add(entry.sample, picture, entry.file, entry.sha256)
+        if dataset.near_duplicates is not NearDuplicates.keep:
+            outcomes.set_aside_alike(repeats, dataset.near_duplicates is NearDuplicates.merge)
+        outcomes.revise(folder, found, aside)
+    outcomes.tell(found, repeats, manifest, dataset.near_duplicates is NearDuplicates.keep)
     if not manifest.used["train"]:
         _check_quota(manifest.unusable, len(found.entries), dataset)
         dropped = [*manifest.unusable[:3], *manifest.repeated[:3]]
         raise UserError(f"no training image is left of {len(found.entries)}: {_named(dropped)}.")
-    manifest.write(folder, {"resolution": dataset.resolution, "crop": dataset.crop.value})
+    manifest.write(folder, {"resolution": dataset.resolution, "crop": dataset.crop.value, "seed": dataset.seed})
     shutil.rmtree(folder / LEFTOVERS)
+
+
+def _judged(found: Chosen, place: int, entry: Entry, picture: Picture | Unusable | None, repeats: Repeats) -> Outcome:
+    if isinstance(picture, Unusable):
+        return Outcome("unusable", repeats.refused(place, str(picture)))
+    if picture is None:
+        return Outcome.of(None, repeats.copy(int(found.first[place]), entry))
+    return Outcome.of(picture, repeats.judge(place, entry, picture))
 
 
 def _pictures(
@@ -100,8 +133,9 @@ def _pictures(
         return entry.sample.path, draw(dataset.seed, "crop", entry.sha256) if dataset.crop is Crop.random else 0.5
 
     jobs = (job(entries[place]) for place in np.flatnonzero(todo).tolist())
-    decoded = prepared_files(jobs, int(todo.sum()), dataset.resolution, dataset.crop, label)
-    for place, entry in enumerate(entries):
+    decoded = prepared_files(jobs, int(todo.sum()), dataset.resolution, dataset.crop, label, dataset.background)
+    for place in range(len(entries)):
+        entry = found.merged(place)
         if entry.reason:
             yield entry, Unusable(entry.reason)
         elif not own[place]:
@@ -117,7 +151,7 @@ def _pictures(
 def _decoded(job: Job, dataset: Dataset) -> Picture | Unusable:
     """For a picture that was known, but is damaged."""
     try:
-        return prepare_file(job[0], dataset.resolution, dataset.crop, job[1])
+        return prepare_file(job[0], dataset.resolution, dataset.crop, job[1], dataset.background)
     except Unusable as reason:
         return reason
 

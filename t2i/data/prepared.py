@@ -29,7 +29,8 @@ def _columns(path: Path, *names: str) -> dict[str, list[Any]]:
 class Split:
     """The images of one split. `ids`, `captions`, `domains` and `categories` have one entry an image.
 
-    `sizes`: width and height in pixels, int32 (N, 2); all the same unless they were prepared in buckets.
+    `sizes`: width and height in pixels, int32 (N, 2); all the same unless they were prepared in buckets. `repeats`: how
+    often an epoch of training sees each, int32 (N,).
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -38,18 +39,19 @@ class Split:
         self.captions: list[list[str]] = []
         self.domains: list[list[str]] = []
         self.categories: list[list[str]] = []
-        sizes = [np.empty((0, 2), np.int32)]
+        sizes, repeats = [np.empty((0, 2), np.int32)], [np.empty(0, np.int32)]
         paths = shard_paths(folder, name)
         if not paths:
             raise FileNotFoundError(f"{folder} has no shard of the split {name}")
         for path in paths:
-            columns = _columns(path, "id", "captions", "domains", "categories", "size")
+            columns = _columns(path, "id", "captions", "domains", "categories", "size", "repeats")
             self.ids += columns["id"]
             self.captions += columns["captions"]
             self.domains += columns["domains"]
             self.categories += columns["categories"]
             sizes.append(np.array(columns["size"], np.int32).reshape(-1, 2))
-        self.sizes = np.concatenate(sizes)
+            repeats.append(np.array(columns["repeats"], np.int32))
+        self.sizes, self.repeats = np.concatenate(sizes), np.concatenate(repeats)
         self._rows = np.arange(len(self.ids))
         self._groups = row_groups(paths)
         self._starts = np.cumsum([0, *(rows for _, _, rows in self._groups)])
@@ -66,8 +68,19 @@ class Split:
             values = getattr(self, name)
             setattr(chosen, name, [values[place] for place in places.tolist()])
         chosen.sizes, chosen._rows = self.sizes[places], self._rows[places]
+        chosen.repeats = self.repeats[places]
         chosen.name = f"{self.name}, {len(places)} of {len(self)}"
         return chosen
+
+    def repeated(self) -> "Split":
+        """Every image as often as an epoch sees it, the second time as `<id>#2`: with noise of its own."""
+        if not len(self) or int(self.repeats.max()) == 1:
+            return self
+        found = self.part(np.repeat(np.arange(len(self)), self.repeats))
+        times = [number for count in self.repeats.tolist() for number in range(1, count + 1)]
+        found.ids = [f"{key}#{n}" if n > 1 else key for key, n in zip(found.ids, times, strict=True)]
+        found.name, found.repeats = self.name, np.ones(len(found), np.int32)
+        return found
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The pictures at `indices` (one at least), uint8 (N, H, W, 3), RGB. Raises UserError unless of equal size."""

@@ -2,11 +2,12 @@
 
 Entries come in order, the held-out ones first. The first of equal images stays and the others are set aside; a
 training image that is equal to a held-out one, or near it, is a leak and is set aside too. Images of one split that
-are near each other stay, and are listed.
+are near each other stay and are listed, or all but the largest are set aside.
 """
 
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,20 +16,32 @@ from t2i.data.decode import Picture
 from t2i.data.duplicates import BITS, Bands, near_pairs
 from t2i.data.entries import Entry
 
+REPEATS = re.compile(r"(?:near )?duplicate of (held-out )?(.*?)(?: \((\d+) of \d+ bits differ\))?", re.DOTALL)
+"""How the reasons below are worded."""
+
+
+def kind(reason: str) -> str:
+    """A reason without what is particular to one file: `too small: 8 x 9` is `too small`."""
+    repeated = REPEATS.fullmatch(reason)
+    if repeated is None:
+        return reason.partition(":")[0]
+    what = "held-out picture" if repeated[1] else "picture"
+    return f"{'near duplicate' if repeated[3] else 'duplicate'} of a {what}"
+
 
 @dataclass(frozen=True)
 class Verdict:
     """Why an image is not in the set."""
 
     kind: str
-    """unusable, duplicate or leak."""
+    """unusable, duplicate, leak or look_alike."""
     reason: str
     twin: int
     """The entry that it repeats; -1 for none."""
 
 
 class Repeats:
-    """Judges one entry after another. Memory: about 150 bytes an image. threshold: see `Dataset.near_duplicates`."""
+    """Judges one entry after another. Memory: about 150 bytes an image. threshold: see `Dataset.near_bits`."""
 
     def __init__(self, entries: Sequence[Entry], threshold: int | None) -> None:
         self._entries, self._threshold = entries, threshold
@@ -92,6 +105,35 @@ class Repeats:
             return []
         pairs = near_pairs(self._array(), self._threshold)
         return [(self._hashed[left], self._hashed[right], bits) for left, right, bits in pairs]
+
+    def alike(self, sizes: Mapping[int, int]) -> dict[int, Verdict]:
+        """The verdicts on all but one of each group of entries that look alike; sizes: the pixels of their sources.
+
+        The one with the most pixels stays, the first of equals.
+        """
+        group: dict[int, int] = {}
+
+        def root(place: int) -> int:
+            while group.setdefault(place, place) != place:
+                place = group[place]
+            return place
+
+        for left, right, _ in self.pairs():
+            group[root(right)] = root(left)
+        kept: dict[int, int] = {}
+        for place in sorted(group):
+            best = kept.setdefault(root(place), place)
+            if sizes[place] > sizes[best]:
+                kept[root(place)] = place
+        hashes, at = self._array(), {place: number for number, place in enumerate(self._hashed)}
+        found = {}
+        for place in sorted(group):
+            twin = kept[root(place)]
+            if place != twin:
+                bits = int(np.bitwise_count(hashes[at[place]] ^ hashes[at[twin]]).sum())
+                reason = f"near duplicate of {self._entries[twin].sample.id} ({bits} of {BITS} bits differ)"
+                found[place] = Verdict("look_alike", reason, twin)
+        return found
 
     def _array(self) -> np.ndarray:
         return np.frombuffer(bytes(self._hashes), np.uint8).reshape(-1, BITS // 8)

@@ -10,8 +10,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from t2i.data.base import Sample
 from t2i.data.decode import Picture
+from t2i.data.fence import written
+from t2i.data.sample import Sample
 
 ROWS_PER_GROUP = 16
 """Images that are read from the disk together: small, because training visits them in random order."""
@@ -32,6 +33,7 @@ COLUMNS: dict[str, tuple[pa.DataType, Any]] = {
     "size": (pa.list_(pa.int32()), [NUMBER]),  # width and height of the prepared picture
     "content": (pa.string(), TEXT),  # digest of the prepared pixels
     "phash": (pa.string(), TEXT),  # perceptual hash
+    "repeats": (pa.int32(), NUMBER),  # how often an epoch sees it
 }
 FEATURES = {name: feature for name, (_, feature) in COLUMNS.items()}
 SCHEMA = pa.schema(
@@ -43,11 +45,6 @@ SCHEMA = pa.schema(
 def shard_paths(folder: Path, split: str) -> list[Path]:
     """The shards of a split, in order."""
     return sorted(folder.glob(f"{split}-[0-9]*.parquet"))
-
-
-def written(text: str) -> str:
-    """A name as it is written into files: it need not be Unicode, and what is written is."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class ShardWriter:
@@ -65,7 +62,7 @@ class ShardWriter:
 
     def add(self, sample: Sample, picture: Picture, file: str, sha256: str) -> None:
         """Appends a row; `file` is what the `path` of the image column says, `sha256` the digest of that file."""
-        self._rows.append(
+        self.append(
             {
                 "image": {"bytes": picture.png, "path": written(file)},
                 "id": written(sample.id),
@@ -79,8 +76,13 @@ class ShardWriter:
                 "size": picture.size,
                 "content": picture.content,
                 "phash": picture.phash,
+                "repeats": sample.repeats,
             }
         )
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Appends a row with the columns of `SCHEMA`."""
+        self._rows.append(row)
         if len(self._rows) == ROWS_PER_GROUP:
             self._flush()
 

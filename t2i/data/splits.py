@@ -3,19 +3,21 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.base import Dataset, Fence, Sample, draw, listed, spooled
+from t2i.data.base import Dataset, draw, listed
+from t2i.data.sample import Sample, spooled
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError
+from t2i.progress import progress
 from t2i.store import sha256_file
 
 if TYPE_CHECKING:
     from t2i.store import Store
 
-CHUNK = 4096
+CHUNK = 1024
 """Files whose digests are asked for together."""
 
 
@@ -60,14 +62,18 @@ class ContentSplit(Dataset):
         return compress(samples, (draws < share) == (split == "held_out"))
 
     def _draws(self, samples: Spool[Sample]) -> Iterator[float]:
-        fence = Fence(self.location())
-        for start in range(0, len(samples), CHUNK):
-            chunk = samples[start : start + CHUNK]
-            present = [sample for sample in chunk if not fence.refusal(sample.path)]
-            digests = self._digests([sample.path for sample in present])
-            contents = {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
+        source = iter(progress(samples, f"reading the files of {self.name}", "file"))
+        while chunk := list(islice(source, CHUNK)):
+            contents = self._contents(chunk)
             # A file that cannot be read is split by its name; preparation sets it aside.
             yield from (draw(self.seed, "held_out", contents.get(sample.id, sample.id)) for sample in chunk)
+
+    def _contents(self, samples: list[Sample]) -> dict[str, str]:
+        """The digest of each file that can be read, by the sample's id."""
+        fence = self.fence()
+        present = [sample for sample in samples if not fence.refusal(sample.path)]
+        digests = self._digests([sample.path for sample in present])
+        return {sample.id: digest for sample, digest in zip(present, digests, strict=True)}
 
 
 @dataclass
@@ -92,7 +98,15 @@ class NamedSplit(ContentSplit):
         if len(there) < 2:  # no splits, or all the data in one
             return self._drawn(samples, split)
         wanted = set(self._wanted(split, there))
+        if split == "train":
+            self._note_unused(samples, names, wanted | set(self._wanted("held_out", there)))
         return compress(samples, (name in wanted for name in names))
+
+    def _note_unused(self, samples: Spool[Sample], names: list[str], used: set[str]) -> None:
+        """Lists what lies in a split that neither side uses."""
+        unused = ((sample, name) for sample, name in zip(samples, names, strict=True) if name not in used)
+        rows = ([self._file(sample), f"in the split {name}" if name else "in no split"] for sample, name in unused)
+        self._remarks.left_out["neither"] = Spool(rows, pack=list)
 
     def _wanted(self, split: str, there: list[str]) -> list[str]:
         value = getattr(self, f"{split}_split")

@@ -125,7 +125,7 @@ def survey(folder: Path, tokenizer: Optional[TokenLimit]) -> Survey:
             licenses.update(row["license"] for row in rows if row["license"])
             sizes.update((row["width"], row["height"]) for row in rows if row["width"] and row["height"])
             for caption in spoken:
-                said = WORD.findall(caption.casefold())
+                said = WORD.findall(caption.lower())  # not casefold: große is not grosse
                 words[len(said)] += 1
                 vocabulary.update(set(said))
             if tokenizer and spoken:

@@ -41,7 +41,7 @@ class CaptionRule:
         g = generator(seed, "wording", epoch, sample_id)
         number = int(g.integers(max(1, len(self.templates))))
         if self.shuffle_tags:
-            tags = [tag.strip() for tag in caption.split(",")]
+            tags = [tag.strip() for tag in caption.split(",") if tag.strip()]
             first, rest = tags[: self.keep_tags], tags[self.keep_tags :]
             caption = ", ".join([*first, *(rest[i] for i in g.permutation(len(rest)))])
         return self.variants(caption)[number]

@@ -17,15 +17,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from t2i.reporting import fonts
+
 DPI = 150
 INK, MUTED, FAINT, PAPER = "#1b1f24", "#5b6470", "#d9dde3", "#ffffff"
 BASE, TUNED, REAL, BEST = "#0072b2", "#d55e00", "#00795a", "#d55e00"
 OTHERS = ("#7a4b9a", "#8a6d00", "#3f8fc4", "#b0558f", "#4d4d4d")
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 12.0, 9.0, 7.5
-FONT = "DejaVu Sans"  # comes with matplotlib, so that a figure is the same on every machine
 
 RC: dict[Any, Any] = {
-    "font.family": FONT,
+    "font.family": fonts.FONT,
     "font.size": TEXT_SIZE,
     "text.color": INK,
     "text.parse_math": False,  # captions are text: "$5 and $6" is no formula
@@ -94,7 +95,9 @@ def thousands(axes: Axes) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Writes the figure as PNG at 150 dpi, making its folder; gives the path back."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=DPI)
+    fonts.cover(figure)
+    with fonts.boxes_told_once():
+        figure.savefig(path, format="png", dpi=DPI)
     return path
 
 
@@ -106,8 +109,9 @@ def line_height(size: float) -> float:
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Pixels that one line of text takes."""
-    font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
-    return float(_renderer().get_text_width_height_descent(text, font, ismath=False)[0])
+    font = FontProperties(family=fonts.families(text), size=size, weight="bold" if bold else "normal")
+    with fonts.boxes_told_once():
+        return float(_renderer().get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False, most: int = 5) -> list[str]:

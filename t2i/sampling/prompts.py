@@ -1,13 +1,12 @@
 """Prompts from lists, files, grids and wildcards."""
 
-import csv
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from t2i.errors import ConfigError
+from t2i.data.text_files import parsed, read_text, said, table
+from t2i.errors import ConfigError, UserError
 from t2i.randomness import generator
 
 MOST = 100_000
@@ -56,31 +55,42 @@ def from_file(path: Path) -> list[str]:
 
     Raises ConfigError when it cannot be read or holds none.
     """
-    if path.suffix == ".json":
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"prompts_file={path} cannot be read ({error}); expected a list of texts") from error
-        if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
-            raise ConfigError(f"prompts_file={path} is no list of texts; write ['a cat', 'a bus']")
-        return values
-    if path.suffix == ".csv":
-        lines = _lines(path, "prompts_file")
-        rows = list(csv.DictReader(lines))
-        column = next((name for name in ("prompt", "caption") if rows and name in rows[0]), None)
-        if column is None:
-            raise ConfigError(f"prompts_file={path} has no column prompt or caption; name one in its first line")
-        return [row[column] for row in rows]
-    return _lines(path, "prompts_file")
+    path = path.expanduser()
+    try:
+        if path.suffix == ".json":
+            values = parsed(read_text(path), path)
+            if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+                raise ConfigError(f'prompts_file={path} is no list of texts; write ["a cat", "a bus"]')
+            return values
+        return _column(path) if path.suffix == ".csv" else _lines(path, "prompts_file")
+    except ConfigError:
+        raise
+    except UserError as error:
+        raise ConfigError(f"prompts_file: {error}") from error
+
+
+def _column(path: Path) -> list[str]:
+    found = []
+    for number, row in table(path):
+        named = [name for name in ("prompt", "caption") if name in row]
+        if not named:
+            raise ConfigError(
+                f"prompts_file={path} has no column prompt or caption, its first line names {', '.join(row)}"
+            )
+        if not row[named[0]].strip():
+            raise ConfigError(f"prompts_file: {path}, line {number}: the {named[0]} is empty; describe a picture")
+        found.append(row[named[0]])
+    if not found:
+        raise ConfigError(f"prompts_file={path} has no prompt; write a column prompt with one prompt a line below it")
+    return found
 
 
 def _lines(path: Path, key: str) -> list[str]:
     """The lines of a text file that are not blank."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {path} cannot be read ({error}); give a text file, one entry a line") from error
-    found = [line for line in lines if line]
+        found = said(read_text(path))
+    except UserError as error:
+        raise ConfigError(f"{key}: {error}") from error
     if not found:
         raise ConfigError(f"{key}: {path} is empty; write one entry a line")
     return found

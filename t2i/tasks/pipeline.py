@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Optional
 
 from t2i.config import Config, Part
-from t2i.context import Run
+from t2i.context import Run, finite
 from t2i.errors import ConfigError
 from t2i.store import write_json
 from t2i.tasks.charts import charts
@@ -37,6 +37,8 @@ TITLES = {
     Part.sweep: "sweep",
     Part.clip: "CLIP",
 }
+HELD_OUT = {Part.compare: 2, Part.charts: 1, Part.sweep: 2}
+"""Held-out pictures that a part needs at least."""
 Numbers = Iterator[tuple[str, dict[str, float]]]
 """Numbers under the prefix of what they are about."""
 
@@ -53,13 +55,18 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
         require_read(config, run)  # rather than after hours of training
     for number, part in enumerate(parts, start=1):
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
-        if part is not Part.data and {Part.compare, Part.sweep} & set(parts):
+        unmeasured = _unmeasured(part, config, run)
+        if part is not Part.data and not unmeasured and {Part.compare, Part.sweep} & set(parts):
             fit_images(config, run)
+        if unmeasured:
+            run.say(unmeasured)
+            run.section(TITLES[part].capitalize(), unmeasured)
+            continue
         for prefix, numbers in PARTS[part](config, run, metrics):
             metrics |= {f"{prefix}/{name}": value for name, value in numbers.items()}
     run.say(f"{len(parts) + 1}/{len(parts) + 1} report")
     if run.main:
-        write_json(run.folder / "metrics.json", metrics)
+        write_json(run.folder / "metrics.json", finite(metrics))
         path = write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
         page = summary(config, run, metrics)[1]
@@ -68,6 +75,18 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
         for what, line in next_commands(config, run).items():
             run.say(f"{what}: {line}")
     return metrics
+
+
+def _unmeasured(part: Part, config: Config, run: Run) -> str:
+    """Why a part is left out: it needs more held-out pictures than there are; empty for one that can be done."""
+    least = HELD_OUT.get(part, 0)
+    count = len(prepared(config, run)[1].split("held_out")) if least else 0
+    if count >= least:
+        return ""
+    return (
+        f"Not measured: {TITLES[part]} needs {least} held-out picture{'s' if least > 1 else ''}, and there "
+        f"{'is 1' if count == 1 else f'are {count}'}; give more data, or a larger dataset.held_out_share."
+    )
 
 
 def tuned_of(config: Config, run: Run) -> Optional[Tuned]:

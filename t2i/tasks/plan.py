@@ -153,7 +153,7 @@ def _looked(step: Step, ledger: Ledger, absent: set[str], notes: list[str]) -> l
     return rows
 
 
-FIRST = ("scenes", "unpacked", "coco_index", "extracted")
+FIRST = ("scenes", "unpacked", "coco_index", "chosen", "extracted")
 """Stages that a source of data keeps for itself before anything is prepared."""
 
 
@@ -202,7 +202,8 @@ def _state(rows: list[Row]) -> str:
 def _size(rows: list[Row], run: Run) -> str:
     """What lies there and what will, together; unknown as soon as one of them is."""
     told = [
-        row.size if row.there else estimates.size(row.name, row.step.config, run, row.step.pictures) for row in rows
+        row.size if row.there else estimates.size(row.name, row.step.config, run, row.step.pictures, row.step.split)
+        for row in rows
     ]
     if None in told:
         return "unknown"
@@ -211,7 +212,7 @@ def _size(rows: list[Row], run: Run) -> str:
 
 
 def _time(row: Row, run: Run) -> Optional[float]:
-    return estimates.seconds(row.name, row.step.config, run, row.step.pictures)
+    return estimates.seconds(row.name, row.step.config, run, row.step.pictures, row.step.split)
 
 
 def _spoken(times: list[Optional[float]]) -> str:

@@ -2,14 +2,15 @@
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run, device_type
+from t2i.data.rows import KEYS
 from t2i.store import MANIFEST, damage, read_manifest
-from t2i.tasks.shared import TIMING, prepared, training_split
+from t2i.tasks.shared import TIMING, model_digest, prepared, training_split
 
 
 def manifests(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -20,8 +21,10 @@ def manifests(root: Path, name: str) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path.parent, found
 
 
-def seconds(name: str, config: Config, run: Run, pictures: Optional[int]) -> Optional[float]:
-    """What a stage will take; None where nothing like it was made in this store. pictures: of a generated set."""
+def seconds(name: str, config: Config, run: Run, pictures: Optional[int], split: str = "") -> Optional[float]:
+    """What a stage will take; None where nothing like it was made in this store. pictures: of a generated set; split: of
+    which rows are encoded.
+    """
     root = run.store.root
     if name == "generated":
         costs = list(_evaluations(root, config))
@@ -36,11 +39,20 @@ def seconds(name: str, config: Config, run: Run, pictures: Optional[int]) -> Opt
         except FileNotFoundError:  # the data is still to be prepared
             return None
         return config.training.total_steps(count) * config.training.batch_size / speed
+    if split:
+        return _scaled(name, config, run, split, lambda found: float(found["seconds"]))
     return next((float(found["seconds"]) for _, found in manifests(root, name) if "seconds" in found), None)
 
 
-def size(name: str, config: Config, run: Run, pictures: Optional[int]) -> Optional[int]:
-    """Bytes: of a generated set by its number of pictures, otherwise those of the newest stage of its kind."""
+def size(name: str, config: Config, run: Run, pictures: Optional[int], split: str = "") -> Optional[int]:
+    """Bytes: of a generated set by its number of pictures, of rows (those of `split`) by theirs, otherwise those of the
+    newest stage of its kind.
+    """
+    if split:
+        found_size = _scaled(
+            name, config, run, split, lambda found: sum(entry["bytes"] for entry in found["files"].values())
+        )
+        return None if found_size is None else round(found_size)
     for _, found in manifests(run.store.root, name):
         held = sum(entry["bytes"] for entry in found["files"].values())
         if name != "generated":
@@ -49,6 +61,33 @@ def size(name: str, config: Config, run: Run, pictures: Optional[int]) -> Option
         if made and pictures and found["config"].get("resolution") == config.model.resolution:
             return held * pictures // made
     return _trained_bytes(config) if name == "training" else None
+
+
+def _scaled(
+    name: str, config: Config, run: Run, split: str, cost: Callable[[dict[str, Any]], float]
+) -> Optional[float]:
+    """What the newest stage of rows of the same model cost, by its number of rows and that of the split; None where there
+    is no such stage, or the data is still to be prepared.
+    """
+    wanted = _rows(name, config, run, split)
+    for _, found in manifests(run.store.root, name):
+        made = (
+            found["files"].get(KEYS, {}).get("bytes", 0) - 128
+        ) // 32  # an array of 32 bytes a key behind its header
+        same = "model" not in found["inputs"] or found["inputs"]["model"] == model_digest(config, run)
+        if wanted is not None and made > 0 and same:
+            return cost(found) * wanted / made
+    return None
+
+
+def _rows(name: str, config: Config, run: Run, split: str) -> Optional[int]:
+    """How many pictures, or different captions, of a split are encoded."""
+    try:
+        data = prepared(config, run)[1]
+        part = training_split(config, data) if split == "train" else data.split(split)
+    except FileNotFoundError:  # the data is still to be prepared
+        return None
+    return len({text for texts in part.captions for text in texts}) if name == "text_states" else len(part)
 
 
 def _trained_bytes(config: Config) -> Optional[int]:

@@ -31,6 +31,8 @@ class Step:
     """With which the step works."""
     pictures: Optional[int] = None
     """How many it draws a set, where it draws."""
+    split: str = ""
+    """Of which split it encodes rows, where it does."""
     group: str = ""
     """Steps of one group are told together."""
     within: str = ""
@@ -123,10 +125,10 @@ def _train(config: Config, run: Run) -> Iterator[Step]:
     for name in ("train", "held_out"):
         if config.training.cache_latents:
             look = partial(latents, config, run, name)
-            yield Step(f"latents, {name}", ("latents",), needs, look, config, within="training")
+            yield Step(f"latents, {name}", ("latents",), needs, look, config, split=name, within="training")
         if config.training.cache_text and not text_trains and not config.training.captions.shuffle_tags:
             look = partial(text_states, config, run, name)
-            yield Step(f"text states, {name}", ("text_states",), needs, look, config, within="training")
+            yield Step(f"text states, {name}", ("text_states",), needs, look, config, split=name, within="training")
 
 
 def _measured(config: Config, run: Run, title: str, tuned: Callable[[], Optional[Tuned]]) -> Step:
@@ -233,7 +235,7 @@ def _clip(config: Config, run: Run) -> Iterator[Step]:
     yield Step("tuning of the CLIP", ("clip",), ("data", "clip"), lambda: clip.tuned(config, run), config)
     for name in ("train", "held_out"):
         pixels = partial(clip_pixels, config, run, name)
-        yield Step(f"pixels, {name}", ("clip_pixels",), ("data", "clip"), pixels, config, within="clip")
+        yield Step(f"pixels, {name}", ("clip_pixels",), ("data", "clip"), pixels, config, split=name, within="clip")
     whole = config.clip.source != RANDOM and not config.clip.text_from_model
     states = [*([clip.CAME] if whole and config.clip.fresh else []), clip.BEFORE, clip.AFTER]
     for prefix, where in places:

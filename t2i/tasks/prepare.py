@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.data.base import NearDuplicates
+from t2i.data.census import census
 from t2i.data.reading import audit_head
 from t2i.errors import UserError
 from t2i.store import Stage, digest_of
@@ -13,9 +15,10 @@ from t2i.tasks.exploration import exploration
 from t2i.tasks.shared import prepared
 
 if TYPE_CHECKING:
+    from t2i.data.census import Census
     from t2i.data.survey import Survey
 
-SURVEY_VERSION = 1
+SURVEY_VERSION = 2
 CAPTIONS = ("empty_caption", "duplicate_caption")
 """Kinds of what is set aside that are captions; the others are pictures."""
 Table = dict[str, Any]
@@ -25,10 +28,10 @@ def prepare(config: Config, run: Run) -> dict[str, float]:
     """Returns how many pictures, captions and words there are, how many captions are cut, and what was set aside."""
     stage, _ = prepared(config, run)
     found = surveyed(config, run, stage)
-    metrics = counts(found, audit_head(stage.path)["counts"]["set_aside"])
+    files = census(config.dataset, stage.path) if run.main else None
     if run.main:
-        _tell(config, run, stage, found, metrics)
-    return metrics
+        _tell(config, run, stage, found, files)
+    return counts(found, audit_head(stage.path)["counts"]) | (files.metrics() if files else {})
 
 
 def surveyed(config: Config, run: Run, stage: Stage) -> "Survey":
@@ -52,14 +55,20 @@ def surveyed(config: Config, run: Run, stage: Stage) -> "Survey":
     return Survey.read(run.stage("survey", {"data": stage.digest}, reads, SURVEY_VERSION, build).path / "survey.json")
 
 
-def counts(found: "Survey", aside: dict[str, int]) -> dict[str, float]:
-    """The numbers of metrics.json; `domain/<name>/<split>` are pictures, `set_aside/<kind>` pictures or captions."""
+def counts(found: "Survey", head: dict[str, dict[str, int]]) -> dict[str, float]:
+    """The numbers of metrics.json; `domain/<name>/<split>` are pictures, `set_aside/<kind>` pictures or captions.
+
+    head: the counts at the beginning of audit.json.
+    """
+    aside = head["set_aside"]
     metrics = {
         "train_images": found.images["train"],
         "held_out_images": found.images["held_out"],
         "captions": sum(found.captions.values()),
         "distinct_words": found.distinct_words,
         "quarantined": aside["unusable"],
+        "flat_images": head["kept"]["flat"],
+        "merged_captions": head["kept"]["merged_captions"],
     }
     if found.tokens:
         metrics["captions_cut"], metrics["tokens_cut"] = found.cut
@@ -71,19 +80,42 @@ def counts(found: "Survey", aside: dict[str, int]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _tell(config: Config, run: Run, stage: Stage, found: "Survey", metrics: dict[str, float]) -> None:
-    side, aside = config.dataset.resolution, audit_head(stage.path)["counts"]["set_aside"]
+def sentence(config: Config, found: "Survey", head: dict[str, dict[str, int]]) -> str:
+    """What the prepared set holds, and what it does not."""
+    data, aside, kept = config.dataset, head["set_aside"], head["kept"]
     text = (
-        f"{found.images['train']:,} training and {found.images['held_out']:,} held-out pictures at {side} x {side} "
-        f"pixels, {metrics['captions']:,.0f} captions with {found.distinct_words:,} different words. Pictures set "
-        f"aside: {aside['unusable']:,} unusable, {aside['duplicate']:,} duplicates, {aside['leak']:,} that repeat a "
-        f"held-out one. Pairs that look alike and stay: {aside['near_duplicates']:,}."
+        f"{found.images['train']:,} training and {found.images['held_out']:,} held-out pictures at {data.resolution} x "
+        f"{data.resolution} pixels, {sum(found.captions.values()):,} captions with {found.distinct_words:,} different "
+        f"words. Pictures set aside: {aside['unusable']:,} unusable, {aside['duplicate']:,} duplicates, {aside['leak']:,} "
+        f"that repeat a held-out one"
     )
+    if data.near_duplicates is NearDuplicates.keep:
+        text += f". Pairs that look alike and stay: {aside['near_duplicates']:,}"
+        text += " (dataset.near_duplicates=drop or merge keeps the largest)." if aside["near_duplicates"] else "."
+    else:
+        fate = "dropped" if data.near_duplicates is NearDuplicates.drop else "merged"
+        text += f", {aside['look_alike']:,} that look like a larger one ({fate})."
+    if kept["merged_captions"]:
+        text += f" Captions that equal or alike pictures gave to the one that stays: {kept['merged_captions']:,}."
+    if kept["flat"]:
+        text += f" Pictures of one colour, which stay and are listed in audit.json: {kept['flat']:,}."
     if found.tokens:
         cut, lost = found.cut
         text += f" Captions beyond the {found.token_limit} tokens that model={config.model.name} reads: {cut:,}" + (
             f", with {lost:,} tokens that are lost at their ends." if cut else "."
         )
+    return text + "".join(f" {note[0].upper()}{note[1:]}." for note in data.remarks.notes)
+
+
+def _tell(config: Config, run: Run, stage: Stage, found: "Survey", files: "Census | None") -> None:
+    head = audit_head(stage.path)["counts"]
+    aside = head["set_aside"]
+    text = sentence(config, found, head)
+    if files is not None:
+        text += f" {files.sentence()}"
+        files.write(run.folder / "files.json")
+        if files.listed:
+            text += " Pictures that were not looked at are listed in files.json."
     tables = [
         *_groups(found),
         *set_aside.tables(stage.path, {name: aside[name] for name in CAPTIONS}),

@@ -1,6 +1,7 @@
 """`task=report`: one self-contained HTML page about a run (or several)."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,6 @@ def write(folders: list[Path], path: Path) -> Path:
         verdict=verdict or "No comparison of a base and a tuned model is part of these runs.",
         facts=facts,
         sections=sections,
-        command=" ".join(["python run.py", *state["overrides"]]),
+        command=shlex.join(["python", "run.py", *state["overrides"]]),
         configuration="\n".join((folder / "config.yaml").read_text(encoding="utf-8") for folder in folders),
     )

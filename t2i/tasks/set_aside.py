@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.context import Run
 from t2i.data.reading import pictures_named
+from t2i.data.repeats import REPEATS, kind
 from t2i.store import Stage
 
 if TYPE_CHECKING:
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 
 PAIRS = 12
 """Pairs in the figure, at most."""
-REPEATS = re.compile(r"(?:near )?duplicate of (held-out )?(.*?)(?: \((\d+) of \d+ bits differ\))?", re.DOTALL)
-"""How `t2i.data.repeats` words its reasons."""
-
-
-def kind(reason: str) -> str:
-    """A reason without what is particular to one file: `too small: 8 x 9` is `too small`."""
-    repeated = REPEATS.fullmatch(reason)
-    if repeated is None:
-        return reason.partition(":")[0]
-    what = "held-out picture" if repeated[1] else "picture"
-    return f"{'near duplicate' if repeated[3] else 'duplicate'} of a {what}"
 
 
 def tables(folder: Path, captions: dict[str, int]) -> list[dict[str, Any]]:

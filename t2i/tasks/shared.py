@@ -50,7 +50,7 @@ def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
 
 
 def training_split(config: Config, data: "Prepared") -> "Split":
-    """The prepared training pictures that are trained on: all, or `training.images` of them.
+    """The prepared training pictures that are trained on: all, or `training.images` of them, as often as their source asks.
 
     Which ones follows from data and number alone, as stages that read them are addressed by these.
     """
@@ -60,9 +60,9 @@ def training_split(config: Config, data: "Prepared") -> "Split":
 
     split, count = data.split("train"), config.training.images
     if count is None or count >= len(split):
-        return split
+        return split.repeated()
     draws = [lot("trained", name) for name in split.ids]
-    return split.part(np.sort(np.argsort(draws, kind="stable")[:count]))
+    return split.part(np.sort(np.argsort(draws, kind="stable")[:count])).repeated()
 
 
 def model_digest(config: Config, run: Run) -> str:
@@ -78,9 +78,12 @@ def captions_of(data: "Prepared", count: int) -> list[str]:
     rounds = max(map(len, split.captions), default=0)
     captions = [group[k] for k in range(rounds) for group in split.captions if k < len(group)]
     if len(captions) < count:
-        raise ConfigError(
-            f"{count} held-out captions are needed and {len(captions)} are there; use eval.images={len(captions)} or more data"
+        fewer = (
+            f"eval.images={len(captions)} or more data"
+            if len(captions) > 1
+            else "more data, or a larger dataset.held_out"
         )
+        raise ConfigError(f"{count} held-out captions are needed and {len(captions)} are there; use {fewer}")
     return captions[:count]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 from pathlib import Path
 
 from t2i.config import Config
@@ -63,7 +64,7 @@ def summary(config: Config, run: Run, metrics: dict[str, float]) -> list[Path]:
         Section("Go on", "\n".join(f"- {what}: `{line}`" for what, line in next_commands(config, run).items()))
     )
     title = f"{name_of(run)}: {facts['Model']} on {facts['Data']}"
-    command = " ".join(["python run.py", *run.overrides])
+    command = shlex.join(["python", "run.py", *run.overrides])
     paths = [
         write_markdown(run.folder / "summary.md", title, verdict, facts, sections, command),
         write_report(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -43,6 +44,8 @@ LOSSES = "losses.json"
 def train(config: Config, run: Run) -> dict[str, float]:
     """Returns losses, speed and memory; leaves `weights/` (what changed) and `pipeline/` (the whole) in the run folder."""
     tuned, metrics = trained(config, run)
+    if math.isnan(metrics["held_out_loss"]):  # without held-out pictures
+        metrics = {name: value for name, value in metrics.items() if not name.startswith("held_out_loss")}
     pipeline, difference = exported(config, run, tuned)
     metrics |= difference
     if run.main:
@@ -52,7 +55,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
         training_report.tell(
             config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8"))
         )
-        if (pictures := tuned.folder.parent / validation.FOLDER).exists():
+        if validation.prompts_of(config, run) and (pictures := tuned.folder.parent / validation.FOLDER).exists():
             shutil.copytree(pictures, run.folder / validation.FOLDER)
             validation.tell(run, pictures)
         copied(tuned.folder, run.folder / "weights")
@@ -125,7 +128,7 @@ def _train(
     device = run.accelerator.device
     models = load(config.model, run.store)
     noise.settle(config.training, models)
-    if config.training.validation_images:
+    if validation.prompts_of(config, run):
         config.scheduler.start(models.scheduler_config)
     config.strategy.attach(models)
     models.to(device, dtype_of(config))
@@ -136,7 +139,7 @@ def _train(
         latent_set(run.store, data_stage, splits[name], models, config.training, text_trains, flip, device)
         for name, flip in flips.items()
     ]
-    watch = validation.Validation(config, run, models, folder) if config.training.validation_images else None
+    watch = validation.Validation(config, run, models, folder) if validation.prompts_of(config, run) else None
     trainer = Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, identity, watch)
     metrics = trainer.fit()
     trainer.release()

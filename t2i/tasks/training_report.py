@@ -1,6 +1,7 @@
 """A training as a section of the report: its curve and its numbers."""
 
 import csv
+import math
 from typing import Any
 
 from t2i.config import Config
@@ -14,7 +15,9 @@ def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str
     with open(run.folder / "train_log.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps, losses = [int(row["step"]) for row in rows], [float(row["loss"]) for row in rows]
-    held_out = [(int(step), loss) for step, loss in measured["held_out"]]
+    before = metrics.get("held_out_loss_before", math.nan)
+    measured_loss = not math.isnan(before)
+    held_out = [(int(step), loss) for step, loss in measured["held_out"] if not math.isnan(loss)]
     figure = loss_curve(
         steps,
         losses,
@@ -38,8 +41,11 @@ def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str
             ["optimizer steps", int(metrics["steps"])],
             ["pictures a step", config.training.batch_size],
             ["final training loss", metrics["final_loss"]],
-            ["held-out loss before", metrics["held_out_loss_before"]],
-            ["held-out loss after", metrics["held_out_loss"]],
+            *(
+                [["held-out loss before", before], ["held-out loss after", metrics["held_out_loss"]]]
+                if measured_loss
+                else []
+            ),
             *gaps,
             ["images per second", metrics["images_per_second"]],
             ["peak memory (MiB)", round(metrics["peak_memory_mb"])],
@@ -50,9 +56,10 @@ def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str
         "by heart.",
     }
     text = (
-        f"Held-out loss {metrics['held_out_loss_before']:.4f} before, {metrics['held_out_loss']:.4f} after "
-        f"{metrics['steps']:.0f} steps; {metrics['images_per_second']:.1f} images/s."
-    )
+        f"Held-out loss {before:.4f} before, {metrics['held_out_loss']:.4f} after {metrics['steps']:.0f} steps; "
+        if measured_loss
+        else f"{metrics['steps']:.0f} steps; the held-out loss was not measured, as there is no held-out picture; "
+    ) + f"{metrics['images_per_second']:.1f} images/s."
     run.section(
         "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
     )

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2i.data.base import Dataset, Sample
+from t2i.data.base import Dataset
 from t2i.data.prepare import prepare
+from t2i.data.sample import Sample
 from t2i.store import Stage, Store
 
 from .conftest import picture

@@ -33,8 +33,8 @@ def test_a_root_that_does_not_exist_is_named_with_the_way_to_get_it(tmp_path):
         ("resolution", 1032),
         ("quarantine", -0.1),
         ("quarantine", 1.5),
-        ("near_duplicates", 33),
-        ("near_duplicates", -1),
+        ("near_bits", 33),
+        ("near_bits", -1),
         ("limit", 0),
         ("held_out", -1),
         ("held_out_share", 1.0),
@@ -59,7 +59,7 @@ def test_a_schema_turns_into_the_object_that_acts(kind):
     settings = OmegaConf.merge(OmegaConf.structured(kind), {"limit": 3, "domains": ["animal"]})
     dataset = OmegaConf.to_object(settings)
     assert type(dataset) is kind and dataset.limit == 3 and dataset.domains == ["animal"]
-    assert dataset.digest_parts() == {"resolution": dataset.resolution, "crop": "centre"}
+    assert dataset.digest_parts() == {"resolution": dataset.resolution, "crop": "centre", "background": "auto"}
 
 
 def test_draws_are_uniform_functions_of_their_purpose():

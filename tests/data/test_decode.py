@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.decode import Unusable, prepare_file
+from t2i.data.colours import Unusable
+from t2i.data.decode import prepare_file
 
 from .conftest import picture
 

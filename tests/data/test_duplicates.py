@@ -86,7 +86,7 @@ def test_near_duplicates_are_not_looked_for_when_told_so(tmp_path, store):
     picture(0, (64, 64)).save(tmp_path / "other.png")
     (tmp_path / "other.txt").write_text("another picture")
     for setting, count in ((12, 1), (None, 0)):
-        stage = prepare(Folder(root=str(tmp_path), resolution=64, near_duplicates=setting), store)
+        stage = prepare(Folder(root=str(tmp_path), resolution=64, near_bits=setting), store)
         text = (stage.path / "duplicates.json").read_text()
         assert text.count("near duplicate of held-out") + text.count('"bits"') == count
 

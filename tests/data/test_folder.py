@@ -109,11 +109,11 @@ def test_images_without_any_caption_say_how_to_caption_them(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("metadata.jsonl", '{"file_name": "a.png", "text": "x"}\n{"file', "at line 2"),
-        ("metadata.jsonl", "[1]", "at line 1 .*not an object"),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "x"}\n{"file', "line 2: not JSON"),
+        ("metadata.jsonl", "[1]", "line 1: not an object"),
         ("metadata.jsonl", '{"file_name": "a.png"}', "line 1: expected file_name and text"),
         ("metadata.csv", "image,text\na.png,x\n", "line 2: expected file_name and text"),
-        ("metadata.csv", b"file_name,text\na.png,\xff\xfe\n", "expected UTF-8"),
+        ("metadata.csv", b"file_name,text\na.png,\xff\xfe\n", "line 2: not UTF-8"),
     ],
 )
 def test_damaged_metadata_is_named_with_its_line(tmp_path, name, content, words):

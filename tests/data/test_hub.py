@@ -117,7 +117,7 @@ def test_webdataset_shards(tmp_path, store, suffix):
     ]
     held_out = [
         [
-            (f"./sub.dir/x{n}.a.png", image(n, "PNG")),
+            (f"./sub.dir/x{n}.png", image(n, "PNG")),
             (f"./sub.dir/x{n}.json", json.dumps({"caption": [f"bus {n}", "b"]}).encode()),
         ]
         for n in range(3)
@@ -154,7 +154,7 @@ def test_a_large_member_is_not_read(tmp_path, store, monkeypatch):
     ("name", "data", "words"),
     [
         ("x.tar", [("../up.jpg", b"1"), ("../up.txt", b"1")], "lies outside"),
-        ("x.tar", [("a.jpg", b"1"), ("a.json", b"{")], "/a in x.tar: its .json is damaged"),
+        ("x.tar", [("a.jpg", b"1"), ("a.json", b"{")], "x.tar/a.json: not JSON"),
         ("x.parquet", b"PAR1 not at all PAR1", "x.parquet cannot be read as Parquet"),
         ("x.parquet", b"", "x.parquet cannot be read as Parquet"),
     ],
@@ -176,7 +176,7 @@ def test_what_is_read_has_limits_and_stays_below_the_root(tmp_path, store, monke
     with pytest.raises(UserError, match="row groups of more than 1,000 bytes"):
         acquired(Shards, tmp_path / "d", store)
     (tmp_path / "d/y.parquet").symlink_to(tmp_path / "outside.parquet")
-    with pytest.raises(UserError, match=r"y.parquet in .* is outside the root folder: copy the file itself there"):
+    with pytest.raises(UserError, match=r"y.parquet in .* is outside the root folder: .*: copy the file itself there"):
         acquired(Shards, tmp_path / "d", store)
     (tmp_path / "e").mkdir()
     with pytest.raises(UserError, match=r"no shard to read: .* is empty, expected \*.parquet"):

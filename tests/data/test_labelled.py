@@ -135,8 +135,11 @@ def test_labels_become_captions_and_keywords_find_their_domains(tmp_path, store)
         counted = Counter(sample.categories[0] for sample in chosen)
         assert set(counted) >= set(labels) and all(count == 10 for count in counted.values())
     assert len(cifar(tmp_path / "data", store, domains=["dog"]).samples("train")) == 10
-    # Other templates need no image written again.
-    assert len(list((store.root / "extracted").glob("[!.]*"))) == 1
+    other = LabelledImages(root=str(tmp_path / "data"), labels=CIFAR, templates=["{label}"], domains=["dog"])
+    other.acquire(store)
+    assert {sample.captions for sample in other.samples("train")} == {("dog",)}
+    # All of them, and those of three choices; other templates need no image written again.
+    assert len(list((store.root / "extracted").glob("[!.]*"))) == 4
 
 
 def test_a_batch_is_prepared_like_any_image(tmp_path, store):

@@ -251,6 +251,7 @@ def test_nothing_is_lost(runs):
         "unusable": refused,
         "duplicate": 2,
         "leak": 3,
+        "look_alike": 0,
         "near_duplicates": 3,  # of one training image; of the three with a dark upper half
         "empty_caption": 3,
         "duplicate_caption": 1,
@@ -262,7 +263,8 @@ def test_the_good_images_are_those_of_a_run_without_the_bad(runs):
         good, with_bad = runs.good.split(split), runs.all.split(split)
         assert len(good) == {"train": 40, "held_out": 5}[split]
         places = [with_bad.ids.index(key) for key in good.ids]
-        assert [with_bad.captions[place] for place in places] == good.captions
+        for place, captions in zip(places, good.captions, strict=True):  # copies add theirs
+            assert with_bad.captions[place][: len(captions)] == captions
         assert [with_bad.encoded(place) for place in places] == [good.encoded(place) for place in range(len(good))]
 
 

@@ -57,7 +57,7 @@ def test_the_audit_counts_and_names_every_image(coco_root, store):
     first = audit["images"][0]
     assert (first["id"], first["file"], first["width"], first["height"]) == ("3", "train2017/000000000003.jpg", 40, 32)
     assert first["sha256"] == store.file_digest(root / first["file"])
-    assert read(stage, "captions_subset.json")["held_out"]["103"] == [
+    assert read(stage, "captions_subset.json")["held_out"]["103"]["captions"] == [
         "picture 103, wording 0",
         "picture 103, wording 1",
     ]
@@ -172,7 +172,7 @@ def test_worker_processes_give_what_one_process_gives(folder_root, store, tmp_pa
     assert (together.pixels(range(len(alone))) == alone.pixels(range(len(alone)))).all()
 
 
-def die(jobs, resolution, crop):
+def die(jobs, resolution, crop, background):
     os._exit(9)
 
 

@@ -69,7 +69,7 @@ def test_captions_limits_and_splits_change_without_decoding(folder_root, store, 
     decoded.clear()
     (root / "cats/00.txt").write_text("another caption")
     assert not prepare(folder(root), store).reused
-    assert not prepare(folder(root, limit=10, near_duplicates=None), store).reused
+    assert not prepare(folder(root, limit=10, near_bits=None), store).reused
     assert not prepare(folder(root, seed=1), store).reused
     assert decoded == []
     prepare(folder(root, crop=Crop.random), store)  # other pixels

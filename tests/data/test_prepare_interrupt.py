@@ -102,3 +102,27 @@ def test_a_run_that_is_killed_again_and_again_gets_further(root, tmp_path, monke
             killed += 1
     assert 3 <= killed < 10
     assert digests(tmp_path / "store") == digests(tmp_path / "whole")
+
+
+def test_a_signal_is_told_what_is_kept(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 8)
+    said = []
+    store = Store(tmp_path / "store", announce=said.append)
+    original, seen = shards.ShardWriter.add, []
+
+    def interrupted(self, *arguments):
+        seen.append(1)
+        if len(seen) == 30:
+            raise KeyboardInterrupt
+        original(self, *arguments)
+
+    monkeypatch.setattr(shards.ShardWriter, "add", interrupted)
+    data = Folder(root=str(root), resolution=64, quarantine=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, store)
+    (line,) = [line for line in said if line.startswith("interrupted")]
+    assert line == "interrupted: 24 of 60 images are prepared and kept; the same command goes on from there"
+    monkeypatch.setattr(shards.ShardWriter, "add", original)
+    prepare(Folder(root=str(root), resolution=64, quarantine=0.1), store)
+    assert any(line.startswith("24 of 5") and line.endswith("images are prepared already") for line in said)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from t2i.data import prepared, shards
-from t2i.data.base import Sample
 from t2i.data.decode import Picture
 from t2i.data.prepared import Prepared
+from t2i.data.sample import Sample
 
 from .conftest import picture
 

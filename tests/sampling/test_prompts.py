@@ -65,3 +65,28 @@ def test_files_without_prompts_are_refused(tmp_path: Path, name: str, text: str 
         (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=name.replace(".", r"\.")):
         from_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("suffix", ["txt", "csv", "json"])
+def test_a_byte_order_mark_is_in_no_prompt(tmp_path, suffix, encoding):
+    content = {"txt": "eine Tür, 猫\n", "csv": 'prompt,seed\n"eine Tür, 猫",1\n', "json": '["eine Tür, 猫"]'}[suffix]
+    (tmp_path / f"p.{suffix}").write_text(content, encoding=encoding)
+    assert from_file(tmp_path / f"p.{suffix}") == ["eine Tür, 猫"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("p.csv", "prompt\na cat, a dog\n", "p.csv, line 2: 2 cells for 1 column .prompt"),
+        ("p.csv", 'prompt,seed\n"a cat,1\na dog,2\n', "p.csv, line 2: unexpected end of data"),
+        ("p.csv", "prompt,prompt\na,b\n", "line 1: the header names 'prompt' twice"),
+        ("p.csv", "prompt,seed\n,1\n", "p.csv, line 2: the prompt is empty"),
+        ("p.txt", "eine Tür".encode("latin-1"), "p.txt, line 1: not UTF-8"),
+        ("p.json", '["a"', "p.json: not JSON"),
+    ],
+)
+def test_prompts_are_read_by_the_rules_of_every_table_and_text(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=words):
+        from_file(tmp_path / name)

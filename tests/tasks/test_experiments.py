@@ -129,8 +129,8 @@ def check_embeddings(ended: Ended, captions: int) -> None:
 
 def subset(ended: Ended) -> dict[str, dict[str, list[str]]]:
     """captions_subset.json: split, picture, its captions."""
-    found: dict[str, dict[str, list[str]]] = json.loads((ended.folder / "captions_subset.json").read_text())
-    return found
+    found = json.loads((ended.folder / "captions_subset.json").read_text())
+    return {split: {key: said["captions"] for key, said in found[split].items()} for split in ("train", "held_out")}
 
 
 def figure(ended: Ended, name: str) -> tuple[int, int]:

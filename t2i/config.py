@@ -26,6 +26,7 @@ from t2i.data.scenes_dataset import Scenes
 from t2i.data.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
+from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
 from t2i.reporting.config import Charts
 from t2i.sampling.config import Guidance, Sampling, Scheduler
@@ -127,8 +128,11 @@ class Config:
     serve: Serve = field(default_factory=Serve)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
-    weights: Optional[str] = None
-    """Tuned weights for generate, evaluate and sweep: a run folder of task=train or pipeline, or its weights folder."""
+    weights: Any = None
+    """Tuned weights: a run folder of task=train or pipeline, or what another tool made, in safetensors: LoRA or DoRA (diffusers,
+    peft, kohya), textual inversion, a U-Net or text encoder; several at once as a list, [a.safetensors,b.safetensors]."""
+    weights_scale: list[float] = field(default_factory=list)
+    """How much of each adapter's change is taken, one number for each of `weights`, e.g. [0.8,0.4]; empty: 1."""
     prompts: list[str] = field(default_factory=list)
     """Captions for task=generate (empty: those of held-out pictures); texts whose nearest captions task=embed shows.
     '{red|blue}' in one stands for both, __colour__ for a line of <wildcards>/colour.txt."""
@@ -159,6 +163,16 @@ class Config:
     debug: bool = False
     """Show tracebacks."""
 
+    @property
+    def weights_given(self) -> list[str]:
+        """What `weights` names, as a list."""
+        given = self.weights if isinstance(self.weights, list) else [] if self.weights is None else [self.weights]
+        if any(not isinstance(name, str) or not name for name in given):
+            raise ConfigError(
+                f"weights={self.weights} is no path; type weights=<run folder or file>, or a list of them"
+            )
+        return given
+
     def validate(self, processes: int = 1) -> None:
         """Raise ConfigError for values that no run could use. The data folder is looked at only by tasks that read it."""
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
@@ -187,10 +201,7 @@ class Config:
                 f"batch_size={self.batch_size}, images={self.images} and images_per_prompt={self.images_per_prompt} must be "
                 "positive; use e.g. batch_size=8"
             )
-        if self.weights is not None and not Path(self.weights).expanduser().exists():
-            raise ConfigError(
-                f"weights={self.weights} does not exist; give a run folder of task=train or task=pipeline"
-            )
+        refuse_weights(self.weights_given, self.weights_scale)
         storage = (self.sweeps.storage or "").replace("+psycopg", "")
         if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
             raise ConfigError(

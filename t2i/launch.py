@@ -170,7 +170,9 @@ def _start(cfg: DictConfig) -> None:
 def _following(job: Job, then: Then) -> Job:
     """The page or the line for the weights that a pipeline has just made, as a run of its own."""
     made = any((job.folder / name).exists() for name in ("weights", "clip"))
-    config = replace(job.config, task=Task(then.value), weights=str(job.folder) if made else job.config.weights)
+    config = replace(job.config, task=Task(then.value))
+    if made:
+        config.weights, config.weights_scale = str(job.folder), []
     return Job(config, job.folder.with_name(job.folder.name.replace("pipeline", then.value)), job.overrides)
 
 

@@ -45,7 +45,7 @@ def settle_text_encoder(folder: Path) -> None:
 
 
 def _nested(name: str) -> str:
-    return name if name.startswith(LEVEL) or name.startswith("text_projection") else LEVEL + name
+    return name if name.startswith((LEVEL, "text_projection")) else LEVEL + name
 
 
 def settle_tokenizer(folder: Path) -> None:

@@ -16,17 +16,9 @@ from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
 from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
-from t2i.tasks.shared import (
-    Tuned,
-    captions_of,
-    cost_of,
-    find_tuned,
-    generated_set,
-    model_digest,
-    prepared,
-    read_pictures,
-)
+from t2i.tasks.shared import captions_of, cost_of, generated_set, model_digest, prepared, read_pictures
 from t2i.tasks.sweep_reference import referred
+from t2i.tasks.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:
     from t2i.sweeps.driver import Report

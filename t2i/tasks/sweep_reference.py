@@ -7,7 +7,8 @@ from typing import Optional
 from t2i.config import Config, compose
 from t2i.context import Run
 from t2i.store import write_json
-from t2i.tasks.shared import Tuned, captions_of, generated_set, prepared
+from t2i.tasks.shared import captions_of, generated_set, prepared
+from t2i.tasks.tuned import Tuned
 
 VERSION = 1
 

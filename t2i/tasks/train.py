@@ -12,7 +12,8 @@ from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
 from t2i.store import MANIFEST, Stage, sha256_file
 from t2i.tasks import validation
-from t2i.tasks.shared import Tuned, dtype_of, model_digest, precision_of, prepared, training_split, tuned_digest
+from t2i.tasks.shared import dtype_of, model_digest, precision_of, prepared, training_split
+from t2i.tasks.tuned import Tuned, tuned_digest
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared

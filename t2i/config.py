@@ -60,6 +60,7 @@ class Task(Enum):
     doctor = "doctor"
     diff = "diff"
     bundle = "bundle"
+    export = "export"
     rerun = "rerun"
     prompt = "prompt"
     serve = "serve"
@@ -89,6 +90,23 @@ class Precision(Enum):
     """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
 
     no = "no"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Format(Enum):
+    """How task=export writes weights."""
+
+    diffusers = "diffusers"
+    single_file = "single_file"
+    kohya = "kohya"
+    peft = "peft"
+
+
+class Dtype(Enum):
+    """Numbers in the files that task=export writes."""
+
+    fp32 = "fp32"
     fp16 = "fp16"
     bf16 = "bf16"
 
@@ -147,7 +165,15 @@ class Config:
     runs: list[str] = field(default_factory=list)
     """Run folders for task=report (empty: the newest pipeline run), task=compare or diff (two), task=drift."""
     run: Optional[str] = None
-    """Run folder that task=bundle packs."""
+    """Run folder that task=bundle packs, or whose weights task=export writes (null: those of `weights`)."""
+    format: Format = Format.diffusers
+    """Of task=export: diffusers (a pipeline's folder), single_file (a checkpoint in the original layout), kohya or peft (the
+    adapter alone)."""
+    dtype: Dtype = Dtype.fp32
+    """Of task=export: fp32, fp16 or bf16."""
+    fused: Optional[bool] = None
+    """Of task=export: true adds adapters to the weights they change, false leaves them in a file beside the base model's
+    pipeline; null: true, where the format holds a model."""
     bundle: Optional[str] = None
     """Archive that task=rerun repeats."""
     images: int = 8

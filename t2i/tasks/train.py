@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type, flat
+from t2i.models.adapters.kinds import LORA
+from t2i.models.layout import copy as copy_pipeline
 from t2i.store import MANIFEST, Stage, sha256_file
 from t2i.tasks import validation
+from t2i.tasks.export import hub_id
 from t2i.tasks.shared import dtype_of, model_digest, precision_of, prepared, training_split
 from t2i.tasks.tuned import Tuned, tuned_digest
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
-    from t2i.training.card import Provenance
+    from t2i.training.card import Provenance, Usage
 
 VERSION = 4
 ENDS = {"": "value", ".low": "low", ".high": "high"}
@@ -37,7 +40,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
         shutil.copytree(tuned.folder, run.folder / "weights")
         pipeline = tuned.folder.parent / "pipeline"
         if pipeline.exists():
-            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
+            copy_pipeline(pipeline, run.folder / "pipeline", linked)
         if (kept := tuned.folder.parent / "checkpoints").exists():
             shutil.copytree(kept, run.folder / "checkpoints", copy_function=linked)
         run.say(f"tuned weights: {run.folder / 'weights'}")
@@ -92,7 +95,8 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
             weights.mkdir()
             config.strategy.save(models, weights)
             metrics["reload_max_difference"] = _export(config, run, models, folder)
-            card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics)
+            provenance = _provenance(config, models.digest, data_stage, data)
+            card = model_card(provenance, identity, metrics, _usage(config))
             (weights / "README.md").write_text(card, encoding="utf-8")
             (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
             _tidy(folder / "checkpoints", config.training.milestones)
@@ -131,13 +135,11 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     """Write the whole pipeline from reloaded weights and return the largest difference, in grey levels of 255, between
     a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt and seed.
     """
-    import numpy as np
-    import torch
     from diffusers import StableDiffusionPipeline
 
+    from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
-    from t2i.sampling.config import Guidance, Scheduler
-    from t2i.sampling.sampler import encode, sample
+    from t2i.tasks.read_back import by_diffusers, difference, drawn, save_pipeline
 
     if not config.training.export_pipeline:
         return float("nan")
@@ -145,43 +147,43 @@ def _export(config: Config, run: Run, models, folder: Path) -> float:  # type: i
     fresh.scheduler_config = models.scheduler_config
     config.strategy.load(fresh, folder / "weights")
     config.strategy.plain(fresh)
-    pipeline = fresh.pipeline()
-    if config.strategy.kind == "lora":
-        pipeline.fuse_lora(components=list(config.strategy.modules()))
-        pipeline.unload_lora_weights()
-    pipeline.save_pretrained(folder / "pipeline", safe_serialization=True)
-    prompt, seed, steps = "a picture", 0, 4
-    scheduler = Scheduler(name="pndm", type="PNDMScheduler", steps=steps)
+    fuse(fresh)
+    save_pipeline(fresh, folder / "pipeline")
     models.unet.eval()
     with run.accelerator.autocast():
-        ours = next(sample(models, encode(models, [prompt], Guidance()), [seed], scheduler, Guidance()))[0]
+        ours = drawn(models)
     plain = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=dtype_of(config), safety_checker=None)
-    plain.set_progress_bar_config(disable=True)
-    plain.to(run.accelerator.device)
-    theirs = plain(
-        prompt,
-        num_inference_steps=steps,
-        height=config.model.resolution,
-        width=config.model.resolution,
-        generator=torch.Generator("cpu").manual_seed(seed),
-        output_type="np",
-    ).images[0]
-    return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+    return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
 
 
 def _provenance(config: Config, model_digest: str, stage: Stage, data: "Prepared") -> "Provenance":
-    from t2i.training.card import Provenance
+    from t2i.training.card import COCO_LICENSES, Provenance
 
+    licenses = data.licenses("train")
+    if config.dataset.kind == "coco":
+        licenses = {COCO_LICENSES.get(name, name): count for name, count in licenses.items()}
     return Provenance(
         model=config.model.name,
-        source=Path(config.model.source).name if config.model.source.startswith("/") else config.model.source,
+        source=hub_id(config),
         license=config.model.license,
         model_digest=model_digest,
         dataset=config.dataset.name,
         data_digest=stage.digest,
         pictures=len(training_split(config, data)),
-        licenses=data.licenses("train"),
+        licenses=licenses,
     )
+
+
+def _usage(config: Config) -> "Usage | None":
+    """The code that uses a run's weights as they lie in its folder; None where only a pipeline reads them."""
+    from t2i.training.card import Usage
+
+    size, steps = config.model.resolution, config.scheduler.steps
+    if config.strategy.kind == "lora":
+        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps)
+    if not config.training.export_pipeline:
+        return None
+    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps)
 
 
 def _start(config: Config) -> str:

@@ -116,7 +116,7 @@ class Lora(Strategy):
         return shapes
 
     def save(self, models: "Models", folder: Path) -> None:
-        from t2i.models.adapters.low_rank import adapter_of
+        from t2i.models.adapters.attach import adapter_of
         from t2i.models.adapters.write import write_diffusers, write_kohya
 
         adapter = adapter_of(models)
@@ -126,7 +126,8 @@ class Lora(Strategy):
         self.write_description(models, folder)
 
     def load(self, models: "Models", folder: Path) -> None:
-        from t2i.models.adapters.low_rank import place, read_file
+        from t2i.models.adapters.attach import place
+        from t2i.models.adapters.low_rank import read_file
 
         path = folder / LORA
         # Text encoders' layers were written without their first level until it was found that few readers know it.

@@ -1,6 +1,6 @@
 """Puts what `weights=` found into a model in memory."""
 
-from t2i.models.adapters import inversion, low_rank, networks
+from t2i.models.adapters import attach, inversion, low_rank, networks
 from t2i.models.adapters.kinds import Found, Kind
 from t2i.models.load import Models
 
@@ -8,7 +8,7 @@ from t2i.models.load import Models
 def bring(models: Models, found: Found, name: str, scale: float = 1.0) -> None:
     """Change `models`; `name` tells an adapter from others. UserError when it does not fit."""
     if found.kind is Kind.low_rank:
-        low_rank.place(models, low_rank.read(found, models), name, scale)
+        attach.place(models, low_rank.read(found, models), name, scale)
     elif found.kind is Kind.inversion:
         inversion.place(models, found)
     else:

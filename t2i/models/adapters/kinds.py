@@ -45,6 +45,7 @@ class Found:
     width: int = 0
     """Of the text states that it reads or gives; 0: unknown."""
     ranks: tuple[int, ...] = ()
+    dora: bool = False
     roots: dict[str, Path] = field(default_factory=dict)
     """Of a peft folder: its files by network; an empty name where the file does not say."""
 
@@ -52,7 +53,7 @@ class Found:
     def spoken(self) -> str:
         """`a LoRA of rank 16 for Stable Diffusion XL`."""
         rank = f" of rank {'-'.join(map(str, sorted({min(self.ranks), max(self.ranks)})))}" if self.ranks else ""
-        return f"a {self.kind.value}{rank}{f' for {self.family}' if self.family else ''}"
+        return f"a {'DoRA' if self.dora else self.kind.value}{rank}{f' for {self.family}' if self.family else ''}"
 
 
 def refuse_weights(names: Sequence[str], scales: Sequence[float]) -> None:
@@ -237,7 +238,8 @@ def _low_rank(path: Path, files: tuple[Path, ...], shapes: Shapes, roots: dict[s
         family = "Stable Diffusion XL"
     if not family and width:
         family = FAMILIES.get(width, f"a model whose text states are {width} wide")
-    return Found(Kind.low_rank, path, files, family, width, ranks, roots)
+    dora = any(key.part == "magnitude" for key in found.values())
+    return Found(Kind.low_rank, path, files, family, width, ranks, dora, roots)
 
 
 def _other(shapes: Shapes) -> str:

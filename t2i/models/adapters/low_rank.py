@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from t2i.errors import UserError
 from t2i.models import original
-from t2i.models.adapters.kinds import PEFT, Found
-from t2i.models.adapters.names import TEXT, UNET, Key, kohya, parse
+from t2i.models.adapters.kinds import PEFT, Found, Kind
+from t2i.models.adapters.names import TEXT, UNET, Key, parse
 from t2i.models.load import Models
 
 METADATA = "lora_adapter_metadata"
@@ -193,146 +193,6 @@ def _alpha(config: Mapping[str, Any], layer: str, rank: int) -> float:
     return float(config.get("lora_alpha", rank))
 
 
-def place(models: Models, adapter: Adapter, name: str, scale: float = 1.0) -> None:
-    """Put the adapter beside the layers it changes, under a name of its own; earlier ones stay in use.
-
-    The arithmetic is that of peft's layers, hence of plain diffusers: the pictures are the same bits.
-    """
-    for module, changes in adapter.layers.items():
-        network = models.modules[module]
-        for dora in (False, True):
-            group = {layer: change for layer, change in changes.items() if (change.magnitude is not None) == dora}
-            if group:
-                _insert(network, group, f"{name}_dora" if dora else name, scale)
-        _activate(network)
-    models.freeze()
-
-
-def _insert(network: Any, group: Mapping[str, LowRank], name: str, scale: float) -> None:
-    from peft import LoraConfig
-
-    first = next(iter(group.values()))
-    config = LoraConfig(
-        r=first.rank,
-        lora_alpha=first.alpha,
-        target_modules=list(group),
-        rank_pattern={re.escape(layer): change.rank for layer, change in group.items() if change.rank != first.rank},
-        alpha_pattern={
-            re.escape(layer): change.alpha for layer, change in group.items() if change.alpha != first.alpha
-        },
-        use_dora=first.magnitude is not None,
-        use_rslora=first.rooted,
-        init_lora_weights=True,
-    )
-    with torch.random.fork_rng(devices=[]):  # nothing that is drawn here is kept
-        network.add_adapter(config, adapter_name=name)
-    wrapped = {layer for layer, module in network.named_modules() if name in getattr(module, "lora_A", {})}
-    if wrapped != set(group):
-        odd = sorted(wrapped ^ set(group))
-        raise UserError(f"peft put the adapter on {len(odd)} layers that were not meant, or left them, e.g. {odd[0]}")
-    with torch.no_grad():
-        for layer, change in group.items():
-            module = network.get_submodule(layer)
-            module.lora_A[name].weight.copy_(change.down)
-            module.lora_B[name].weight.copy_(change.up)
-            if change.magnitude is not None:
-                own = module.lora_magnitude_vector[name].weight
-                own.copy_(change.magnitude.reshape(own.shape))
-            module.scaling[name] = scale * change.alpha / change.divisor
-
-
-def _activate(network: nn.Module) -> None:
-    """Every adapter of a layer counts."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for module in network.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.set_adapter(list(getattr(module, "lora_A", {})))
-
-
-def fuse(models: Models) -> None:
-    """Add every adapter to the weights it changes, and leave plain layers."""
-    from diffusers.utils.peft_utils import recurse_remove_peft_layers
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for network in (models.unet, models.text_encoder):
-        adapted: Any = network
-        layers = [module for module in adapted.modules() if isinstance(module, BaseTunerLayer)]
-        if not layers:
-            continue
-        for layer in layers:
-            layer.merge(adapter_names=list(layer.active_adapters))
-        recurse_remove_peft_layers(adapted)
-        adapted.peft_config.clear()
-        adapted._hf_peft_config_loaded = False
-    models.freeze()
-
-
-def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
-    """The same in the layout that AUTOMATIC1111, ComfyUI and sd-scripts read: alpha as a tensor beside each layer.
-
-    diffusers recognises a text encoder's attention in this layout only by an output projection among the layers (and reads
-    the rest wrongly where an MLP's layer is there instead): where there is none, one that changes nothing is added.
-    Raises UserError for DoRA, whose magnitudes have no place that all readers know.
-    """
-    tensors: dict[str, Tensor] = {}
-    for module, changes in adapter.layers.items():
-        own = dict(changes)
-        if module == TEXT:
-            own |= _recognisable(own)
-        for layer, change in own.items():
-            if change.magnitude is not None:
-                raise UserError(
-                    "a DoRA has no place for its magnitudes in the kohya layout that all readers know; use "
-                    "format=peft, or format=single_file with the adapter fused"
-                )
-            key = kohya(module, layer)
-            tensors[f"{key}.lora_down.weight"] = change.down.contiguous()
-            tensors[f"{key}.lora_up.weight"] = change.up.contiguous()
-            # Readers of this layout scale by alpha / rank.
-            tensors[f"{key}.alpha"] = torch.tensor(float(change.alpha * change.rank / change.divisor))
-    return tensors
-
-
-def _recognisable(changes: Mapping[str, LowRank]) -> dict[str, LowRank]:
-    attention = {name: change for name, change in changes.items() if ".self_attn." in name}
-    if not attention or any(name.endswith("out_proj") for name in attention):
-        return {}
-    name, change = next(iter(attention.items()))
-    width = change.up.shape[0]
-    blank = LowRank(torch.zeros(change.rank, width), torch.zeros(width, change.rank), change.alpha, change.rooted)
-    return {f"{name.rpartition('.')[0]}.out_proj": blank}
-
-
-def adapter_of(models: Models) -> Adapter:
-    """What is beside a model's layers now: the one adapter of each layer; UserError when several share a layer."""
-    found = Adapter()
-    for module in (UNET, TEXT):
-        for layer, own in models.modules[module].named_modules():
-            names = list(getattr(own, "lora_A", {}))
-            if not names:
-                continue
-            if len(names) > 1:
-                raise UserError(
-                    f"{len(names)} adapters change {module}.{layer}, and a file of one adapter cannot hold them; use "
-                    "format=diffusers or format=single_file with fused=true"
-                )
-            found.layers.setdefault(module, {})[layer] = _taken(own, names[0])
-    return found
-
-
-def _taken(layer: Any, name: str) -> LowRank:
-    vector = getattr(layer, "lora_magnitude_vector", {})
-    rooted = bool(layer.use_rslora.get(name)) if isinstance(getattr(layer, "use_rslora", None), dict) else False
-    rank = int(layer.r[name])
-    divisor = math.sqrt(rank) if rooted else rank
-    magnitude = vector[name].weight.detach().flatten() if name in vector else None
-    down, up = layer.lora_A[name].weight.detach(), layer.lora_B[name].weight.detach()
-    return LowRank(down.cpu(), up.cpu(), float(layer.scaling[name]) * divisor, rooted, magnitude)
-
-
 def read_file(path: Path, models: Models) -> Adapter:
     """`read` for one file of diffusers' layout, as a training leaves it."""
-    from t2i.models.adapters.kinds import Kind
-
     return read(Found(Kind.low_rank, path, (path,)), models)

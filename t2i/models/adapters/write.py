@@ -1,6 +1,7 @@
 """Low-rank adapters as files for others: kohya's layout, diffusers' layout, and peft's folders."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2i.models.adapters.low_rank import METADATA, Adapter, LowRank, kohya_tensors
-from t2i.models.adapters.names import TEXT, WRAPPER
+from t2i.errors import UserError
+from t2i.models.adapters.low_rank import METADATA, Adapter, LowRank
+from t2i.models.adapters.names import TEXT, WRAPPER, kohya
 from t2i.models.layout import LEVEL
 from t2i.models.safetensors_file import rename
 
@@ -24,6 +26,42 @@ def write_kohya(adapter: Adapter, path: Path, dtype: torch.dtype = torch.float32
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, metadata)
     sort_header(path)
+
+
+def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
+    """The same in the layout that AUTOMATIC1111, ComfyUI and sd-scripts read: alpha as a tensor beside each layer.
+
+    diffusers recognises a text encoder's attention in this layout only by an output projection among the layers (and reads
+    the rest wrongly where an MLP's layer is there instead): where there is none, one that changes nothing is added.
+    Raises UserError for DoRA, whose magnitudes have no place that all readers know.
+    """
+    tensors: dict[str, Tensor] = {}
+    for module, changes in adapter.layers.items():
+        own = dict(changes)
+        if module == TEXT:
+            own |= _recognisable(own)
+        for layer, change in own.items():
+            if change.magnitude is not None:
+                raise UserError(
+                    "a DoRA has no place for its magnitudes in the kohya layout that all readers know; use "
+                    "format=peft, or format=single_file with the adapter fused"
+                )
+            key = kohya(module, layer)
+            tensors[f"{key}.lora_down.weight"] = change.down.contiguous()
+            tensors[f"{key}.lora_up.weight"] = change.up.contiguous()
+            # Readers of this layout scale by alpha / rank.
+            tensors[f"{key}.alpha"] = torch.tensor(float(change.alpha * change.rank / change.divisor))
+    return tensors
+
+
+def _recognisable(changes: Mapping[str, LowRank]) -> dict[str, LowRank]:
+    attention = {name: change for name, change in changes.items() if ".self_attn." in name}
+    if not attention or any(name.endswith("out_proj") for name in attention):
+        return {}
+    name, change = next(iter(attention.items()))
+    width = change.up.shape[0]
+    blank = LowRank(torch.zeros(change.rank, width), torch.zeros(width, change.rank), change.alpha, change.rooted)
+    return {f"{name.rpartition('.')[0]}.out_proj": blank}
 
 
 def write_diffusers(adapter: Adapter, path: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,8 @@ def _insert(network: Any, group: Mapping[str, LowRank], name: str, scale: float)
         use_rslora=first.rooted,
         init_lora_weights=True,
     )
-    with torch.random.fork_rng(devices=[]):  # nothing that is drawn here is kept
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():  # nothing that is drawn here is kept
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are what is meant
         network.add_adapter(config, adapter_name=name)
     wrapped = {layer for layer, module in network.named_modules() if name in getattr(module, "lora_A", {})}
     if wrapped != set(group):

@@ -122,7 +122,10 @@ def _scaled(change: LowRank) -> LowRank:
 def parts_of(change: LowRank) -> dict[str, Tensor]:
     """The tensors of one layer by peft's names."""
     parts = {"lora_A.weight": change.down, "lora_B.weight": change.up}
-    return parts if change.magnitude is None else parts | {"lora_magnitude_vector": change.magnitude}
+    if change.magnitude is None:
+        return parts
+    shape = [1, -1, 1, 1] if change.up.ndim == 4 else [-1]
+    return parts | {"lora_magnitude_vector": change.magnitude.reshape(shape)}
 
 
 def nested(module: str, layer: str) -> str:

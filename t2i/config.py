@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from t2i.context import PROJECT
+from t2i.context import COMMAND, CONFIGURATION, HOME, PACKAGE
 from t2i.data.base import Dataset
 from t2i.data.coco import Coco
 from t2i.data.flickr import Flickr
@@ -39,7 +39,8 @@ from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, Te
 from t2i.training.text_adapter import TextAdapter
 from t2i.web.config import Serve
 
-CONF = PROJECT / "conf"
+CONF = CONFIGURATION / "conf"
+SWEEPS = CONFIGURATION / "sweeps"
 
 
 class Task(Enum):
@@ -277,7 +278,7 @@ def register() -> None:
         for kind, schema in kinds.items():
             store.store(group=group, name=f"schema_{kind}", node=schema)
     # With the project's root on Hydra's search path instead, `outputs/` would become a group and shadow the key.
-    for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
+    for path in sorted(SWEEPS.glob("*.yaml")):
         store.store(group="sweeps", name=path.stem, node=OmegaConf.load(path))
     register_resolvers()
 
@@ -285,11 +286,11 @@ def register() -> None:
 def register_resolvers() -> None:
     """The `${...:}` words of our YAML files; done on import too, for processes that Hydra's launchers start."""
     resolvers: dict[str, Callable[..., str]] = {
-        "project": lambda path="": str(PROJECT / path),
-        "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
+        "project": lambda path="": str(HOME / path),
+        "asset": lambda name: str(PACKAGE / "assets" / name),
         "options": _options,
         "name_of": lambda task: task.value if isinstance(task, Enum) else str(task),
-        "mlruns_uri": lambda: f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}",
+        "mlruns_uri": lambda: f"sqlite:///{HOME / 'mlruns' / 'mlflow.db'}",
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
@@ -300,13 +301,13 @@ def help_text() -> str:
     """What `--help` prints. Hydra would list every group by copying the whole schema some hundred times: three seconds."""
     values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
     template: str = values["hydra"]["help"]["template"]
-    return template.replace("${options:}", _options())
+    return template.replace("${options:}", _options()).replace("python run.py", COMMAND)
 
 
 def _options() -> str:
     """Every option of every group with the first comment of its file, for --help."""
     groups = (path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "accelerate")  # no option of ours
-    files = [*groups, *sorted((PROJECT / "sweeps").glob("*.yaml"))]
+    files = [*groups, *sorted(SWEEPS.glob("*.yaml"))]
     width = max(len(path.stem) for path in files)
     lines, group = [], ""
     for path in files:

@@ -25,6 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from t2i import tracking
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
+    CHECKOUT,
+    COMMAND,
     FROZEN,
     PROJECT,
     Interrupted,
@@ -181,9 +183,7 @@ def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     from t2i.tasks.plan import plan
 
     if world_size() > 1:
-        raise ConfigError(
-            "plan=true looks from one process: type python run.py, with launch.processes=<GPUs> for several"
-        )
+        raise ConfigError(f"plan=true looks from one process: type {COMMAND}, with launch.processes=<GPUs> for several")
     try:
         plan(config, folder, overrides, print)
     finally:
@@ -294,7 +294,7 @@ def _spawn(job: Job) -> None:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
         "--num_processes", str(job.config.launch.processes), "--mixed_precision", precision.value,
-        "--dynamo_backend", "no", "--main_process_port", "0", str(PROJECT / "run.py"),
+        "--dynamo_backend", "no", "--main_process_port", "0", *([str(PROJECT / "run.py")] if CHECKOUT else ["--module", "t2i"]),
     ]  # fmt: skip
     surroundings = {**os.environ, FROZEN: str(frozen)}
     if not any(Path("/dev").glob("nvidia[0-9]*")):

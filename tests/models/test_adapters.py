@@ -1,7 +1,6 @@
 """What other tools made comes in and draws what plain diffusers draws with it, to the bit; what cannot come in is told."""
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from t2i.config import Config, compose
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
-from t2i.models import source
 from t2i.models.adapters import attach, low_rank
 from t2i.models.adapters.kinds import Kind, identify
 from t2i.models.adapters.names import kohya, parse
@@ -505,8 +503,3 @@ def test_scales_are_one_for_each_and_finite(
         with_weights(path, scale=[0.5, 0.5])
     with pytest.raises(ConfigError, match="use finite numbers"):
         with_weights(path, scale=[float("nan")])
-
-
-def test_settings_are_the_bundled_models(toy: Model) -> None:
-    assert source.settings(toy)["unet"]["cross_attention_dim"] == 24
-    assert json.loads((Path(toy.source) / "unet" / "config.json").read_text())["cross_attention_dim"] == 24

@@ -89,10 +89,13 @@ def write_peft(adapter: Adapter, folder: Path, dtype: torch.dtype = torch.float3
     for module, changes in adapter.layers.items():
         own = folder / module
         own.mkdir(parents=True, exist_ok=True)
+        # peft takes what it finds under the very name that a layer has, and transformers 5.6 changed those of text encoders:
+        # each reader finds its own spelling.
         tensors = {
-            f"{WRAPPER}{nested(module, layer)}.{part}": tensor.to(dtype).contiguous()
+            f"{WRAPPER}{spelling}.{part}": tensor.to(dtype).clone().contiguous()
             for layer, change in changes.items()
             for part, tensor in parts_of(change).items()
+            for spelling in sorted({nested(module, layer), layer.removeprefix(LEVEL)})
         }
         save_file(tensors, own / "adapter_model.safetensors", {"format": "pt"})
         sort_header(own / "adapter_model.safetensors")

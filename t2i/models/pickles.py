@@ -3,6 +3,7 @@
 torch reads them with its restricted unpickler, which makes tensors and plain containers and runs nothing else.
 """
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def refusal(path: Path) -> str:
     """The sentence for a pickle that was given: why not, and the command."""
     return (
         f"{path} is a pickle, which can run any program when it is opened; convert it safely: "
-        f"{sys.executable} -m t2i.models.pickles {path}"
+        f"{sys.executable} -m t2i.models.pickles {shlex.quote(str(path))}"
     )
 
 

@@ -15,7 +15,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from t2i.errors import UserError
 from t2i.models import original, source
 from t2i.models.config import Model
-from t2i.models.safetensors_file import header_of
 
 
 def networks(parts: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -100,4 +99,3 @@ def write(
             tensors["ztsnr"] = torch.zeros(0)
     plain = {key: value for key, value in scheduler.items() if not key.startswith("_")}
     save_file(tensors, path, {"format": "pt", source.SCHEDULER: json.dumps(plain, sort_keys=True)})
-    header_of(path)

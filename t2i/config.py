@@ -16,7 +16,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from t2i.context import PROJECT
+from t2i.context import COMMAND, CONFIGURATION, HOME, PACKAGE
 from t2i.data.base import Dataset
 from t2i.data.coco import Coco
 from t2i.data.flickr import Flickr
@@ -27,6 +27,7 @@ from t2i.data.scenes_dataset import Scenes
 from t2i.data.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
+from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
 from t2i.reporting.config import Charts
 from t2i.sampling.config import Guidance, Sampling, Scheduler
@@ -40,7 +41,8 @@ from t2i.training.text_adapter import TextAdapter
 from t2i.upkeep import Upkeep
 from t2i.web.config import Serve
 
-CONF = PROJECT / "conf"
+CONF = CONFIGURATION / "conf"
+SWEEPS = CONFIGURATION / "sweeps"
 
 
 class Task(Enum):
@@ -62,6 +64,7 @@ class Task(Enum):
     doctor = "doctor"
     diff = "diff"
     bundle = "bundle"
+    export = "export"
     rerun = "rerun"
     prompt = "prompt"
     serve = "serve"
@@ -91,6 +94,23 @@ class Precision(Enum):
     """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
 
     no = "no"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Format(Enum):
+    """How task=export writes weights."""
+
+    diffusers = "diffusers"
+    single_file = "single_file"
+    kohya = "kohya"
+    peft = "peft"
+
+
+class Dtype(Enum):
+    """Numbers in the files that task=export writes."""
+
+    fp32 = "fp32"
     fp16 = "fp16"
     bf16 = "bf16"
 
@@ -136,8 +156,11 @@ class Config:
     store: Upkeep = field(default_factory=Upkeep)
     launch: Launch = field(default_factory=Launch)
     track: Tracking = field(default_factory=Tracking)
-    weights: Optional[str] = None
-    """Tuned weights for generate, evaluate and sweep: a run folder of task=train or pipeline, or its weights folder."""
+    weights: Any = None
+    """Tuned weights: a run folder of task=train or pipeline, or what another tool made, in safetensors: LoRA or DoRA (diffusers,
+    peft, kohya), textual inversion, a U-Net or text encoder; several at once as a list, [a.safetensors,b.safetensors]."""
+    weights_scale: list[float] = field(default_factory=list)
+    """How much of each adapter's change is taken, one number for each of `weights`, e.g. [0.8,0.4]; empty: 1."""
     prompts: list[str] = field(default_factory=list)
     """Captions for task=generate (empty: those of held-out pictures); texts whose nearest captions task=embed shows.
     '{red|blue}' in one stands for both, __colour__ for a line of <wildcards>/colour.txt."""
@@ -152,7 +175,15 @@ class Config:
     runs: list[str] = field(default_factory=list)
     """Run folders for task=report (empty: the newest pipeline run), task=compare or diff (two), task=drift."""
     run: Optional[str] = None
-    """Run folder that task=bundle packs."""
+    """Run folder that task=bundle packs, or whose weights task=export writes (null: those of `weights`)."""
+    format: Format = Format.diffusers
+    """Of task=export: diffusers (a pipeline's folder), single_file (a checkpoint in the original layout), kohya or peft (the
+    adapter alone)."""
+    dtype: Dtype = Dtype.fp32
+    """Of task=export: fp32, fp16 or bf16."""
+    fused: Optional[bool] = None
+    """Of task=export: true adds adapters to the weights they change, false leaves them in a file beside the base model's
+    pipeline; null: true, where the format holds a model."""
     bundle: Optional[str] = None
     """Archive that task=rerun repeats."""
     images: int = 8
@@ -167,6 +198,16 @@ class Config:
     """Say what the command would do - stages, sizes, downloads, memory, time - and do nothing of it."""
     debug: bool = False
     """Show tracebacks."""
+
+    @property
+    def weights_given(self) -> list[str]:
+        """What `weights` names, as a list."""
+        given = self.weights if isinstance(self.weights, list) else [] if self.weights is None else [self.weights]
+        if any(not isinstance(name, str) or not name for name in given):
+            raise ConfigError(
+                f"weights={self.weights} is no path; type weights=<run folder or file>, or a list of them"
+            )
+        return given
 
     def validate(self, processes: int = 1) -> None:
         """Raise ConfigError for values that no run could use. The data folder is looked at only by tasks that read it."""
@@ -196,10 +237,7 @@ class Config:
                 f"batch_size={self.batch_size}, images={self.images} and images_per_prompt={self.images_per_prompt} must be "
                 "positive; use e.g. batch_size=8"
             )
-        if self.weights is not None and not Path(self.weights).expanduser().exists():
-            raise ConfigError(
-                f"weights={self.weights} does not exist; give a run folder of task=train or task=pipeline"
-            )
+        refuse_weights(self.weights_given, self.weights_scale)
         storage = (self.sweeps.storage or "").replace("+psycopg", "")
         if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
             raise ConfigError(
@@ -249,7 +287,7 @@ def register() -> None:
         for kind, schema in kinds.items():
             store.store(group=group, name=f"schema_{kind}", node=schema)
     # With the project's root on Hydra's search path instead, `outputs/` would become a group and shadow the key.
-    for path in sorted((PROJECT / "sweeps").glob("*.yaml")):
+    for path in sorted(SWEEPS.glob("*.yaml")):
         store.store(group="sweeps", name=path.stem, node=OmegaConf.load(path))
     register_resolvers()
 
@@ -257,11 +295,11 @@ def register() -> None:
 def register_resolvers() -> None:
     """The `${...:}` words of our YAML files; done on import too, for processes that Hydra's launchers start."""
     resolvers: dict[str, Callable[..., str]] = {
-        "project": lambda path="": str(PROJECT / path),
-        "asset": lambda name: str(PROJECT / "t2i" / "assets" / name),
+        "project": lambda path="": str(HOME / path),
+        "asset": lambda name: str(PACKAGE / "assets" / name),
         "options": _options,
         "name_of": lambda task: task.value if isinstance(task, Enum) else str(task),
-        "mlruns_uri": lambda: f"sqlite:///{PROJECT / 'mlruns' / 'mlflow.db'}",
+        "mlruns_uri": lambda: f"sqlite:///{HOME / 'mlruns' / 'mlflow.db'}",
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
@@ -272,13 +310,13 @@ def help_text() -> str:
     """What `--help` prints. Hydra would list every group by copying the whole schema some hundred times: three seconds."""
     values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
     template: str = values["hydra"]["help"]["template"]
-    return template.replace("${options:}", _options())
+    return template.replace("${options:}", _options()).replace("python run.py", COMMAND)
 
 
 def _options() -> str:
     """Every option of every group with the first comment of its file, for --help."""
     groups = (path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name != "accelerate")  # no option of ours
-    files = [*groups, *sorted((PROJECT / "sweeps").glob("*.yaml"))]
+    files = [*groups, *sorted(SWEEPS.glob("*.yaml"))]
     width = max(len(path.stem) for path in files)
     lines, group = [], ""
     for path in files:

@@ -25,7 +25,16 @@ from t2i.tracking import NullTracker, Tracker
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+CHECKOUT = (PROJECT / "run.py").is_file() and (PROJECT / "conf").is_dir()
+"""Whether this is a working copy of the project, or a package that was installed from a wheel."""
+CONFIGURATION = PROJECT if CHECKOUT else PACKAGE / "installed"
+"""Where conf/, sweeps/ and constraints.txt are: a wheel carries them inside the package (tools/wheel.py)."""
+HOME = PROJECT if CHECKOUT else Path.cwd()
+"""Where outputs/ and mlruns/ are: beside a working copy's code; of an installed package, in the working folder."""
+COMMAND = "python run.py" if CHECKOUT else "t2i"
+"""What is typed."""
 PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
             "pillow numpy scipy safetensors").split()  # fmt: skip
 FROZEN = "T2I_FROZEN"
@@ -280,6 +289,8 @@ def git_state() -> dict[str, str]:
         done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    if not CHECKOUT:  # an environment may lie inside a repository that is not ours
+        return {}
     commit = git("rev-parse", "HEAD")
     return {"commit": commit, "dirty": str(bool(git("status", "--porcelain"))).lower()} if commit else {}
 

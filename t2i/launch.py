@@ -24,6 +24,7 @@ from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import (
     COLLECTIVE,
+    COMMAND,
     FROZEN,
     Interrupted,
     Run,
@@ -188,7 +189,9 @@ def _start(cfg: DictConfig) -> None:
 def _following(job: Job, then: Then) -> Job:
     """The page or the line for the weights that a pipeline has just made, as a run of its own."""
     made = any((job.folder / name).exists() for name in ("weights", "clip"))
-    config = replace(job.config, task=Task(then.value), weights=str(job.folder) if made else job.config.weights)
+    config = replace(job.config, task=Task(then.value))
+    if made:
+        config.weights, config.weights_scale = str(job.folder), []
     return Job(config, job.folder.with_name(job.folder.name.replace("pipeline", then.value)), job.overrides)
 
 
@@ -197,9 +200,7 @@ def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     from t2i.tasks.plan import plan
 
     if world_size() > 1:
-        raise ConfigError(
-            "plan=true looks from one process: type python run.py, with launch.processes=<GPUs> for several"
-        )
+        raise ConfigError(f"plan=true looks from one process: type {COMMAND}, with launch.processes=<GPUs> for several")
     try:
         plan(config, folder, overrides, print)
     finally:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from t2i.context import FROZEN, PROJECT, Arrivals, Interrupted
+from t2i.context import CHECKOUT, FROZEN, PROJECT, Arrivals, Interrupted
 from t2i.errors import ConfigError, LeftAlone, UserError
 
 STATUS = "status.json"
@@ -93,7 +93,7 @@ def _start(frozen: Path, count: int, precision: str) -> list["subprocess.Popen[b
     }
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         common["ACCELERATE_USE_CPU"] = "true"  # without it, a machine without GPUs counts as one process
-    command = [sys.executable, str(PROJECT / "run.py")]
+    command = [sys.executable, *([str(PROJECT / "run.py")] if CHECKOUT else ["-m", "t2i"])]
     # Sessions of their own: what a terminal sends to everybody reaches them once, through this process.
     return [
         subprocess.Popen(

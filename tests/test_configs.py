@@ -95,6 +95,7 @@ dataset.train
 dataset.train_split
 dataset.val
 debug
+dtype
 eval.batch_size
 eval.class_prompts
 eval.clip
@@ -109,6 +110,8 @@ eval.replicates
 eval.resize
 eval.resolution
 eval.seed
+format
+fused
 images
 images_per_prompt
 launch.mixed_precision
@@ -233,6 +236,7 @@ training.warmup
 training.weight_decay
 training.zero_terminal_snr
 weights
+weights_scale
 wildcards
 """
 
@@ -409,7 +413,8 @@ INVALID: dict[str, list[object]] = {
     "serve.queue": [0, 33],
     "serve.rate": [0],
     "sweeps.space": [{"cfg.scale": 5}],
-    "weights": ["/nowhere"],
+    "weights": ["/nowhere", ["/nowhere"], 3, {"a": 1}],
+    "weights_scale": [[0.5]],
 }
 
 

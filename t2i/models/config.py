@@ -21,7 +21,8 @@ class Model:
     name: str = "???"
     """Short name for tables and file names."""
     source: str = "???"
-    """A folder in diffusers' pipeline layout, or a hub id such as CompVis/stable-diffusion-v1-4."""
+    """A folder in diffusers' pipeline layout (whole files, shards, or a variant such as fp16), a single-file .safetensors
+    checkpoint in the original layout, or a hub id such as CompVis/stable-diffusion-v1-4."""
     revision: Optional[str] = None
     """Commit, tag or branch on the hub; pinned, so that a run can be repeated."""
     license: str = "other"
@@ -29,7 +30,8 @@ class Model:
     init: Init = Init.pretrained
     """pretrained: load the weights. random: build the network from `architecture` with fresh weights (benchmarks, counts)."""
     architecture: Optional[str] = None
-    """Name of a file in t2i/models/architectures, read when init=random."""
+    """Name of a file in t2i/models/architectures, or a folder in diffusers' pipeline layout: the settings of a network that is
+    built without weights (init=random), or of a single-file checkpoint whose shapes are not bundled."""
     resolution: int = 512
     """Height and width in pixels that the model was trained for; pictures are sampled at this size."""
     tokens: int = 77

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from t2i.errors import UserError
 from t2i.models import source
 from t2i.models.config import Init, Model
+from t2i.models.files import variant_of
 from t2i.store import Store
 
 # Nothing that these libraries say while loading can be acted upon: problems are reported below, by name.
@@ -41,6 +42,8 @@ class Models:
     tuned: str = ""
     offloaded_from: torch.device | None = None
     """The device that computes, when the networks stay on the CPU until they are needed."""
+    words: dict[str, str] = field(default_factory=dict)
+    """Words of textual inversions, each with its tokens as a prompt has to name them."""
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -132,6 +135,18 @@ def _random(config: Model, digest: str, seed: int) -> Models:
 
 def _pretrained(config: Model, digest: str) -> Models:
     folder = source.locate(config)
+    if folder.is_file():
+        from t2i.models import single_file
+
+        parts, tokenizer, scheduler_config = single_file.read(config, folder)
+        return Models(
+            config.name,
+            tokenizer,
+            **parts,
+            scheduler_config=scheduler_config,
+            resolution=config.resolution,
+            digest=digest,
+        )
     text_encoder = strictly(CLIPTextModel, folder / "text_encoder")
     vae = strictly(AutoencoderKL, folder / "vae")
     unet = strictly(UNet2DConditionModel, folder / "unet")
@@ -151,11 +166,14 @@ def strictly(kind: Any, folder: Path) -> Any:
     try:
         module, info = kind.from_pretrained(
             folder,
+            variant=variant_of(folder),
             output_loading_info=True,
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,  # then they are listed, and refused below by name
         )
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder} cannot be loaded as {kind.__name__}: {reason}") from error

@@ -6,21 +6,129 @@ from pathlib import Path
 from typing import Any
 
 from t2i.errors import ConfigError, UserError
+from t2i.models.adapters.kinds import whole
 from t2i.models.config import Init, Model
+from t2i.models.files import weight_files
+from t2i.models.original import TEXT, UNET, VAE
+from t2i.models.pickles import SUFFIXES, refusal
+from t2i.models.safetensors_file import Header, header_of
 from t2i.store import Store, digest_of
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
-BUNDLED = Path(__file__).parent.parent / "assets" / "tiny"
+ASSETS = Path(__file__).parent.parent / "assets"
+BUNDLED = ASSETS / "tiny"
+VOCABULARY = ASSETS / "clip_vocabulary"
+"""The tokenizer of every Stable Diffusion 1.x."""
+PARTS = ("text_encoder", "vae", "unet")
+SCHEDULER = "t2i.scheduler"
+"""In the metadata of a single file that we wrote: its noise schedule, as JSON."""
 
 
 def architecture(config: Model) -> dict[str, Any]:
-    """The settings of every part of a network that is built without weights."""
-    path = ARCHITECTURES / f"{config.architecture}.json"
+    """The settings of every part (text_encoder, vae, unet, scheduler) that `model.architecture` names."""
+    name = str(config.architecture)
+    if (folder := Path(name).expanduser()).is_dir():
+        return read_settings(folder)
+    path = ARCHITECTURES / f"{name}.json"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in ARCHITECTURES.glob("*.json")))
-        raise ConfigError(f"model.architecture={config.architecture} is unknown; use one of: {known}")
+        raise ConfigError(
+            f"model.architecture={name} is unknown; use one of: {known}; or give a folder in diffusers' pipeline layout"
+        )
     parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return parts
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """As `architecture`, from a pipeline's folder."""
+    files = {name: folder / name / "config.json" for name in PARTS}
+    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
+    try:
+        read = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} lacks the settings of a part ({error}); copy the pipeline again") from error
+    return {name: {key: v for key, v in values.items() if not key.startswith("_")} for name, values in read.items()}
+
+
+def settings(config: Model) -> dict[str, Any]:
+    """The settings of every part of the configured model, from its files; UserError when they are not on this machine."""
+    if config.init is Init.random:
+        return architecture(config)
+    path = locate(config)
+    return candidate(config, path)[0] if path.is_file() else read_settings(path)
+
+
+def tokenizer(config: Model) -> Path:
+    """The folder of the model's tokenizer."""
+    if config.init is Init.random:
+        return BUNDLED / "tokenizer"
+    if is_file(config):
+        return candidate(config, locate(config))[1]
+    return locate(config, ["model_index.json", "tokenizer/*"]) / "tokenizer"
+
+
+def is_file(config: Model) -> bool:
+    """Whether the model is a single-file checkpoint."""
+    path = Path(config.source).expanduser()
+    return path.is_file() or path.suffix in {".safetensors", *SUFFIXES}
+
+
+def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
+    """Settings of every part and the tokenizer's folder that fit a single-file checkpoint, by its shapes.
+
+    Tried are what `model.architecture` names and everything bundled. Raises ConfigError, saying what the file seems to
+    be, when none fits.
+    """
+    header = header_of(path)
+    own = [config.architecture] if config.architecture else []
+    every = [*own, *sorted(file.stem for file in ARCHITECTURES.glob("*.json")), str(BUNDLED)]
+    for name in every:
+        parts = architecture(Model(architecture=name))
+        folder = Path(name).expanduser()
+        if _fits(parts, header):
+            if SCHEDULER in header.metadata:
+                parts["scheduler"] = json.loads(header.metadata[SCHEDULER])
+            elif "v_pred" in header.shapes:  # as trainers mark it
+                parts["scheduler"] |= {"prediction_type": "v_prediction"}
+                if "ztsnr" in header.shapes:
+                    parts["scheduler"] |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+            return parts, folder / "tokenizer" if (folder / "tokenizer").is_dir() else VOCABULARY
+    what = whole(header.shapes)
+    seems = (
+        f"a checkpoint of {what}" if what else "no checkpoint in the original layout (it has no model.diffusion_model)"
+    )
+    raise ConfigError(
+        f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in every)}; give "
+        "Stable Diffusion 1.x, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
+    )
+
+
+def _fits(parts: dict[str, Any], header: Header) -> bool:
+    """Whether the tensors that tell architectures apart have the shapes of these settings; all are compared on loading."""
+    unet, vae, text = parts["unet"], parts["vae"], parts["text_encoder"]
+    widths = unet["block_out_channels"]
+    embeddings = f"{TEXT}text_model.embeddings"
+    if f"{embeddings}.token_embedding.weight" not in header.shapes:
+        embeddings = f"{TEXT}embeddings"  # as transformers 5.6 and newer name it
+    per = int(unet["layers_per_block"]) + 1
+    decoder = max((i for i in range(9) if f"{VAE}decoder.up.{i}.block.0.conv1.weight" in header.shapes), default=-1)
+    outputs = max(
+        (i for i in range(99) if f"{UNET}output_blocks.{i}.0.in_layers.2.weight" in header.shapes), default=-1
+    )
+    wanted = {
+        f"{UNET}input_blocks.0.0.weight": (widths[0], unet["in_channels"], 3, 3),
+        f"{UNET}middle_block.0.in_layers.2.weight": (widths[-1], widths[-1], 3, 3),
+        f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight": (widths[-1], unet["cross_attention_dim"]),
+        f"{VAE}decoder.conv_in.weight": (vae["block_out_channels"][-1], vae["latent_channels"], 3, 3),
+        f"{embeddings}.token_embedding.weight": (text["vocab_size"], text["hidden_size"]),
+        f"{embeddings}.position_embedding.weight": (text["max_position_embeddings"], text["hidden_size"]),
+    }
+    levels = len(vae["block_out_channels"]) == decoder + 1 and per * len(widths) == outputs + 1
+    return levels and all(header.shapes.get(name) == shape for name, shape in wanted.items())
+
+
+REWRITTEN = {"769232093108d607c1155f32590a3241": "db53038e817eb2397bc37d23109cb65e"}
+"""The bundled model has been written in another layout, the same tensors: what was made with it before is still found."""
 
 
 def digest(config: Model, store: Store, seed: int = 0) -> str:
@@ -28,37 +136,79 @@ def digest(config: Model, store: Store, seed: int = 0) -> str:
     if config.init is Init.random:
         return digest_of({"random": architecture(config), "seed": seed})[:32]
     folder = locate(config)
+    if folder.is_file():
+        parts, words = candidate(config, folder)
+        files = [folder, *sorted(path for path in words.iterdir() if path.suffix in {".json", ".txt"})]
+        return digest_of({"single_file": store.file_digests(files), "settings": parts})[:32]
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".json", ".safetensors", ".txt"})
     names = [str(path.relative_to(folder)) for path in files]
-    return digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
+    found = digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
+    return REWRITTEN.get(found, found)
 
 
 WANTED = ["model_index.json", "scheduler/*", "tokenizer/*"] + [
-    f"{part}/{name}" for part in ("unet", "vae", "text_encoder") for name in ("config.json", "*model.safetensors")
+    f"{part}/{name}"
+    for part in ("unet", "vae", "text_encoder")
+    for name in ("config.json", "*model.safetensors", "*model-*-of-*.safetensors", "*model.safetensors.index.json")
 ]
 """The files of a pipeline that are read."""
+VARIANT = [f"{part}/*.fp16*" for part in ("unet", "vae", "text_encoder")]
+"""Fetched from a hub repository that has no others."""
 
 
 def locate(config: Model, wanted: Sequence[str] = WANTED) -> Path:
-    """The folder with the pipeline: given, or fetched from the hub (only the files `wanted`, by pattern)."""
-    folder = Path(config.source).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").exists():
+    """The folder with the pipeline, or the single-file checkpoint: given, or fetched from the hub (only the files `wanted`,
+    by pattern).
+    """
+    path = Path(config.source).expanduser()
+    if path.is_dir():
+        return _pipeline(path, wanted)
+    if is_file(config):
+        if path.suffix in SUFFIXES and path.exists():
+            raise ConfigError(f"model.source={refusal(path)}")
+        if not path.exists():
+            raise ConfigError(f"model.source={path} does not exist; give a single-file checkpoint in safetensors")
+        if path.suffix != ".safetensors":
             raise ConfigError(
-                f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id"
+                f"model.source={path} is no .safetensors file; give a single-file checkpoint, a folder in diffusers' pipeline "
+                "layout, or a hub id"
             )
-        return folder
-    if folder.is_absolute():
+        return path
+    if path.is_absolute() or config.source.startswith(("~", ".")):
         raise ConfigError(
-            f"model.source={folder} does not exist; give a folder in diffusers' pipeline layout or a hub id"
+            f"model.source={path} does not exist; give a folder in diffusers' pipeline layout, a single-file .safetensors "
+            "checkpoint or a hub id"
         )
+    return _fetch(config, wanted)
+
+
+def _pipeline(folder: Path, wanted: Sequence[str]) -> Path:
+    if not (folder / "model_index.json").exists():
+        single = sorted(folder.glob("*.safetensors"))
+        hint = f"; or name a file in it, e.g. model.source={single[0]}" if single else ""
+        raise ConfigError(
+            f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id{hint}"
+        )
+    if wanted is WANTED:
+        for part in PARTS:
+            if (folder / part).is_dir():
+                weight_files(folder / part)
+    return folder
+
+
+def _fetch(config: Model, wanted: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(config.source, revision=config.revision, allow_patterns=list(wanted)))
+        folder = Path(snapshot_download(config.source, revision=config.revision, allow_patterns=list(wanted)))
+        if wanted is WANTED and not list(folder.glob("unet/*.safetensors")):
+            folder = Path(
+                snapshot_download(config.source, revision=config.revision, allow_patterns=[*wanted, *VARIANT])
+            )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "
             "cache; give a folder with model.source=<folder>, or use model.init=random for benchmarks"
         ) from error
+    return folder

@@ -1,5 +1,6 @@
 """Captions to text states: what the U-Net's cross-attention reads."""
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from t2i.models.load import Models
 def tokenize(models: Models, captions: Sequence[str]) -> torch.Tensor:
     """Token ids, int64 (N, tokens): padded to the tokenizer's limit, cut there with the end token kept."""
     encoded = models.tokenizer(
-        list(captions),
+        [spelt_out(models, caption) for caption in captions],
         padding="max_length",
         max_length=models.tokenizer.model_max_length,
         truncation=True,
@@ -18,6 +19,14 @@ def tokenize(models: Models, captions: Sequence[str]) -> torch.Tensor:
     )
     ids: torch.Tensor = encoded.input_ids
     return ids
+
+
+def spelt_out(models: Models, caption: str) -> str:
+    """The caption with every word of a textual inversion as all of its tokens; the longest word counts."""
+    if not models.words:
+        return caption
+    words = sorted(models.words, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, words)), lambda match: models.words[match[0]], caption)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from t2i.models.clip import load_clip
+from t2i.models.layout import settle_text_encoder, settle_tokenizer
 from t2i.models.load import Models, strictly, text_layout
 
 TOWER, TOKENIZER = "tower", "tokenizer"
@@ -64,6 +65,8 @@ def keep(models: Models, folder: Path) -> None:
     encoder: Any = models.text_encoder
     encoder.tower.save_pretrained(folder / TOWER, safe_serialization=True)
     models.tokenizer.save_pretrained(folder / TOKENIZER)
+    settle_text_encoder(folder / TOWER)
+    settle_tokenizer(folder / TOKENIZER)
 
 
 @torch.no_grad()

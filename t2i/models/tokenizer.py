@@ -14,7 +14,7 @@ class TokenCounter:
         """Raises UserError when the tokenizer is in no folder and cannot be fetched."""
         from transformers import CLIPTokenizer
 
-        self.folder = _folder(config)
+        self.folder = source.tokenizer(config)
         tokenizer = CLIPTokenizer.from_pretrained(self.folder)
         self.limit: int = tokenizer.model_max_length
         if config.init is Init.random:
@@ -31,9 +31,3 @@ class TokenCounter:
     def files(self) -> list[Path]:
         """What the counts depend on."""
         return sorted(path for path in self.folder.iterdir() if path.suffix in {".json", ".txt"})
-
-
-def _folder(config: Model) -> Path:
-    if config.init is Init.random:
-        return source.BUNDLED / "tokenizer"
-    return source.locate(config, ["model_index.json", "tokenizer/*"]) / "tokenizer"

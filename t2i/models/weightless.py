@@ -1,6 +1,5 @@
 """The networks of a model without their weights, on PyTorch's meta device: shapes and counts at no cost."""
 
-import json
 from typing import Any
 
 import torch
@@ -9,10 +8,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models import source
-from t2i.models.config import Init, Model
+from t2i.models.config import Model
 from t2i.models.load import Models
-
-PARTS = {"text_encoder": "config.json", "vae": "config.json", "unet": "config.json"}
 
 
 def weightless(config: Model) -> Models | None:
@@ -30,13 +27,7 @@ def weightless(config: Model) -> Models | None:
 
 
 def _parts(config: Model) -> dict[str, Any] | None:
-    if config.init is Init.random:
-        return source.architecture(config)
     try:
-        folder = source.locate(config)
+        return source.settings(config)
     except UserError:  # not here: the published architecture has the same shapes
         return source.architecture(config) if config.architecture else None
-    files = {name: folder / name / "config.json" for name in ("text_encoder", "vae", "unet")}
-    files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
-    read = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items()}
-    return {name: {key: v for key, v in values.items() if not key.startswith("_")} for name, values in read.items()}

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Run
+from t2i.context import COMMAND, Run
 from t2i.errors import ConfigError
 from t2i.store import MANIFEST, digest_of
 
@@ -39,7 +39,7 @@ def bundle(config: Config, run: Run) -> dict[str, float]:
         run.say(
             f"{len(files)} files, {path.stat().st_size / 1000:.0f} kB, digest {digest_of(sorted(map(str, files)))[:12]}"
         )
-        run.say(f"repeat it with: python run.py task=rerun bundle={path}")
+        run.say(f"repeat it with: {COMMAND} task=rerun bundle={path}")
     return {"files": float(len(files)), "stages": float(len(stages))}
 
 

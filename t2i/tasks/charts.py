@@ -11,7 +11,8 @@ from t2i.config import Config, compose
 from t2i.context import Run
 from t2i.store import Stage, write_json
 from t2i.tasks.evaluate import extractor_of
-from t2i.tasks.shared import Tuned, captions_of, generated_set, prepared, read_pictures
+from t2i.tasks.shared import captions_of, generated_set, prepared, read_pictures
+from t2i.tasks.tuned import Tuned
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,8 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
 from t2i.tasks.evaluate import extractor_of
-from t2i.tasks.shared import Tuned, captions_of, generated_set, load_models, prepared, read_pictures, tuned_digest
+from t2i.tasks.shared import captions_of, generated_set, load_models, prepared, read_pictures
+from t2i.tasks.tuned import Tuned, tuned_digest
 
 TITLE = "Generation with base and tuned text encoder"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i.config import Config
-from t2i.context import Run
+from t2i.context import COMMAND, Run
 from t2i.errors import ConfigError
 from t2i.store import require_sound
 from t2i.tasks.evaluate import EVALUATED, TERMS, Measured, read_result
@@ -44,7 +44,7 @@ def evaluated(folder: Path, run: Run) -> list[Measured]:
     if not path.exists():
         raise ConfigError(
             f"runs={folder} holds no evaluation ({EVALUATED} is missing); give a run folder of task=evaluate or "
-            f"task=pipeline, or make one: python run.py task=evaluate weights={folder}"
+            f"task=pipeline, or make one: {COMMAND} task=evaluate weights={folder}"
         )
     found: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
     return [_measured(folder, stages, run) for stages in found.values()]

@@ -14,14 +14,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from t2i.config import Config, as_dict, restore
-from t2i.context import PROJECT, Run, device_type
+from t2i.context import CONFIGURATION, Run, device_type
 from t2i.errors import UserError
 from t2i.tasks.doctor import Finding, State
 
 LEAST, COMFORTABLE = 1e9, 20e9
 """Bytes of free disk space."""
 HUB = "https://huggingface.co"
-TRIED = PROJECT / "constraints.txt"
+TRIED = CONFIGURATION / "constraints.txt"
 
 
 def versions(config: Config, run: Run) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.tasks.evaluate import measure
-from t2i.tasks.shared import Tuned, find_tuned
+from t2i.tasks.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
 
     found: list[tuple[str, Tuned]] = []
     for folder in config.runs:
-        weights = find_tuned(replace(config, weights=folder), run)
+        weights = find_tuned(replace(config, weights=folder, weights_scale=[]), run)
         assert weights is not None
         path = Path(folder).expanduser() / "config.yaml"
         values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -12,16 +12,8 @@ from t2i.evaluation.config import HELD_OUT
 from t2i.store import Stage, write_json
 from t2i.tasks.fitting import fit_images
 from t2i.tasks.reference import generated_pictures, reference_of, training_features
-from t2i.tasks.shared import (
-    Tuned,
-    captions_of,
-    categories_of,
-    find_tuned,
-    generated_set,
-    prepared,
-    read_pictures,
-    rows_of,
-)
+from t2i.tasks.shared import captions_of, categories_of, generated_set, prepared, read_pictures, rows_of
+from t2i.tasks.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

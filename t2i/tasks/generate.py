@@ -10,7 +10,6 @@ from t2i.sampling.prompts import expand, from_file
 from t2i.tasks.shared import (
     captions_of,
     draw,
-    find_tuned,
     generated_set,
     model_digest,
     origin_of,
@@ -18,6 +17,7 @@ from t2i.tasks.shared import (
     prepared,
     read_pictures,
 )
+from t2i.tasks.tuned import find_tuned
 
 
 def generate(config: Config, run: Run) -> dict[str, float]:
@@ -67,14 +67,17 @@ def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
     recipe = read_recipe(path)
     if recipe["precision"] != precision_of(config):
         raise ConfigError(f"{path} was made with launch.mixed_precision={recipe['precision']}; type that too")
-    weights = config.weights or (recipe["weights"] or {}).get("path")
-    if recipe["weights"] and not Path(str(weights)).expanduser().exists():
-        raise UserError(f"the tuned weights of {path} are no longer at {weights}; say where they are by weights=...")
+    told = recipe["weights"] or {}
+    weights, scale = config.weights or told.get("path"), config.weights_scale or told.get("scale", [])
+    for name in [weights] if isinstance(weights, str) else weights or []:
+        if told and not Path(name).expanduser().exists():
+            raise UserError(f"the tuned weights of {path} are no longer at {name}; say where they are by weights=...")
     model = {key: value for key, value in recipe["model"].items() if key != "digest"}
     taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
     if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
         taken["sampling"] = recipe["sampling"]
-    made = restore({**as_dict(config), **taken, "weights": weights if recipe["weights"] else None})
+    own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
+    made = restore({**as_dict(config), **taken, **own})
     made.validate()
     tuned = find_tuned(made, run)
     if model_digest(made, run) != recipe["model"]["digest"] or (tuned and tuned.digest != recipe["weights"]["digest"]):

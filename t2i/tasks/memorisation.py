@@ -10,7 +10,8 @@ from t2i.context import Run
 from t2i.store import write_json
 from t2i.tasks.evaluate import Measured, extractors_of
 from t2i.tasks.reference import generated_pictures, pictures_of, training_features
-from t2i.tasks.shared import Tuned, generated_set, prepared, read_pictures, training_split
+from t2i.tasks.shared import generated_set, prepared, read_pictures, training_split
+from t2i.tasks.tuned import Tuned
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,11 +18,12 @@ from t2i.tasks.memorisation import memorisation
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
 from t2i.tasks.samples import samples
-from t2i.tasks.shared import Tuned, find_tuned, model_digest, prepared
+from t2i.tasks.shared import model_digest, prepared
 from t2i.tasks.summary import next_commands, summary
 from t2i.tasks.sweep import sweep
 from t2i.tasks.sweep_cells import require_read
 from t2i.tasks.train import train, trained
+from t2i.tasks.tuned import Tuned, find_tuned
 from t2i.tasks.verdict import tell, verdict_of
 from t2i.tasks.verify import verify
 

@@ -10,7 +10,8 @@ from t2i.config import Config, Part, Task
 from t2i.context import Run
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
-from t2i.tasks.shared import Tuned, captions_of, find_tuned, generated_set, prepared
+from t2i.tasks.shared import captions_of, generated_set, prepared
+from t2i.tasks.tuned import Tuned, find_tuned
 from t2i.training.contrastive.config import RANDOM
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _clip(config: Config, run: Run) -> Iterator[Step]:
     from t2i.tasks import clip
     from t2i.tasks.clip_measure import ALPHAS, blended, measure, other_data
     from t2i.tasks.plan_latents import clip_pixels
-    from t2i.tasks.shared import tuned_digest
+    from t2i.tasks.tuned import tuned_digest
 
     quick = replace(config, eval=replace(config.eval, replicates=100))  # intervals are no part of what is kept
     places = [("", quick)] + ([("elsewhere, ", other_data(quick))] if config.clip.forgetting else [])

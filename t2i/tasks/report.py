@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i.config import Config
-from t2i.context import Run
+from t2i.context import COMMAND, Run
 from t2i.errors import ConfigError
 
 
@@ -79,6 +79,6 @@ def write(folders: list[Path], path: Path) -> Path:
         verdict=verdict or "No comparison of a base and a tuned model is part of these runs.",
         facts=facts,
         sections=sections,
-        command=shlex.join(["python", "run.py", *state["overrides"]]),
+        command=shlex.join([*COMMAND.split(), *state["overrides"]]),
         configuration="\n".join((folder / "config.yaml").read_text(encoding="utf-8") for folder in folders),
     )

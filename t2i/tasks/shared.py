@@ -1,10 +1,9 @@
-"""What several tasks need: prepared data, loaded networks, tuned weights, and sets of generated pictures."""
+"""What several tasks need: prepared data, loaded networks, and sets of generated pictures."""
 
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -12,12 +11,10 @@ from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run, rank, world_size
 from t2i.data.prepare import prepare
-from t2i.errors import ConfigError, UserError
-from t2i.evaluation.config import BUNDLED
+from t2i.errors import ConfigError
 from t2i.models import source
-from t2i.models.clip_files import locate, weights_digest
 from t2i.store import Stage, digest_of, write_json
-from t2i.tasks.tuned_files import identifying, require_whole
+from t2i.tasks.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,14 +24,6 @@ if TYPE_CHECKING:
 
 GENERATED_VERSION = 2
 TIMING = "timing.json"
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A folder of tuned weights and what identifies its bytes."""
-
-    folder: Path
-    digest: str
 
 
 def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
@@ -111,39 +100,6 @@ def dtype_of(config: Config) -> Any:
     return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision_of(config)]
 
 
-def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
-    """The tuned weights that `weights=` names: a run folder, or a folder with strategy.json; None for the base model."""
-    if config.weights is None:
-        return None
-    folder = Path(config.weights).expanduser()
-    folder = folder.parent if folder.is_file() else folder
-    for candidate in (folder, folder / "weights", folder / "clip"):
-        if (candidate / "strategy.json").exists():
-            require_whole(candidate, run.store)
-            _refuse_own_judge(config, candidate)
-            return Tuned(candidate.absolute(), tuned_digest(candidate, run))
-    raise ConfigError(
-        f"weights={config.weights} holds no tuned weights; give a run folder of task=train or task=pipeline"
-    )
-
-
-def _refuse_own_judge(config: Config, folder: Path) -> None:
-    """ConfigError when the CLIP whose text tower generates is also the one that scores: it would flatter itself."""
-    if config.eval.clip == BUNDLED or not (folder / "preprocessor_config.json").exists():
-        return
-    if weights_digest(folder) == weights_digest(locate(config.eval.clip)):
-        raise ConfigError(
-            f"eval.clip={config.eval.clip} is the CLIP whose text tower is in weights={config.weights}: it would score its "
-            "own work; use another one"
-        )
-
-
-def tuned_digest(folder: Path, run: Run) -> str:
-    """What identifies tuned weights: the bytes of their files."""
-    files = identifying(folder)
-    return digest_of(dict(zip([path.name for path in files], run.store.file_digests(files), strict=True)))[:32]
-
-
 def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Models":
     """The base or the tuned model on this process's device, in its compute dtype; the last two are kept."""
     from t2i.models.load import load
@@ -166,28 +122,6 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
 def _loaded_from(config: Config, run: Run, tuned: Optional[Tuned]) -> list[Any]:
     """All that loaded networks are made from."""
     return [identity.networks(config), model_digest(config, run), tuned.digest if tuned else None]
-
-
-def apply_tuned(models: "Models", tuned: Tuned) -> None:
-    """Put tuned weights on a base model; UserError when they were trained from another one."""
-    from t2i.config import strategy_from
-    from t2i.models import text_tower
-    from t2i.training.strategies import describe
-
-    description = describe(tuned.folder)
-    if description["strategy"]["kind"] == text_tower.KIND:
-        text_tower.place(models, tuned.folder)
-        models.tuned = tuned.digest
-        return
-    if description["base_digest"] != models.digest:
-        raise UserError(
-            f"{tuned.folder} was trained from model={description['model']} with digest {description['base_digest']}, "
-            f"and model={models.name} has {models.digest}; use the model that it was trained from"
-        )
-    strategy_from(description["strategy"]).load(models, tuned.folder)
-    # Training may have changed the noise schedule; weights of version 0.1.0 do not say.
-    models.scheduler_config = description.get("scheduler", models.scheduler_config)
-    models.tuned = tuned.digest
 
 
 def generated_set(
@@ -269,7 +203,7 @@ def cost_of(folder: Path) -> dict[str, float]:
 
 def origin_of(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, Any]:
     """Which model and weights a picture comes from, as its recipe tells it."""
-    weights = {"path": str(tuned.folder), "digest": tuned.digest} if tuned else None
+    weights = tuned.origin if tuned else None
     return {"model": {**as_dict(config.model), "digest": model_digest(config, run)}, "weights": weights}
 
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Run
+from t2i.context import COMMAND, Run
 
 NO_VERDICT = "Nothing was tuned in this run, so there is no before and after."
 TOLD = (
@@ -64,7 +64,7 @@ def summary(config: Config, run: Run, metrics: dict[str, float]) -> list[Path]:
         Section("Go on", "\n".join(f"- {what}: `{line}`" for what, line in next_commands(config, run).items()))
     )
     title = f"{name_of(run)}: {facts['Model']} on {facts['Data']}"
-    command = shlex.join(["python", "run.py", *run.overrides])
+    command = shlex.join([*COMMAND.split(), *run.overrides])
     paths = [
         write_markdown(run.folder / "summary.md", title, verdict, facts, sections, command),
         write_report(
@@ -107,7 +107,7 @@ def next_commands(config: Config, run: Run) -> dict[str, str]:
         return {}
     groups = ("experiment=", "model", "scheduler", "cfg", "eval", "launch.mixed_precision=", "outputs=", "track.")
     kept = [text for text in run.overrides if text.startswith(groups)]
-    start = " ".join(["python run.py", *map(_quoted, kept)])
+    start = " ".join([COMMAND, *map(_quoted, kept)])
     return {
         "type prompts, get pictures": f"{start} task=prompt weights={run.folder}",
         "a page in the browser": f"{start} task=serve weights={run.folder}",

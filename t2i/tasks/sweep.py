@@ -15,9 +15,10 @@ from t2i.sweeps.space import Cell, cells
 from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
 from t2i.tasks.fitting import fit_images
-from t2i.tasks.shared import Tuned, captions_of, cost_of, generated_set, prepared, read_pictures
+from t2i.tasks.shared import captions_of, cost_of, generated_set, prepared, read_pictures
 from t2i.tasks.sweep_cells import Identities, cell_config, grid_cells, require_read, study_name, weights_of
 from t2i.tasks.sweep_reference import referred
+from t2i.tasks.tuned import Tuned
 
 if TYPE_CHECKING:
     from t2i.sweeps.driver import Report

@@ -13,7 +13,8 @@ from t2i.store import digest_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, Dimension, cells, key_of
 from t2i.tasks import evaluate, reference, train
-from t2i.tasks.shared import GENERATED_VERSION, Tuned, find_tuned, model_digest, prepared
+from t2i.tasks.shared import GENERATED_VERSION, model_digest, prepared
+from t2i.tasks.tuned import Tuned, find_tuned
 
 
 def cell_config(config: Config, run: Run, cell: Cell) -> Config:

@@ -11,8 +11,9 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.sweeps.config import Sampler
 from t2i.tasks import sweep_workers
-from t2i.tasks.shared import find_tuned, load_models
+from t2i.tasks.shared import load_models
 from t2i.tasks.sweep_cells import cell_config
+from t2i.tasks.tuned import find_tuned
 
 FEWEST = 8
 """Pictures a cell below which a comparison says nothing."""

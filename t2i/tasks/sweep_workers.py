@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict, as_override
-from t2i.context import FROZEN, PROJECT, Run
+from t2i.context import CHECKOUT, FROZEN, PROJECT, Run
 from t2i.store import write_json
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def _spawn(config: Config, run: Run, number: int) -> "subprocess.Popen[bytes]":
     gpus = devices if devices != [""] else [path.name[6:] for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
     if gpus:
         surroundings["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    entry = [str(PROJECT / "run.py")] if CHECKOUT else ["-m", "t2i"]
     with open(folder / "output.log", "wb") as output:
-        return subprocess.Popen(
-            [sys.executable, str(PROJECT / "run.py")], env=surroundings, stdout=output, stderr=subprocess.STDOUT
-        )
+        return subprocess.Popen([sys.executable, *entry], env=surroundings, stdout=output, stderr=subprocess.STDOUT)

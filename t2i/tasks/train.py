@@ -12,25 +12,20 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity as slices
 from t2i.config import Config
 from t2i.context import Run, device_type, flat
+from t2i.models.adapters.kinds import LORA
+from t2i.models.layout import copy as copy_pipeline
 from t2i.store import MANIFEST, Stage, sha256_file, write_json
 from t2i.tasks import extras, training_report, validation
-from t2i.tasks.shared import (
-    Tuned,
-    apply_tuned,
-    dtype_of,
-    model_digest,
-    precision_of,
-    prepared,
-    training_split,
-    tuned_digest,
-)
+from t2i.tasks.export import hub_id
+from t2i.tasks.shared import dtype_of, model_digest, precision_of, prepared, training_split
+from t2i.tasks.tuned import Tuned, apply_tuned, tuned_digest
 from t2i.tasks.tuned_files import copied
 from t2i.tasks.verify import checked, require
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared
     from t2i.models.load import Models
-    from t2i.training.card import Provenance
+    from t2i.training.card import Provenance, Usage
 
 VERSION = 4
 SHAPES_VERSION = 2
@@ -50,7 +45,7 @@ def train(config: Config, run: Run) -> dict[str, float]:
     metrics |= difference
     if run.main:
         if pipeline is not None:
-            shutil.copytree(pipeline, run.folder / "pipeline", copy_function=linked)
+            copy_pipeline(pipeline, run.folder / "pipeline", linked)
         shutil.copy(tuned.folder.parent / "train_log.csv", run.folder / "train_log.csv")
         training_report.tell(
             config, run, metrics, json.loads((tuned.folder.parent / LOSSES).read_text(encoding="utf-8"))
@@ -154,7 +149,7 @@ def _train(
         metrics["reload_max_difference"] = float("nan")
         if config.training.export_pipeline:
             metrics["reload_max_difference"] = _export(config, run, models, weights, folder / "pipeline")
-        card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics)
+        card = model_card(_provenance(config, models.digest, data_stage, data), identity, metrics, _usage(config))
         (weights / "README.md").write_text(card, encoding="utf-8")
         (folder / "training.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
         _tidy(folder / "checkpoints", config.training.milestones)
@@ -213,56 +208,54 @@ def _export(config: Config, run: Run, models: "Models", weights: Path, target: P
     between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
     and noise schedule.
     """
-    import numpy as np
-    import torch
     from diffusers import StableDiffusionPipeline
 
+    from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
-    from t2i.sampling.config import Guidance, Scheduler
-    from t2i.sampling.sampler import encode, sample
+    from t2i.tasks.read_back import by_diffusers, difference, drawn, save_pipeline
 
     fresh = load(config.model, run.store)
     fresh.scheduler_config = models.scheduler_config
     config.strategy.load(fresh, weights)
     config.strategy.plain(fresh)
-    pipeline = fresh.pipeline()
-    if config.strategy.kind == "lora":
-        pipeline.fuse_lora(components=list(config.strategy.modules()))
-        pipeline.unload_lora_weights()
+    fuse(fresh)
     shutil.rmtree(target, ignore_errors=True)
-    pipeline.save_pretrained(target, safe_serialization=True)
-    prompt, seed, steps = "a picture", 0, 4
-    scheduler = Scheduler(name="exported", type=type(models.scheduler()).__name__, steps=steps)
+    save_pipeline(fresh, target)
     models.unet.eval()
     with run.accelerator.autocast():
-        ours = next(sample(models, encode(models, [prompt], Guidance()), [seed], scheduler, Guidance()))[0]
+        ours = drawn(models)
     plain = StableDiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
-    plain.set_progress_bar_config(disable=True)
-    plain.to(run.accelerator.device)
-    theirs = plain(
-        prompt,
-        num_inference_steps=steps,
-        height=config.model.resolution,
-        width=config.model.resolution,
-        generator=torch.Generator("cpu").manual_seed(seed),
-        output_type="np",
-    ).images[0]
-    return float(np.abs(ours.astype(np.float64) - (theirs * 255).round()).max())
+    return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
 
 
 def _provenance(config: Config, model_digest: str, stage: Stage, data: "Prepared") -> "Provenance":
-    from t2i.training.card import Provenance
+    from t2i.training.card import COCO_LICENSES, Provenance
 
+    licenses = data.licenses("train")
+    if config.dataset.kind == "coco":
+        licenses = {COCO_LICENSES.get(name, name): count for name, count in licenses.items()}
     return Provenance(
         model=config.model.name,
-        source=Path(config.model.source).name if config.model.source.startswith("/") else config.model.source,
+        source=hub_id(config),
         license=config.model.license,
         model_digest=model_digest,
         dataset=config.dataset.name,
         data_digest=stage.digest,
         pictures=len(training_split(config, data)),
-        licenses=data.licenses("train"),
+        licenses=licenses,
     )
+
+
+def _usage(config: Config) -> "Usage | None":
+    """The code that uses a run's weights as they lie in its folder; None where only a pipeline reads them."""
+    from t2i.training.card import Usage
+
+    size, steps = config.model.resolution, config.scheduler.steps
+    if config.strategy.kind == "lora":
+        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps)
+    if not config.training.export_pipeline:
+        return None
+    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps)
 
 
 def start_digest(config: Config) -> str:

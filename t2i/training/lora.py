@@ -1,20 +1,17 @@
 """Low-rank adapters through peft, in the file layout that plain diffusers loads."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
+from t2i.models.adapters.kinds import LORA
 from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate, weightless
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from t2i.models.load import Models
 
-LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 KOHYA = Path("kohya") / "lora.safetensors"
 """Below the folder of the weights, for programs that do not read diffusers' layout."""
 
@@ -119,74 +116,25 @@ class Lora(Strategy):
         return shapes
 
     def save(self, models: "Models", folder: Path) -> None:
-        from diffusers import StableDiffusionPipeline
-        from peft.utils import get_peft_model_state_dict
+        from t2i.models.adapters.attach import adapter_of
+        from t2i.models.adapters.write import write_diffusers, write_kohya
 
-        parts: dict[str, Any] = {}
-        for module in self.modules():
-            network: Any = models.modules[module]
-            parts[f"{module}_lora_layers"] = {
-                name: tensor.detach().cpu().contiguous() for name, tensor in get_peft_model_state_dict(network).items()
-            }
-            # peft's alpha travels in the file's metadata, so that plain diffusers scales the update as we do. The
-            # dropout stays behind: diffusers would apply it while sampling.
-            # Its targets are a set, whose order differs between processes.
-            metadata = network.peft_config["default"].to_dict()
-            metadata |= {"lora_dropout": 0.0, "target_modules": sorted(metadata["target_modules"])}
-            parts[f"{module}_lora_adapter_metadata"] = metadata
-        StableDiffusionPipeline.save_lora_weights(folder, weight_name=LORA_WEIGHTS, **parts)
-        _order_header(folder / LORA_WEIGHTS)
+        adapter = adapter_of(models)
+        write_diffusers(adapter, folder / LORA)
         if not self.use_dora:  # the layout has no common place for magnitudes
-            self._save_kohya({module: parts[f"{module}_lora_layers"] for module in self.modules()}, folder / KOHYA)
+            write_kohya(adapter, folder / KOHYA)
         self.write_description(models, folder)
 
-    def _save_kohya(self, layers: "dict[str, dict[str, Tensor]]", path: Path) -> None:
-        """The same in the layout that AUTOMATIC1111, ComfyUI and sd-scripts read: alpha as a tensor beside each layer."""
-        import torch
-        from safetensors.torch import save_file
-
-        alpha = self.alpha if self.alpha is not None else self.rank
-        if self.use_rslora:  # readers of this layout scale by alpha / rank
-            alpha *= math.sqrt(self.rank)
-        tensors = {}
-        for module, state in layers.items():
-            for name, tensor in state.items():
-                layer, _, part = name.removesuffix(".weight").rpartition(".")
-                prefix = "lora_unet" if module == "unet" else "lora_te_text_model"
-                key = f"{prefix}_{layer.removeprefix('text_model.').replace('.', '_')}"
-                tensors[f"{key}.{'lora_down' if part == 'lora_A' else 'lora_up'}.weight"] = tensor
-                tensors[f"{key}.alpha"] = torch.tensor(float(alpha))
-        path.parent.mkdir(exist_ok=True)
-        save_file(tensors, path, metadata={"format": "pt", "ss_network_module": "networks.lora"})
-        _order_header(path)
-
     def load(self, models: "Models", folder: Path) -> None:
-        from diffusers import StableDiffusionPipeline
+        from t2i.models.adapters.attach import place
+        from t2i.models.adapters.low_rank import read_file
 
-        path = folder / LORA_WEIGHTS
-        found = {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
-        require_fit(path, models, self._shapes(models), found)  # diffusers would leave out what it does not find
-        if "unet" in self.modules():
-            models.unet.load_lora_adapter(folder, weight_name=LORA_WEIGHTS, prefix="unet", adapter_name="default")
-        if "text_encoder" in self.modules():
-            state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
-                folder, weight_name=LORA_WEIGHTS, return_lora_metadata=True
-            )
-            StableDiffusionPipeline.load_lora_into_text_encoder(
-                state, alphas, models.text_encoder, adapter_name="default", metadata=metadata
-            )
-        models.freeze()
-
-
-def _order_header(path: Path) -> None:
-    """Rewrite a safetensors file with its header sorted: the library writes metadata in an order that differs between
-    two saves, and weights are known by their file's digest.
-    """
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
-    path.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+        path = folder / LORA
+        # Text encoders' layers were written without their first level until it was found that few readers know it.
+        found = {name.replace(".text_model.", "."): tuple(t.shape) for name, t in read_tensors(path).items()}
+        wanted = {name.replace(".text_model.", "."): shape for name, shape in self._shapes(models).items()}
+        require_fit(path, models, wanted, found)
+        place(models, read_file(path, models), "default")
 
 
 def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:

@@ -20,8 +20,8 @@ from t2i.models.load import Models, load
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
-from t2i.tasks.shared import Tuned, apply_tuned
 from t2i.tasks.train import trained
+from t2i.tasks.tuned import Tuned, apply_tuned
 from t2i.training.lora import Lora
 
 TOLERANCE = 1
@@ -32,8 +32,9 @@ CASES = {
     "lora with alpha 12 and rank 2": ["strategy=lora", "strategy.rank=2", "strategy.alpha=12"],
     "lora on attn2.to_v": ["strategy=lora", "strategy.rank=3", "strategy.alpha=12", "strategy.targets=[attn2.to_v]"],
     "lora with dropout": ["strategy=lora", "strategy.dropout=0.4"],
-    # diffusers recognises the kohya layout of a text encoder only with an output projection among its layers
-    "lora on both networks": ["strategy=lora", "strategy.text_targets=[q_proj,v_proj,out_proj]", "strategy.alpha=8"],
+    # diffusers recognises the kohya layout of a text encoder only by an output projection, which is written for it
+    "lora on both networks": ["strategy=lora", "strategy.text_targets=[q_proj,v_proj]", "strategy.alpha=8"],
+    "lora on both, with an MLP": ["strategy=lora", "strategy.text_targets=[q_proj,fc1]", "strategy.alpha=8"],
     "lora on the text encoder": ["strategy=lora", "strategy.targets=[]", "strategy.text_targets=[q_proj,fc1]"],
     "lora by DoRA": ["strategy=lora", "strategy.use_dora=true"],
     "lora scaled by rsLoRA": ["strategy=lora", "strategy.use_rslora=true", "strategy.rank=2", "strategy.alpha=6"],

@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from t2i.config import strategy_from
 from t2i.errors import ConfigError, UserError
+from t2i.models.adapters.kinds import LORA
 from t2i.models.config import Model
 from t2i.models.load import Models, count
 from t2i.models.text import tokenize
 from t2i.training.config import Optimizer
-from t2i.training.lora import LORA_WEIGHTS, Lora
+from t2i.training.lora import Lora
 from t2i.training.strategies import (
     WEIGHTS,
     Strategy,
@@ -283,8 +284,8 @@ def test_description_says_what_the_weights_were_made_from(
     assert description["strategy"] == json.loads(json.dumps(vars(Lora(rank=2, alpha=6.0))))
     with pytest.raises(UserError, match="holds no tuned weights"):
         describe(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["kohya", LORA_WEIGHTS, "strategy.json"]
-    assert WEIGHTS != LORA_WEIGHTS
+    assert sorted(path.name for path in folder.iterdir()) == ["kohya", LORA, "strategy.json"]
+    assert WEIGHTS != LORA
 
 
 def test_equal_adapters_are_equal_files(loaded: Loader, toy: Model, tmp_path: Path) -> None:

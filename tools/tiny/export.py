@@ -19,6 +19,8 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 from unet import PREDICTION
 from unet import build as build_unet
 
+from t2i.models.layout import settle
+
 ASSETS = Path("t2i/assets")
 MODEL_INDEX = {
     "_class_name": "StableDiffusionPipeline",
@@ -89,6 +91,7 @@ def export_text(work: Path, target: Path) -> None:
     tower = CLIPTextModel(clip.config.text_config)
     tower.load_state_dict(clip.text_model.state_dict())
     tower.half().save_pretrained(target / "text_encoder")
+    settle(target)
 
 
 def export_evaluator(work: Path, target: Path) -> None:

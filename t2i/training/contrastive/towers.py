@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from t2i.models.clip import load_clip, mean_and_std
+from t2i.models.layout import settle_tokenizer
 from t2i.models.load import strictly, text_layout
 from t2i.randomness import integer
 from t2i.training.contrastive.config import RANDOM, ClipTuning, Projection, Towers
@@ -72,6 +73,7 @@ class Clip:
             self.model, self.adapters = self.adapters.merge_and_unload(), None
         self.model.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
+        settle_tokenizer(folder)
         (folder / PREPROCESSOR).write_text(json.dumps(self.preprocessor, indent=2), encoding="utf-8")
 
 

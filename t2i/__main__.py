@@ -1,0 +1,25 @@
+"""`t2i task=... dataset=... model=...`, or `python -m t2i`: what `python run.py` is in a working copy."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from t2i import config, launch
+
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="config")
+def compose(cfg: DictConfig) -> None:
+    """Hand the composed configuration over."""
+    launch.start(cfg)
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(launch.guard(compose))
+
+
+if __name__ == "__main__":
+    main()

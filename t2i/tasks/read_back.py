@@ -1,0 +1,55 @@
+"""Is what was written what was tuned? One picture of ours beside one of plain diffusers, same prompt and seed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.models.load import Models
+
+PROMPT, SEED, STEPS = "a picture", 0, 4
+
+
+def save_pipeline(models: "Models", folder: Path) -> None:
+    """A pipeline's folder that every reader knows."""
+    from t2i.models.layout import settle
+
+    models.pipeline().save_pretrained(folder, safe_serialization=True)
+    settle(folder)
+
+
+def drawn(models: "Models") -> "np.ndarray":
+    """A picture of few steps, uint8 (H, W, 3)."""
+    from t2i.sampling.config import Guidance, Scheduler
+    from t2i.sampling.sampler import encode, sample
+
+    # The one that is exported: the schedule that was trained decides which that is.
+    scheduler = Scheduler(name="exported", type=type(models.scheduler()).__name__, steps=STEPS)
+    caption = " ".join([PROMPT, *models.words])
+    return next(sample(models, encode(models, [caption], Guidance()), [SEED], scheduler, Guidance()))[0]
+
+
+def by_diffusers(pipeline: Any, resolution: int, words: tuple[str, ...] = ()) -> "np.ndarray":
+    """The same of a plain pipeline."""
+    import numpy as np
+    import torch
+
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline(
+        " ".join([PROMPT, *words]),
+        num_inference_steps=STEPS,
+        height=resolution,
+        width=resolution,
+        generator=torch.Generator("cpu").manual_seed(SEED),
+        output_type="np",
+    ).images[0]
+    pixels: np.ndarray = (image * 255).round().astype(np.uint8)
+    return pixels
+
+
+def difference(ours: "np.ndarray", theirs: "np.ndarray") -> float:
+    """The largest, in grey levels of 255."""
+    import numpy as np
+
+    return float(np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max())

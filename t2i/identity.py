@@ -13,7 +13,7 @@ from t2i.context import device_type
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
 
 OF_A_CELL = (
-    "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "seed", "batch_size",
+    "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed", "batch_size",
 )  # fmt: skip
 """Top keys that a cell of a sweep reads. The others belong to the sweep, or to other tasks."""
 
@@ -134,7 +134,11 @@ def cell(config: Config, trains: bool) -> dict[str, Any]:
         "numbers": numbers(config),
         "reference": config.eval.reference,
         "trained on": config.training.images,  # the pictures that memorisation is told by
-        **({"trained": trained(config), "start": start_of(config)} if trains else {"weights": config.weights}),
+        **(
+            {"trained": trained(config), "start": start_of(config)}
+            if trains
+            else {"weights": config.weights_given, "scales": list(config.weights_scale)}
+        ),
     }
 
 

@@ -123,7 +123,7 @@ def require_read(config: Config, run: Run) -> None:
                     "others for the whole sweep"
                 )
     changed = {**fixed, **space}
-    given = "weights" in changed or (config.task is Task.sweep and config.weights is not None)
+    given = {"weights", "weights_scale"} & changed.keys() or (config.task is Task.sweep and config.weights is not None)
     if given and identity.trains(changed):
         raise ConfigError(
             "cells with keys of strategy or training train their own weights, and weights= gives others: remove one of both"

@@ -32,12 +32,12 @@ class Step:
     """With which the step works."""
     pictures: Optional[int] = None
     """How many it draws a set, where it draws."""
-    split: str = ""
-    """Of which split it encodes rows, where it does."""
     group: str = ""
     """Steps of one group are told together."""
     within: str = ""
     """The stage whose making asks for these; when that one is there, these are not needed."""
+    split: str = ""
+    """Of which split it encodes rows, where it does."""
 
 
 PARTS_OF = {

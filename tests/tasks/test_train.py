@@ -104,8 +104,11 @@ def test_which_pictures_are_trained_on_follows_from_data_and_number_alone() -> N
         def __len__(self) -> int:
             return len(self.ids)
 
-        def part(self, rows: Any) -> list[int]:
-            return [int(row) for row in rows]
+        def part(self, rows: Any) -> "Ids":
+            return Ids(ids=[int(row) for row in rows])
+
+        def repeated(self) -> list[int]:
+            return self.ids
 
     data: Any = SimpleNamespace(split=lambda name: Ids(ids=[f"picture {i}" for i in range(40)]))
     chosen = [training_split(compose(["training.images=10", f"dataset.seed={seed}"]), data) for seed in (0, 1)]

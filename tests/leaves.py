@@ -33,6 +33,7 @@ OTHER: dict[str, Any] = {
     "dataset.near_duplicates": 3,
     "dataset.resolution": 72,
     "dataset.size": 96,
+    "eval.extractor": "clip",
     "eval.class_prompts": ["a photo of a {}"],
     "eval.metrics": ["clip_score", "kid"],
     "eval.resize": "clean",

@@ -39,7 +39,7 @@ OTHER: dict[str, Any] = {
     "eval.resize": "clean",
     "eval.resolution": 32,
     "launch.mixed_precision": "bf16",
-    "model.architecture": "sd15",
+    "model.architecture": "sd1",
     "model.init": "random",
     "model.parameters": {"unet": 1},
     "model.resolution": 72,

@@ -100,6 +100,8 @@ def asking(config: Config, key: str) -> Config:
     """The question whose answer hangs on a key."""
     if key == "dataset.keywords":  # for data that name no domains themselves
         return replace(config, dataset=Folder(name="folder", root=str(pictures()), resolution=64), parts=[Part.data])
+    if key == "model.init":  # a network without weights is built from its architecture
+        config = replace(config, model=replace(config.model, architecture="sd1"))
     if identity.top(key) in ("scheduler", "cfg", "eval", "sampling", "batch_size"):  # what training has no part in
         own = str(next(Path(config.outputs).glob("store/training/*/weights")))
         parts = [Part.compare] if key == "eval.extractor" else [Part.embed, Part.compare]

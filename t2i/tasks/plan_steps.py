@@ -212,6 +212,11 @@ def _sweep(config: Config, run: Run) -> Iterator[Step]:
 
         def look(cell: Cell = cell) -> None:
             whole = referred(given(), run)
+            drawn = whole.sweeps.fixed.get("eval.reference")
+            if config.sweeps.reference is not None and not Path(str(drawn)).exists():
+                own = cell_config(given(), run, cell)
+                generated_set(own, run, captions_of(prepared(own, run)[1], own.eval.images), find_tuned(own, run))
+                raise FileNotFoundError(drawn)  # without it no number has an address
             own = cell_config(whole, run, cell)
             measure(own, run, find_tuned(own, run))
 

@@ -13,7 +13,8 @@ from t2i.context import device_type
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
 
 OF_A_CELL = (
-    "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed", "batch_size",
+    "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed",
+    "batch_size",
 )  # fmt: skip
 """Top keys that a cell of a sweep reads. The others belong to the sweep, or to other tasks."""
 

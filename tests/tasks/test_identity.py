@@ -26,9 +26,9 @@ from t2i.store import Stage, Store, addressed
 from t2i.tasks.clip_measure import measure as clip_features
 from t2i.tasks.evaluate import measure
 from t2i.tasks.plan import plan
-from t2i.tasks.tuned import find_tuned
 from t2i.tasks.sweep_cells import Identities, cell_config, require_read
 from t2i.tasks.train import trained
+from t2i.tasks.tuned import find_tuned
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 from ..leaves import changed, leaves, other

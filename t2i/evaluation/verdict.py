@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from t2i.errors import UserError
 from t2i.evaluation.definition import differences
 from t2i.evaluation.evaluate import Result
 from t2i.evaluation.intervals import LEVEL, Interval
+from t2i.evaluation.paired import FEW as FEW_PAIRS
 from t2i.evaluation.paired import PairedDifference, difference, fewest_pairs, holm
 from t2i.evaluation.registry import higher_is_better
 
@@ -133,7 +136,10 @@ def decide(first: Result, second: Result) -> Verdict:
             f"none of the measured metrics ({measured}) has a test of its change: add clip_score, kid or fid "
             "to eval.metrics and evaluate both again"
         )
-    pairs = min(change.pairs for change in found.values())
+    # What N is too small for (nearest neighbours below 40) is not in the table; it stands among the numbers without a test.
+    found = {key: change for key, change in found.items() if change.test != FEW_PAIRS} or found
+    owner = first.units.generated
+    pairs = int(first.definition["generated_count"]) if owner is None else len(np.unique(owner))
     enough = pairs >= fewest_pairs(len(found))
     rows = []
     for (key, change), adjusted in zip(found.items(), holm([change.p for change in found.values()]), strict=True):

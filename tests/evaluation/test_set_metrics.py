@@ -78,12 +78,12 @@ def test_equals_the_package_prdc_without_ties() -> None:
 
 
 def test_the_variance_of_neighbours_is_that_of_parts_of_both_sets() -> None:
-    """By hand: two halves of a set of 24, cut forty times; (difference / 2)^2, averaged, and 1.3 of that."""
+    """By hand: two halves of a set of 48, cut forty times; (difference / 2)^2, averaged, and 1.3 of that."""
     from t2i.evaluation.parts import parts_of
     from t2i.evaluation.terms import Units
 
-    real, fake = draw("real", 30, 3), draw("fake", 24, 3, 0.3)
-    cuts = parts_of(24, 30, Units(), seed=5, most=100, least=6)
+    real, fake = draw("real", 60, 3), draw("fake", 48, 3, 0.3)
+    cuts = parts_of(48, 60, Units(), seed=5, most=100, least=20)
     assert cuts is not None
     squares = []
     for (a, b), (c, d) in cuts.cuts:

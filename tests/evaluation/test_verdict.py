@@ -55,7 +55,7 @@ def test_few_pictures_put_the_unbiased_metrics_first() -> None:
 
 
 def test_what_n_is_too_small_for_does_not_cost_the_others_their_verdict() -> None:
-    """Below 40 pictures nearest neighbours have no test; the table is that of the CLIP score alone, which six pairs can decide."""
+    """Below 40 pictures nearest neighbours have no test; the table is that of the CLIP score alone."""
     found = decided(12, (1, 0), "clip_score", "prdc")
     assert [row.metric for row in found.rows] == ["clip_score[toy]"]
     assert found.sentence == "better by CLIP score at N = 12" and found.rows[0].p == found.rows[0].adjusted

@@ -139,6 +139,7 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
     key: str = getattr(cause, "full_key", None) or ""
     message = str(cause).splitlines()[0]
     typed = next((item for item in reversed(overrides) if key and item.split("=")[0].lstrip("+") == key), key)
+    typed = typed or " ".join(overrides) or "the configuration"  # OmegaConf does not always name the key
     missing = re.search(r"Key '([^']+)' (?:is )?not in", message)
     preset = re.match(r"In '([^']+)': \w+ raised while composing", str(error))
     if preset and key and preset[1].partition("/")[0] not in SCHEMAS:

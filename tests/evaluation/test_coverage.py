@@ -37,10 +37,11 @@ def test_one_run_compared_with_itself_has_not_changed_at_all() -> None:
 
 
 def test_p_is_below_five_per_cent_exactly_where_the_interval_leaves_zero_out() -> None:
+    metrics = [metric for name, metric in METRICS.items() if name != "fid_infinity"]  # which has no test
     for kind in KINDS:
         for seed in range(6):
             base, tuned = world(kind, 20, 8, seed)
-            for metric in METRICS.values():
+            for metric in metrics:
                 for key, change in changes(metric.measure(base), metric.measure(tuned), base.units).items():
                     outside = not change.difference.low <= 0.0 <= change.difference.high
                     assert outside == (change.p <= 0.05), (kind, key, change)

@@ -16,7 +16,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from t2i.config import PROJECT, compose
+from t2i.config import compose
+from t2i.context import PROJECT
 from t2i.models import source
 from t2i.models.load import Models, count
 from t2i.training.lora import Lora

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from t2i.config import PROJECT
+from t2i.context import PROJECT
 from t2i.models.clip_files import TINY_CLIP
 
 from . import formats

@@ -13,7 +13,7 @@ from t2i.tasks import plan_estimates
 
 
 def test_rows_are_scaled_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(tmp_path / "run", Store(tmp_path / "store"), tags={"digest.model": "mine"})
+    run = Run(tmp_path / "run", Store(tmp_path / "store"))
 
     def made(model: str, rows: int, width: int) -> int:
         stage, _ = keyed_rows(
@@ -26,6 +26,7 @@ def test_rows_are_scaled_by_their_number(tmp_path: Path, monkeypatch: pytest.Mon
     size = made("mine", 8, 1000)
     made("another", 500, 9000)
     config = compose([])
+    monkeypatch.setattr(plan_estimates, "model_digest", lambda config, run: "mine")
     monkeypatch.setattr(plan_estimates, "_rows", lambda name, config, run, split: {"train": 4000, "held_out": 4}[split])
     assert plan_estimates.size("latents", config, run, None, "train") == size * 500
     assert plan_estimates.size("latents", config, run, None, "held_out") == size // 2

@@ -49,7 +49,7 @@ def cells(ended: Ended) -> list[dict[str, str]]:
 def alone(lab: Lab, *arguments: str) -> dict[str, str]:
     """The same of a run of its own."""
     ended = lab.here(*ARGUMENTS, "cfg.scale=3", "task=evaluate", *arguments)
-    return dict(metrics_table({"value": ended.metrics})["rows"])
+    return {row[0]: row[1] for row in metrics_table({"value": ended.metrics})["rows"]}
 
 
 def require_equal(lab: Lab, ended: Ended, key: str, values: list[Any]) -> None:

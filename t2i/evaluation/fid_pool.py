@@ -83,7 +83,7 @@ class Pool:
         around = cross - cross.mean(axis=0)
         wide = len(picked) < cross.shape[1]
         values, vectors = np.linalg.eigh(around @ around.T if wide else around.T @ around)
-        kept = values > 1e-14 * values[-1]
+        kept = values > max(1e-14 * values[-1], np.finfo(np.float64).tiny)
         values, vectors = values[kept], vectors[:, kept]
         squares = np.square(vectors) * values if wide else np.square(around @ vectors)
         return without_each(rows - offset, offset, self.real_trace, values, squares)

@@ -123,7 +123,7 @@ def singular(first: Gaussian, second: Gaussian) -> tuple[np.ndarray, np.ndarray,
 
 def _roots(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Roots of the eigenvalues (r,) that are more than rounding, and which those are, bool (r,)."""
-    kept = squares > 1e-14 * squares[-1]
+    kept = squares > max(1e-14 * squares[-1], np.finfo(np.float64).tiny)
     return np.sqrt(squares[kept]), kept
 
 

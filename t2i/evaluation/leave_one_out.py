@@ -23,6 +23,8 @@ _ROWS = 4096
 
 def root_losses(eigenvalues: np.ndarray, squares: np.ndarray, factor: float) -> np.ndarray:
     """tr K^(1/2) - tr K_(i)^(1/2), float64 (N,), for eigenvalues (r,) > 0, squares z_ik^2 (N, r) and the factor a."""
+    if not len(eigenvalues):  # one of the sets is constant
+        return np.zeros(len(squares))
     nodes = np.exp(np.arange(np.log(eigenvalues.min()) - 16.0, np.log(eigenvalues.max()) + 37.0))
     found = []
     for start in range(0, len(squares), _ROWS):

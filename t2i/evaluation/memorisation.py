@@ -57,7 +57,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
         without = _penalised(distances_without(first, second), rest, TAU)
         terms = Terms(value, lowest=0.0, generated=left_one_out(without))
     return {
-        "memorisation_distance": measured(of_mean(distances, 0.0), inputs.units, distances),
+        "memorisation_distance": measured(of_mean(distances, 0.0, 1.0), inputs.units, distances),
         "mifid": Measurement(interval(terms, inputs.units, world=False), scope=REFERENCE),
     }
 

@@ -115,11 +115,13 @@ class Discrepancy:
         """The biased value with its contributions, the reference as it is."""
         n = len(self.own)
         if n < 3:
-            return Terms(self.biased)
+            return Terms(self.biased, lowest=0.0)
         total, across = self.within.sum() + self.own.sum(), self.across.sum(axis=1)
         rest = (total - 2.0 * self.within.sum(axis=1) - self.own) / (n - 1) ** 2
         return Terms(
-            self.biased, generated=left_one_out(rest - 2.0 * (across.sum() - across) / ((n - 1) * len(self.real_own)))
+            self.biased,
+            lowest=0.0,
+            generated=left_one_out(rest - 2.0 * (across.sum() - across) / ((n - 1) * len(self.real_own))),
         )
 
 

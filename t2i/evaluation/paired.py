@@ -18,13 +18,10 @@ import numpy as np
 from t2i.evaluation import checks, shares
 from t2i.evaluation.intervals import LEVEL, Interval, around
 from t2i.evaluation.shares import Discordant
-from t2i.evaluation.terms import Spread, Terms, Units, spread
+from t2i.evaluation.terms import ROUNDING, Spread, Terms, Units, spread
 
 POWER = 0.8
 """Chance with which `smallest_detectable` would be seen."""
-
-ROUNDING = 1e-7
-"""Of the quantities that a value is computed from: what float32 features cannot tell."""
 
 STUDENT, MCNEMAR, EQUAL, FEW = "Student's t of pairs", "McNemar's exact test", "equal sets", "too few pairs"
 
@@ -83,9 +80,9 @@ def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
             )
     change = second.minus(first)
     found = spread(change, units, world=True, exact=True)
-    if change.hits is not None:
-        return _of_shares(change, found)
     error = float(np.sqrt(found.variance))
+    if change.hits is not None and np.isfinite(error):
+        return _of_shares(change, found)
     if not np.isfinite(error):
         return PairedDifference(
             Interval(change.value, change.lowest, change.highest), 1.0, np.inf, FEW, pairs=found.units

@@ -1,10 +1,9 @@
 """The variance of a statistic from what whole parts of the data say.
 
-The set is cut by lot into G parts, generated and reference images alike (pictures with all that belongs to them), again and
-again. The parts of one cut are independent, so the variance of their mean is var(parts) / G; for a statistic of local
-structure (who is whose nearest neighbour) the variance falls like 1 / N, with all interactions in it, so that is the
-variance of the whole too (Politis, Romano & Wolf 1999, "Subsampling", ch. 2). Two models that are cut alike are compared
-part by part.
+Both sets are cut by lot into G parts (a picture with all images that were made from its captions), again and again. The parts
+of one cut are independent, so the variance of their mean is var(parts) / G; for a statistic of local structure (who is whose
+nearest neighbour) the variance falls like 1 / N, with all interactions in it, so that is the variance of the whole too (Politis,
+Romano & Wolf 1999, "Subsampling", ch. 2). Two models that are cut alike are compared part by part.
 """
 
 from collections.abc import Callable
@@ -40,16 +39,14 @@ def parts_of(generated: int, reference: int, units: Units, seed: int, most: int,
     fewer than `least` images of a side.
     """
     own = np.arange(generated) if units.generated is None else units.generated
-    shared = units.generated is not None and units.reference is not None
-    real = units.reference if shared else np.arange(reference)
-    assert real is not None
     groups = max(2, -(-max(generated, reference) // LARGEST))
     rng = generator("evaluation", "parts", seed, generated, reference)
     cuts = []
     for _ in range(max(1, min(most, -(-CUTS // (groups - 1))))):
-        label = _by_lot(np.union1d(own, real) if shared else np.unique(own), groups, rng)
-        label_real = label if shared else _by_lot(np.unique(real), groups, rng)
-        place, place_real = label(own), label_real(real)
+        place = _by_lot(np.unique(own), groups, rng)(own)
+        # Each set by a lot of its own: a real picture beside the one drawn for its caption would make parts closer to each
+        # other than wholes are, and changes that are not there were found in 17 of 100 comparisons of 40 pictures.
+        place_real = rng.permutation(reference) % groups
         cut = [(np.flatnonzero(place == part), np.flatnonzero(place_real == part)) for part in range(groups)]
         if min(min(len(rows), len(others)) for rows, others in cut) < least:
             return None

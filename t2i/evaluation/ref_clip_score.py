@@ -17,6 +17,8 @@ from t2i.evaluation.terms import of_mean
 from t2i.evaluation.zero_shot import unit
 
 WEIGHT = 2.5
+HIGHEST = 2.0 * WEIGHT / (WEIGHT + 1.0)
+"""Of a picture that is its caption, which is another one's."""
 
 
 def ref_clip_scores(
@@ -46,7 +48,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`ref_clip_score`: the mean over the samples that have one, with its interval, and the score of each sample."""
     assert inputs.texts is not None and inputs.other_texts is not None
     scores = ref_clip_scores(inputs.generated, inputs.texts, inputs.other_texts)
-    return {"ref_clip_score": measured(of_mean(scores, 0.0), inputs.units, scores)}
+    return {"ref_clip_score": measured(of_mean(scores, 0.0, HIGHEST), inputs.units, scores)}
 
 
 difference = between(measure)

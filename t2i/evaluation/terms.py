@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from t2i.evaluation import checks
 from t2i.evaluation.intervals import LEVEL, Interval, around, unseen
 from t2i.evaluation.shares import wilson
 
@@ -63,6 +64,11 @@ class Terms:
     samples: int = 0
     """Images that a share of `replicates` is made of at most."""
 
+    @property
+    def share(self) -> bool:
+        """Whether it is a share of samples, which has a score interval."""
+        return (self.lowest, self.highest) == (0.0, 1.0) and (self.hits is not None or self.samples > 0)
+
     def alike(self, other: "Terms") -> bool:
         """Whether both are of as many images against as many of a reference."""
         return all(np.shape(getattr(self, name)) == np.shape(getattr(other, name)) for name in ARRAYS)
@@ -94,6 +100,9 @@ class Terms:
             np.nan_to_num(values).any() for name in ARRAYS if (values := getattr(self, name)) is not None
         )
 
+
+ROUNDING = 1e-7
+"""Of the quantities that a value is computed from: what float32 features cannot tell."""
 
 ARRAYS = ("generated", "noise", "reference", "reference_noise", "replicates", "hits")
 
@@ -138,20 +147,23 @@ def spread(terms: Terms, units: Units, world: bool, exact: bool = False) -> Spre
         return Spread(float(np.square(terms.replicates).sum()), float(terms.freedom or 1.0), own)
     if terms.generated is None:
         return Spread(np.inf, 1.0, 0)
+    linked = world and terms.reference is not None and units.generated is not None and units.reference is not None
+    exact = exact and not linked  # the covariance of linked pictures takes out what the noise would, and once is enough
+    count = len(terms.generated) if units.generated is None else len(np.unique(units.generated))
     sides = [_side(terms.generated, terms.noise if exact else None, units.generated)]
     if world and terms.reference is not None:
         sides.append(_side(terms.reference, terms.reference_noise if exact else None, units.reference))
-    count = sides[0][1]
     if min(number for _, number in sides) < 2:
         return Spread(np.inf, 1.0, count)
-    total = sum(part for part, _ in sides)
-    squares = sum(part**2 / (number - 1) for part, number in sides)
-    freedom = total**2 / squares if squares > 0.0 else count - 1.0
-    if len(sides) == 2 and units.generated is not None and units.reference is not None:
-        assert terms.reference is not None
-        joint = total + 2.0 * _covariance(terms.generated, terms.reference, units)
-        total = max(joint, total / 4.0)  # an estimate: it may not eat up what it is taken from
-    return Spread(float(total), float(freedom), count)
+    variance = sum(part for part, _ in sides)
+    # Relative parts: squares of what is itself a square may leave the range of numbers.
+    parts = [(part / variance if variance > 0.0 else 1.0 / len(sides), number) for part, number in sides]
+    freedom = 1.0 / sum(part**2 / max(number - 1.0, 1.0) for part, number in parts)
+    if linked:
+        assert terms.generated is not None and terms.reference is not None
+        # A reference that is drawn anew cannot make the value surer than one that stays.
+        variance = max(variance + 2.0 * _covariance(terms.generated, terms.reference, units), sides[0][0])
+    return Spread(float(variance), float(freedom), count)
 
 
 def interval(terms: Terms, units: Units, world: bool, level: float = LEVEL) -> Interval:
@@ -161,15 +173,16 @@ def interval(terms: Terms, units: Units, world: bool, level: float = LEVEL) -> I
     """
     found = spread(terms, units, world)
     if found.units < 2:
-        return Interval(terms.value, terms.lowest, terms.highest)
-    if (terms.lowest, terms.highest) == (0.0, 1.0):
+        return Interval(terms.value, -np.inf, np.inf)
+    if terms.share:
         return wilson(terms.value, worth(terms, found), level)
     if not np.isfinite(found.variance):
         return Interval(terms.value, terms.lowest, terms.highest)
-    if found.variance == 0.0:
+    if found.variance <= (ROUNDING * terms.scale) ** 2:
         return unseen(terms.value, found.units, terms.lowest, terms.highest, level)
     open_ended = around(terms.value, float(np.sqrt(found.variance)), found.freedom, level)
-    return Interval(terms.value, max(terms.lowest, open_ended.low), min(terms.highest, open_ended.high))
+    low, high = max(terms.lowest, open_ended.low), min(terms.highest, open_ended.high)
+    return Interval(terms.value, min(terms.value, low), max(terms.value, high))  # rounding may leave the range
 
 
 def worth(share: Terms, found: Spread) -> float:
@@ -184,23 +197,30 @@ def worth(share: Terms, found: Spread) -> float:
     return min(most, share.value * (1.0 - share.value) / found.variance)
 
 
-def _side(own: np.ndarray, noise: np.ndarray | None, labels: np.ndarray | None) -> tuple[float, int]:
-    """Variance of the mean of contributions (N,), those of one unit summed first, and the number of units."""
+def _side(own: np.ndarray, noise: np.ndarray | None, labels: np.ndarray | None) -> tuple[float, float]:
+    """Variance of the mean of contributions (N,), those of one unit summed first, and as many units of equal size as it is
+    known from: one picture with half of all captions makes the other half worth little (Kish 1965, "Survey Sampling").
+    """
     parts = _summed(own, labels)
     count = len(parts)
     if count < 2:
-        return np.inf, count
+        return np.inf, float(count)
     squares = float(np.square(parts).sum())
     if noise is not None:
         # Of the interaction that the jackknife counts twice; more than half of it cannot be interaction.
         squares -= min(0.5 * float(np.square(_summed(noise, labels)).sum()), 0.5 * squares)
-    return squares * count / (count - 1.0), count
+    worth = float(count)
+    if labels is not None:
+        sizes = np.unique(labels, return_counts=True)[1].astype(np.float64)
+        worth = float(sizes.sum() ** 2 / np.square(sizes).sum())
+    return squares * count / (count - 1.0), worth
 
 
 def _summed(own: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Contributions to the mean: float64 (units,)."""
     if labels is None:
         return own / len(own)
+    checks.same_length("labels of pictures", labels, "samples", own)
     _, place = np.unique(labels, return_inverse=True)
     return np.bincount(place, own) / len(own)
 
@@ -208,9 +228,10 @@ def _summed(own: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 def _covariance(generated: np.ndarray, reference: np.ndarray, units: Units) -> float:
     """Of the two means, over the pictures that both sides have."""
     assert units.generated is not None and units.reference is not None
-    most = 1 + int(max(units.generated.max(), units.reference.max()))
+    names, place = np.unique(np.concatenate([units.generated, units.reference]), return_inverse=True)
+    places = np.split(place, [len(generated)])
     sums = [
-        np.bincount(labels, own, most) / len(own)
-        for labels, own in ((units.generated, generated), (units.reference, reference))
+        np.bincount(labels, own, len(names)) / len(own)
+        for labels, own in zip(places, (generated, reference), strict=True)
     ]
     return float(sums[0] @ sums[1])

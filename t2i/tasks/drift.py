@@ -115,6 +115,7 @@ def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
 
 
 def _section(config: Config, run: Run, names: list[str], domains: list[str], matrix: Matrix) -> None:
+    from t2i.evaluation.paired import fewest_pairs
     from t2i.reporting.figures import drift_matrix
     from t2i.reporting.numbers import number
 
@@ -145,6 +146,11 @@ def _section(config: Config, run: Run, names: list[str], domains: list[str], mat
         + (f" ({'; '.join(lost)})" if 0 < len(lost) <= NAMED else "")
         + "."
     )
+    pairs = min(cell.pairs for row in matrix.cells for cell in row)
+    if pairs < (needed := fewest_pairs(clear.size)):
+        text += (
+            f" Too few for any verdict: {clear.size} cells need {needed} pairs of pictures each, and {pairs} are there."
+        )
     rows = []
     for name, row, adjusted in zip(names, matrix.cells, matrix.adjusted, strict=True):
         shown = [(cell.difference, p) for cell, p in zip(row, adjusted, strict=True)]

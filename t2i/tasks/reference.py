@@ -96,7 +96,8 @@ def reference_of(
                 "resize": {network.name: network.preprocessing for network in (extractor, clip)},
             }
             arrays = {f"{name}{ENDING}": values for name, values in features.items()}
-            arrays |= {"mu": rows.mean(axis=0), "sigma": np.cov(rows, rowvar=False, ddof=DDOF)}
+            if len(rows) > 1:  # one picture has no covariance
+                arrays |= {"mu": rows.mean(axis=0), "sigma": np.cov(rows, rowvar=False, ddof=DDOF)}
             np.savez(target / FILE, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
     inputs = {"pictures": source, "extractor": extractors.digests(config.eval)}

@@ -13,7 +13,7 @@ from tests.evaluation.worlds import KINDS, NULL, simulate, world
 REPETITIONS = 60
 
 
-@pytest.mark.parametrize("kind", ["nothing", "mirrored", "shift", "captions"])
+@pytest.mark.parametrize("kind", ["nothing", "mirrored", "shift", "captions", "linked"])
 def test_intervals_hold_the_true_change_and_equal_models_are_rarely_parted(kind: str) -> None:
     """60 repetitions: at 95 % fewer than 48 intervals hold the truth once in 10,000 times, and 12 false verdicts come up once
     in 10,000 times at 5 %. (Exchanging pairs found a change between mirrored models in 28 to 84 of 100.)"""

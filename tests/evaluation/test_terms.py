@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from t2i.errors import UserError
 from t2i.evaluation import cmmd, fid, inception_score, kid, terms_file, vendi
 from t2i.evaluation.checks import feature_pair
 from t2i.evaluation.frechet import frechet_terms
@@ -81,8 +82,36 @@ def test_a_picture_and_its_caption_are_drawn_together() -> None:
     linked = Terms(0.0, generated=own, reference=-own)
     apart = spread(linked, Units(), world=True).variance
     together = spread(linked, Units(np.arange(5), np.arange(5)), world=True).variance
-    assert together == pytest.approx(apart / 4)  # not below a quarter: it is an estimate
-    assert spread(linked, Units(), world=False).variance == pytest.approx(apart / 2)
+    same = spread(linked, Units(), world=False).variance
+    assert together == pytest.approx(same) == pytest.approx(apart / 2)  # never surer than with a reference that stays
+    moved = Terms(0.0, generated=own, reference=own)
+    assert (
+        spread(moved, Units(np.array([7, -3, 10**9, 4, 0]), np.array([7, -3, 10**9, 4, 0])), world=True).variance
+        > apart
+    )
+
+
+def test_one_picture_with_half_of_the_captions_leaves_few_degrees_of_freedom() -> None:
+    owner = np.concatenate([np.zeros(20, int), np.arange(1, 21)])
+    found = spread(of_mean(np.arange(40.0)), Units(owner), world=False)
+    assert (found.units, found.freedom) == (21, pytest.approx(40**2 / (20**2 + 20) - 1))
+
+
+def test_labels_that_do_not_fit_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="3 labels of pictures and 4 samples"):
+        spread(of_mean(np.arange(4.0)), Units(np.arange(3)), world=False)
+
+
+@pytest.mark.parametrize("name", ["fid", "memorisation", "kid", "vendi", "fid_infinity"])
+def test_a_collapsed_model_has_numbers(name: str) -> None:
+    """Every picture alike, on either side."""
+    from t2i.evaluation.measurement import Inputs
+    from t2i.evaluation.registry import METRICS
+
+    spread_out, alike = sets(40, 40, 6)[0], np.ones((40, 6))
+    for generated, reference in ((alike, spread_out), (spread_out, alike), (alike, alike)):
+        for own in METRICS[name].measure(Inputs(generated, 0, 40, reference, train=spread_out)).values():
+            assert np.isfinite(own.interval.value) and own.interval.low <= own.interval.value <= own.interval.high
 
 
 def test_values_stay_in_their_range_and_equal_ones_have_a_width() -> None:
@@ -97,8 +126,8 @@ def test_parts_hold_every_image_once_and_pictures_stay_whole() -> None:
     assert parts is not None and len(parts.cuts) == 40 and parts.freedom == 40
     for cut in parts.cuts:
         assert sorted(np.concatenate([rows for rows, _ in cut]).tolist()) == list(range(60))
-        for rows, real in cut:
-            assert set(owner[rows]) == set(real)
+        assert sorted(np.concatenate([real for _, real in cut]).tolist()) == list(range(20))
+        assert not set(owner[cut[0][0]]) & set(owner[cut[1][0]])
     large = parts_of(5000, 3000, Units(), seed=0, most=40, least=2)
     assert large is not None and {len(cut) for cut in large.cuts} == {5} and len(large.cuts) == 10
     assert parts_of(8, 20, Units(), seed=0, most=40, least=6) is None

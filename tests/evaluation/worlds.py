@@ -10,6 +10,7 @@ metric's true change is, at this number of pictures, is its mean over repetition
     scale       the second model is more varied
     t5, t3      shift, with noise from Student's t: heavy tails (the fourth moments of t3 are infinite)
     captions    nothing changed, and five captions of one picture share 70 % of their noise
+    linked      nothing changed, and real picture i is the one that caption i describes, as with held-out pictures
 """
 
 import sys
@@ -23,8 +24,8 @@ from t2i.evaluation.paired import PairedDifference
 from t2i.evaluation.registry import METRICS
 from t2i.evaluation.terms import Units
 
-KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions")
-NULL = ("nothing", "mirrored", "captions")
+KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked")
+NULL = ("nothing", "mirrored", "captions", "linked")
 CAPTIONS = 5
 CORRELATION = 0.7
 
@@ -38,6 +39,10 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     owner = np.arange(count) % pictures  # captions come in rounds, as in an evaluation
     reference = rng.standard_normal((real or count, width)) * spectrum
     prompts = shown[owner]
+    units = Units(owner) if kind == "captions" else Units()
+    if kind == "linked":
+        reference = (0.8**0.5 * shown + 0.2**0.5 * rng.standard_normal((count, width))) * spectrum
+        units = Units(owner, owner)
     freedom = {"t5": 5, "t3": 3}.get(kind)
 
     def drawn(offset: float, scale: float) -> np.ndarray:
@@ -55,6 +60,7 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         "mirrored": ((0.4, 1.0), (-0.4, 1.0)),
         "scale": ((0.1, 1.05), (0.1, 1.3)),
         "captions": ((0.3, 1.1), (0.3, 1.1)),
+        "linked": ((0.0, 1.0), (0.0, 1.0)),
     }.get(kind, ((0.1, 1.0), (0.4, 1.0)))
     fixed = np.random.default_rng(width)
     half = fixed.standard_normal((4, width))
@@ -74,7 +80,7 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         logit_scale=20.0,
         train=(fixed.standard_normal((150, width)) * spectrum).astype(np.float32),
         other_texts=others,
-        units=Units(owner) if kind == "captions" else Units(),
+        units=units,
     )
     return base, replace(base, generated=drawn(*second))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from t2i.data.pictures import Pictures
     from t2i.evaluation.evaluate import Result
 
-VERSION = 1
+NEAREST_VERSION, VERSION = 2, 1
 SHOWN = 9
 GAP_PICTURES = 40
 """Pictures of training captions at most; drawn besides those that are measured."""
@@ -97,10 +97,8 @@ def _distances(
         "extractor": config.eval.extractor,
         "resize": config.eval.resize_policy,
         "images": len(better.captions),
-        "seed": config.eval.seed,
-        "replicates": config.eval.replicates,
     }
-    stage = run.stage("nearest", inputs, slice_, VERSION, build, collective=True)
+    stage = run.stage("nearest", inputs, slice_, NEAREST_VERSION, build, collective=True)
     found = json.loads((stage.path / "nearest.json").read_text(encoding="utf-8"))
     numbers: dict[str, float] = {}
     for name, (value, low, high) in found["means"].items():

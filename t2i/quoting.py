@@ -12,8 +12,8 @@ PATHS = frozenset(
 """Keys whose value is a path, or may be one."""
 TEXTS = frozenset(["dataset.background", "dataset.caption", "cfg.negative_prompt"])
 """Keys whose value is one text."""
-LISTS = frozenset(["runs", "dataset.links"])
-"""Keys whose value is a list of paths."""
+LISTS = frozenset(["runs", "dataset.links", "weights"])
+"""Keys whose value is a list of paths, or may be one."""
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+-]*[A-Za-z_/][A-Za-z0-9_./:@%+-]*")
 SPECIAL = re.compile(r"null|true|false|nan|inf|[+-]?(\d[\d_]*)?\.?\d*e[+-]?\d+|[+-](inf|nan)", re.IGNORECASE)
 """What would be read as another type than a text."""
@@ -35,9 +35,10 @@ def _argument(argument: str, multirun: bool) -> str:
         return argument
     if multirun and ("," in value or SWEEPS.match(value)) and not os.path.exists(value):
         return argument
-    if name in PATHS or name in TEXTS:
+    bracketed = value.startswith("[") and value.endswith("]") and value[1:-1].strip() and not os.path.exists(value)
+    if (name in PATHS or name in TEXTS) and not (name in LISTS and bracketed):
         return f"{key}={_one(value, name in PATHS)}"
-    if name in LISTS and value.startswith("[") and value.endswith("]") and value[1:-1].strip():
+    if name in LISTS and bracketed:
         return f"{key}=[{','.join(_one(item.strip(), True) for item in items(value[1:-1]))}]"
     return argument
 

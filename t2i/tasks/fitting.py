@@ -33,6 +33,5 @@ def fit_images(config: Config, run: Run) -> None:
 
 
 def _too_few(key: str, count: int, there: int) -> ConfigError:
-    return ConfigError(
-        f"{key}={count}: {count} held-out captions are needed and {there} are there; use {key}={there} or more data"
-    )
+    helps = f"use {key}={there} or more data" if there else "use more data, or a larger dataset.held_out"
+    return ConfigError(f"{key}={count}: {count} held-out captions are needed and {there} are there; {helps}")

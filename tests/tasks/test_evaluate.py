@@ -18,7 +18,12 @@ def test_two_processes_and_other_batches_measure_the_same(empty_lab: Lab) -> Non
     two = empty_lab.away(*command, "eval.batch_size=1", "launch.processes=2")
     assert two.metrics == pytest.approx(one.metrics, rel=1e-9)
     assert two.json("environment.json")["processes"] == 2
-    assert {"fid[tiny_clip]", "coverage[tiny_clip].high", "mifid[tiny_clip]"} <= one.metrics.keys()
+    assert {
+        "fid[tiny_clip]",
+        "coverage[tiny_clip]",
+        "kid[tiny_clip].world.high",
+        "mifid[tiny_clip]",
+    } <= one.metrics.keys()
     assert "fd_dinov2" in one.out and "needs eval.extractor=dinov2" in one.out
     definition = one.json("definition.json")
     assert definition["generation"]["scheduler"]["steps"] == 2 and definition["resize"] == "clip"

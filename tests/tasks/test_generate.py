@@ -54,6 +54,7 @@ def test_weights_of_another_model_are_refused(empty_lab: Lab, main_job: Ended, t
     shutil.copytree(main_job.folder / "weights", weights)
     description = json.loads((weights / "strategy.json").read_text())
     (weights / "strategy.json").write_text(json.dumps({**description, "base_digest": "0" * 32}))
+    (weights / "manifest.json").unlink()  # changed on purpose
     ended = empty_lab.here(*TOY, "task=generate", PROMPTS, f"weights={weights}")
     assert ended.status == 1
     assert "use the model that it was trained from" in ended.err

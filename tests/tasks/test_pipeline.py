@@ -37,7 +37,7 @@ def recorded(client: Any, main_job: Ended) -> Any:
 def test_the_run_folder_holds_everything(main_job: Ended) -> None:
     folder = main_job.folder
     files = (
-        "config.yaml metrics.json environment.json run.log status.json sections.json stages.json evaluated.json "
+        "config.yaml metrics.json environment.json run.log status.json sections.json stages.json stages.txt evaluated.json "
         "report.html train_log.csv summary.html summary.md metrics.csv"
     )
     vectors = (

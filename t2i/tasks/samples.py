@@ -36,8 +36,9 @@ def samples(config: Config, run: Run, base: Measured, tuned: Measured) -> None:
     )
     figures += [(path, "Real and generated pictures of the same held-out captions."), *_training(config, run, tuned)]
     first, second = base.result.metrics, tuned.result.metrics
-    for name in [name for name in first if f"{name}.low" in first]:
-        values, low, high = ([numbers[name + end] for numbers in (first, second)] for end in ("", ".low", ".high"))
+    ends = ("", ".low", ".high")
+    for name in [name for name in first if all(name + end in own for own in (first, second) for end in ends)]:
+        values, low, high = ([numbers[name + end] for numbers in (first, second)] for end in ends)
         path = folder / f"metric_{name.split('[')[0]}.png"
         bars_with_intervals(["base", "tuned"], values, low, high, path, name, name)
         figures.append((path, f"{name} of base and tuned, 95 % intervals."))

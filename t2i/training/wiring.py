@@ -157,8 +157,13 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
     Both are compared as tuned weights are used, with every parameter in the compute dtype. Afterwards `models` has no
     weights: a full-size model has 4 GB of them, and the fresh one takes their place.
     """
+    name = "tuned weights, saved and loaded again"
     with tempfile.TemporaryDirectory() as folder:
-        strategy.save(models, Path(folder))
+        try:
+            strategy.save(models, Path(folder))
+        except UserError as error:
+            yield Check(name, "as they were", str(error).partition(";")[0], False)
+            return
         models.freeze().to(models.device, next(models.vae.parameters()).dtype)
         tuned = module_digest(models.text_encoder)
         with torch.no_grad():
@@ -171,7 +176,7 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
             strategy.load(fresh, Path(folder))
         except UserError as error:
             reason = str(error).removeprefix(folder).partition(": ")[2] or str(error)
-            yield Check("tuned weights, saved and loaded again", "as they were", reason.partition(";")[0], False)
+            yield Check(name, "as they were", reason.partition(";")[0], False)
             return
     fresh.freeze().to(fresh.device, dtype)
     placed = module_digest(fresh.pipeline().text_encoder)

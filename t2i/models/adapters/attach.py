@@ -103,11 +103,16 @@ def _unwrap(models: Models, merged: bool) -> None:
 def adapter_of(models: Models) -> Adapter:
     """What is beside a model's layers now, as one adapter: several on a layer become one of their ranks together, exactly.
 
-    Raises UserError where one of several is a DoRA, which is no sum.
+    Raises UserError where one of several is a DoRA, which is no sum, and for an embedding, which no adapter file holds.
     """
     found = Adapter()
     for module in (UNET, TEXT):
         for layer, own in models.modules[module].named_modules():
+            if getattr(own, "lora_embedding_A", {}):
+                raise UserError(
+                    f"{module}.{layer} is an embedding, and files of adapters hold linear and convolutional layers only; take "
+                    f"{layer.rpartition('.')[2]} out of the strategy's targets"
+                )
             changes = [_taken(own, name) for name in getattr(own, "lora_A", {})]
             if len(changes) > 1 and any(change.magnitude is not None for change in changes):
                 raise UserError(

@@ -24,6 +24,7 @@ OTHER: dict[str, Any] = {
     "clip.resume": "never",
     "clip.chunk": 2,
     "clip.source": "random",
+    "dataset.background": "white",
     "dataset.columns.caption": "said",
     "dataset.domains": ["animal"],
     "dataset.fraction": 0.5,

@@ -84,9 +84,7 @@ def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
     if change.hits is not None and np.isfinite(error):
         return _of_shares(change, found)
     if not np.isfinite(error):
-        return PairedDifference(
-            Interval(change.value, change.lowest, change.highest), 1.0, np.inf, FEW, pairs=found.units
-        )
+        return PairedDifference(Interval(change.value, -np.inf, np.inf), 1.0, np.inf, FEW, pairs=found.units)
     if change.silent:
         return PairedDifference(Interval(0.0, 0.0, 0.0), 1.0, error, EQUAL, found.freedom, found.units)
     if error == 0.0 and change.samples:
@@ -99,7 +97,7 @@ def _of_means(change: Terms, found: Spread, error: float) -> PairedDifference:
 
     interval = around(change.value, error, found.freedom)
     p = float(2.0 * stats.t.sf(abs(change.value) / error, found.freedom))
-    least = 2.0 / 2.0**found.units
+    least = 2.0 ** (1 - found.units)  # of thousands of pairs: 0
     if p < least:
         p = least
         if p > 1.0 - LEVEL:  # so few signs are no evidence, however equal the changes

@@ -92,6 +92,14 @@ def test_the_reference_is_drawn_anew_too() -> None:
     assert found.freedom == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 49 + parts[1] ** 2 / 29))
 
 
+@pytest.mark.parametrize("count", [1023, 1025, 30_000])
+def test_thousands_of_pairs_are_no_overflow(count: int) -> None:
+    """The least p of so many signs is below every number; the test's own p stays."""
+    drawn = generator("thousands", count).normal(0.05, 1, count)
+    found = change(np.zeros(count), drawn)
+    assert 0.0 <= found.p < 1.0 and (found.p <= 0.05) == (not found.difference.low <= 0.0 <= found.difference.high)
+
+
 def test_too_few_samples_have_no_bounds() -> None:
     found = difference(Terms(1.0), Terms(2.0), SINGLE)
     assert (found.test, found.p, found.difference.high) == (FEW, 1.0, np.inf)

@@ -87,7 +87,7 @@ def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
         return PairedDifference(Interval(change.value, -np.inf, np.inf), 1.0, np.inf, FEW, pairs=found.units)
     if change.silent:
         return PairedDifference(Interval(0.0, 0.0, 0.0), 1.0, error, EQUAL, found.freedom, found.units)
-    if error == 0.0 and change.samples:
+    if error == 0.0 and change.samples and change.highest == 1.0:  # a share, and not a density
         return _saturated(change, found)
     return _of_means(change, found, float(np.hypot(error, ROUNDING * change.scale)))
 

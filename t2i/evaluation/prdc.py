@@ -86,6 +86,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     for number, name in enumerate(NAMES):
         terms = Terms(
             float(values[number]),
+            scale=1.0,
             lowest=0.0,
             highest=np.inf if name == "density" else 1.0,
             replicates=None if spread is None else spread[:, number],

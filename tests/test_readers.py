@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +44,7 @@ READERS = {
     },
 }
 TOLERANCE = 1
-PLACE = Path(os.environ.get("T2I_READERS", tempfile.gettempdir()))
+PLACE = Path(os.environ.get("T2I_READERS", Path(__file__).parents[1] / "build" / "readers"))
 """Environments are kept here between runs."""
 TUNINGS = {
     # The documented example: neither an output projection nor an MLP, by which readers would know the layout.
@@ -75,18 +74,22 @@ FORMATS = {
 
 
 def environment(versions: dict[str, str]) -> Path:
-    """A Python with these libraries, without what they depend on: the project's own packages stand behind them."""
+    """A Python with these libraries, without what they depend on: the project's own packages stand behind them.
+
+    What is kept may have been made beside another checkout, which is gone: where the project's packages lie is written
+    anew each time, and an environment whose interpreter is gone is made again.
+    """
     place = PLACE / f"t2i_reader_{versions['transformers']}_{versions['diffusers']}"
     python = place / "bin" / "python"
-    if not (place / "ready").exists():
+    if not (place / "ready").exists() or not python.exists():  # a link to an interpreter that is gone does not exist
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        (site,) = glob.glob(f"{place}/lib/python3*/site-packages")
-        own = next(path for path in map(Path, sys.path) if (path / "torch").is_dir())
-        (Path(site) / "zz_project.pth").write_text(f"{own}\n")
         wanted = [f"{name}=={version}" for name, version in versions.items()]
         command = [python, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check", *wanted]
         subprocess.run(command, check=True)
         (place / "ready").touch()
+    (site,) = glob.glob(f"{place}/lib/python3*/site-packages")
+    own = next(path for path in map(Path, sys.path) if (path / "torch").is_dir())
+    (Path(site) / "zz_project.pth").write_text(f"{own}\n")
     return python
 
 

@@ -140,7 +140,7 @@ def draw(
 
 def load_clip() -> Any:
     """The bundled evaluator."""
-    from t2i.evaluation.clip_extractor import ClipExtractor
+    from t2i.evaluation.extractors.clip import ClipExtractor
     from t2i.models.clip_files import TINY_CLIP
 
     return ClipExtractor(str(TINY_CLIP), "tiny_clip")

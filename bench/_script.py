@@ -66,7 +66,7 @@ def _weights(model: str, scratch: Path) -> int:
 
 
 def _pictures(folder: Path, resolution: int) -> None:
-    from t2i.data.scenes.world import describe, draw
+    from t2i.data.sources.scenes.world import describe, draw
 
     folder.mkdir()
     rows = []

@@ -67,7 +67,7 @@ def run(
 
 
 def _pictures(folder: Path, count: int) -> None:
-    from t2i.data.scenes.world import describe, draw
+    from t2i.data.sources.scenes.world import describe, draw
 
     folder.mkdir()
     rows = []

@@ -94,7 +94,7 @@ def _fid(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str,
     import torch
     from torchmetrics.image.fid import _compute_fid
 
-    from t2i.evaluation.fid import frechet_distance
+    from t2i.evaluation.metrics.fid import frechet_distance
 
     def theirs() -> float:
         moments = [torch.from_numpy(part) for side in (generated, reference) for part in _moments(side)]
@@ -146,7 +146,7 @@ def _fid_kept(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict
     import torch
 
     from t2i.evaluation import checks
-    from t2i.evaluation.gaussian import Gaussian, distance
+    from t2i.evaluation.statistics.gaussian import Gaussian, distance
 
     metric = _torchmetrics(reference)
     real = Gaussian.of(reference.astype(np.float64))
@@ -174,7 +174,7 @@ def _fid_of_moments(generated: np.ndarray, reference: np.ndarray, rounds: int) -
     """What follows once means and covariances are known: `compute()` alone."""
     import torch
 
-    from t2i.evaluation.gaussian import Gaussian, distance
+    from t2i.evaluation.statistics.gaussian import Gaussian, distance
 
     metric = _torchmetrics(reference)
     metric.update(torch.from_numpy(generated), real=False)
@@ -207,7 +207,7 @@ def _sqrtm_fid(generated: np.ndarray, real: tuple[np.ndarray, np.ndarray]) -> fl
 def _fid_by_sqrtm(generated: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
     """Against the formula as pytorch-fid and clean-fid have it, the reference kept on both sides; once."""
     from t2i.evaluation import checks
-    from t2i.evaluation.gaussian import Gaussian, distance
+    from t2i.evaluation.statistics.gaussian import Gaussian, distance
 
     real, moments = Gaussian.of(reference.astype(np.float64)), _moments(reference)
     assert real.factor is not None
@@ -224,7 +224,7 @@ def _fid_by_sqrtm(generated: np.ndarray, reference: np.ndarray) -> dict[str, Any
 def _fid_infinity(generated: np.ndarray, reference: np.ndarray, rounds: int) -> dict[str, Any]:
     """Fifteen sizes from features. Of theirs three roots are computed (the first, the middle, the last) and counted
     five times: one takes 20 s, and about as long at every size."""
-    from t2i.evaluation.fid_infinity import _order, fid_points
+    from t2i.evaluation.metrics.fid_infinity import _order, fid_points
 
     count = len(generated)
     sizes = np.linspace(max(2, count // 10), count, 15).astype(int)
@@ -248,7 +248,7 @@ def _fid_infinity(generated: np.ndarray, reference: np.ndarray, rounds: int) -> 
 
 def _kid(x: np.ndarray, y: np.ndarray, size: int, rounds: int) -> dict[str, Any]:
     """A hundred subsets of 1,000 of 5,000: kernels once and indicator matrices, against three kernels for each subset."""
-    from t2i.evaluation.kid import kernel_distance_subsets, polynomial, subset_rows
+    from t2i.evaluation.metrics.kid import kernel_distance_subsets, polynomial, subset_rows
 
     x, y = x.astype(np.float64), y.astype(np.float64)
     chosen = subset_rows(len(x), 100, size, 0), subset_rows(len(y), 100, size, 1)
@@ -273,7 +273,7 @@ def _prdc(real: np.ndarray, fake: np.ndarray, rounds: int) -> dict[str, Any]:
     """Against whole distance matrices, as the package `prdc` has them; and the memory of both."""
     import tracemalloc
 
-    from t2i.evaluation.prdc import precision_recall_density_coverage
+    from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
 
     k = 5
 

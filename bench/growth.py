@@ -87,25 +87,25 @@ def _series(sizes: Sequence[int], seconds: Sequence[float], peaks: Sequence[floa
 
 
 def _fid(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.fid import frechet_distance
+    from t2i.evaluation.metrics.fid import frechet_distance
 
     return frechet_distance(x, y)
 
 
 def _prdc(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.prdc import precision_recall_density_coverage
+    from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
 
     return precision_recall_density_coverage(x, y)
 
 
 def _kid(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.kid import kernel_distance
+    from t2i.evaluation.metrics.kid import kernel_distance
 
     return kernel_distance(x, y)
 
 
 def _fid_interval(x: np.ndarray, y: np.ndarray) -> object:
-    from t2i.evaluation.frechet import frechet_terms
+    from t2i.evaluation.statistics.frechet import frechet_terms
 
     return frechet_terms(x, y)
 
@@ -137,7 +137,7 @@ def _draw(store: str, count: int) -> None:
 
 
 def _prepared(store: str, count: int) -> None:
-    from t2i.data.prepare import prepare
+    from t2i.data.preparation.prepare import prepare
     from t2i.store import Store
 
     prepare(_small(count), Store(Path(store)), progress=False)

@@ -93,8 +93,8 @@ def _compared(ours: Any, theirs: Any, tensor: Any, real: np.ndarray, rounds: int
 def _extractor(device: str, exact: bool) -> Any:
     import torch
 
-    from t2i.evaluation.inception import InceptionV3
-    from t2i.evaluation.inception_extractor import InceptionExtractor
+    from t2i.evaluation.extractors.inception import InceptionExtractor
+    from t2i.evaluation.extractors.inception_network import InceptionV3
 
     class Random(InceptionExtractor):
         """The network without its file."""
@@ -122,9 +122,9 @@ def _features(extractor: Any, pictures: np.ndarray) -> np.ndarray:
 def _ours(extractor: Any, tensor: Any, real: np.ndarray) -> Callable[[], list[float]]:
     from scipy.special import softmax
 
-    from t2i.evaluation.gaussian import Gaussian, distance
-    from t2i.evaluation.inception_score import inception_score
-    from t2i.evaluation.kid import kernel_distance
+    from t2i.evaluation.metrics.inception_score import inception_score
+    from t2i.evaluation.metrics.kid import kernel_distance
+    from t2i.evaluation.statistics.gaussian import Gaussian, distance
 
     reference = Gaussian.of(real.astype(np.float64))
 

@@ -26,9 +26,9 @@ SCRATCH = Path("outputs")
 
 def run(images: int = 2000, rounds: int = 5) -> dict[str, Any]:
     """Images per second of both, and the median of the rounds' ratios."""
-    from t2i.data.folder import Folder
-    from t2i.data.prepare import prepare
+    from t2i.data.preparation.prepare import prepare
     from t2i.data.prepared import Prepared
+    from t2i.data.sources.folder import Folder
     from t2i.store import Store
 
     cores = len(os.sched_getaffinity(0))
@@ -77,7 +77,7 @@ def _photographs(root: Path, count: int, cores: int) -> list[Path]:
 
 
 def _photograph(root: Path, number: int) -> Path:
-    from t2i.data.scenes.world import describe, draw
+    from t2i.data.sources.scenes.world import describe, draw
 
     scene = draw(describe(0, number), 256)[0].convert("RGB").resize((640, 480), Image.Resampling.BICUBIC)
     noise = np.random.default_rng(number).normal(0, 9, (480, 640, 1))

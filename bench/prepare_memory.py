@@ -41,7 +41,7 @@ def run(small: int = 5000, large: int = 50_000) -> dict[str, Any]:
 
 
 def _dataset(count: int) -> Any:
-    from t2i.data.scenes_dataset import Scenes
+    from t2i.data.sources.scenes_dataset import Scenes
 
     return Scenes(resolution=RESOLUTION, train=count, val=200)
 
@@ -53,7 +53,7 @@ def _draw(store: str, count: int) -> None:
 
 
 def _prepare(store: str, count: int) -> None:
-    from t2i.data.prepare import prepare
+    from t2i.data.preparation.prepare import prepare
     from t2i.store import Store
 
     prepare(_dataset(count), Store(Path(store)), progress=False)

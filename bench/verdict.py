@@ -34,8 +34,8 @@ LOOKED_AT = 4
 
 def run(samples: int = 1000, rounds: int = 2, width: int = WIDTH) -> dict[str, Any]:
     """Seconds of the whole, by metric, and of comparing what was measured; ratios to the limits."""
-    from t2i.evaluation.measurement import changes
-    from t2i.evaluation.registry import METRICS as REGISTRY
+    from t2i.evaluation.metrics.measurement import changes
+    from t2i.evaluation.metrics.registry import METRICS as REGISTRY
 
     assert os.environ.get("OMP_NUM_THREADS") == "1", "type OMP_NUM_THREADS=1 before the command"
     first, second = (_inputs(samples, width, key) for key in (1, 2))
@@ -73,8 +73,8 @@ def run(samples: int = 1000, rounds: int = 2, width: int = WIDTH) -> dict[str, A
 
 def _leaving_out(inputs: Any) -> dict[str, Any]:
     """Contributions of FID against FID without each image, from features; AssertionError unless they agree to 1e-6."""
-    from t2i.evaluation.fid import frechet_distance
-    from t2i.evaluation.frechet import distances_without
+    from t2i.evaluation.metrics.fid import frechet_distance
+    from t2i.evaluation.statistics.frechet import distances_without
 
     x, y = inputs.generated.astype(np.float64), inputs.reference.astype(np.float64)
     ours, found = timed(lambda: distances_without(x, y))
@@ -86,7 +86,7 @@ def _leaving_out(inputs: Any) -> dict[str, Any]:
 
 
 def _inputs(samples: int, width: int, key: int) -> Any:
-    from t2i.evaluation.measurement import Inputs
+    from t2i.evaluation.metrics.measurement import Inputs
 
     rng = np.random.default_rng([samples, width])
     basis = (

@@ -18,13 +18,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from t2i.context import COMMAND, CONFIGURATION, HOME, PACKAGE
 from t2i.data.base import Dataset
-from t2i.data.coco import Coco
-from t2i.data.flickr import Flickr
-from t2i.data.folder import Folder
-from t2i.data.hub import Hub
-from t2i.data.labelled import LabelledImages
-from t2i.data.scenes_dataset import Scenes
-from t2i.data.sharded import Shards
+from t2i.data.sources.coco import Coco
+from t2i.data.sources.flickr import Flickr
+from t2i.data.sources.folder import Folder
+from t2i.data.sources.hub import Hub
+from t2i.data.sources.labelled import LabelledImages
+from t2i.data.sources.scenes_dataset import Scenes
+from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.adapters.kinds import refuse_weights

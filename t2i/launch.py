@@ -197,7 +197,7 @@ def _following(job: Job, then: Then) -> Job:
 
 def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     """Print what the job would do; the run folder that Hydra made goes again."""
-    from t2i.tasks.plan import plan
+    from t2i.plan.plan import plan
 
     if world_size() > 1:
         raise ConfigError(f"plan=true looks from one process: type {COMMAND}, with launch.processes=<GPUs> for several")

@@ -104,7 +104,7 @@ def a_metric(project: Path) -> None:
     opening = "METRICS: dict[str, Metric] = {\n"
     importing = "from t2i.evaluation import (\n"
     changes = {opening: f"{opening}    {guide.entry()}\n", importing: f"{importing}    spread,\n"}
-    edit(project, "t2i/evaluation/registry.py", changes)
+    edit(project, "t2i/evaluation/metrics/registry.py", changes)
 
 
 ADDITIONS: dict[Callable[[Path], None], int] = {a_dataset: 1, a_scheduler: 1, a_strategy: 3, a_metric: 2}

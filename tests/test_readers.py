@@ -20,10 +20,10 @@ from t2i.config import Config, Dtype, Format, compose
 from t2i.context import Run
 from t2i.models.adapters.kinds import LORA
 from t2i.models.load import load
+from t2i.stages.read_back import PROMPT, SEED, STEPS, drawn
+from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 from t2i.store import Store
 from t2i.tasks import export
-from t2i.tasks.read_back import PROMPT, SEED, STEPS, drawn
-from t2i.tasks.tuned import Tuned, apply_tuned, find_tuned
 from t2i.training.lora import KOHYA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

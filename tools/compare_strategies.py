@@ -100,8 +100,9 @@ def draw(outputs: Path, folders: dict[str, Path]) -> None:
 def real_score(outputs: Path) -> str:
     """What the scoring CLIP gives the real pictures of these captions."""
     from t2i.config import compose
-    from t2i.evaluation import extractors, intervals
-    from t2i.evaluation.clip_score import clip_scores
+    from t2i.evaluation.extractors import registry as extractors
+    from t2i.evaluation.metrics.clip_score import clip_scores
+    from t2i.evaluation.statistics import intervals
     from t2i.reporting.numbers import number
 
     split = _held_out(outputs)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
 from t2i.data.base import SPLITS
-from t2i.data.shards import row_groups, shard_paths
+from t2i.data.preparation.shards import row_groups, shard_paths
 from t2i.errors import UserError
 
 CACHE_BYTES = 128 * 2**20

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from t2i.data.shards import row_groups, shard_paths
+from t2i.data.preparation.shards import row_groups, shard_paths
 
 BATCH = 1024
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from t2i.data.base import SPLITS
-from t2i.data.manifest import SHOWN, write_list
-from t2i.data.shards import shard_paths
+from t2i.data.preparation.manifest import SHOWN, write_list
+from t2i.data.preparation.shards import shard_paths
 from t2i.data.spool import Spool
 from t2i.store import Stage, Store
 

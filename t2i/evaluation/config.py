@@ -44,11 +44,11 @@ class Evaluation:
 
     resize: Optional[str] = None
     """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
-    (`t2i/evaluation/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a CLIP
+    (`extractors/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a CLIP
     clip). Another policy is another number."""
 
     metrics: list[str] = field(default_factory=lambda: ["fid", "kid", "inception_score", "clip_score", "agreement"])
-    """Metrics by name (`t2i/evaluation/registry.py`); one that the data cannot feed is reported as skipped."""
+    """Metrics by name (`t2i/evaluation/metrics/registry.py`); one that the data cannot feed is reported as skipped."""
 
     class_prompts: list[str] = field(default_factory=lambda: ["a picture of a {}", "a drawing of a {}"])
     """Templates of the zero-shot classes, `{}` is the class name; their unit features are averaged. Worded as the
@@ -81,8 +81,8 @@ class Evaluation:
 
     def validate(self) -> None:
         """Raises ConfigError that names the key and its valid values."""
-        from t2i.evaluation import resize
-        from t2i.evaluation.registry import METRICS
+        from t2i.evaluation.extractors import resize
+        from t2i.evaluation.metrics.registry import METRICS
 
         for name in self.metrics:
             if name not in METRICS:

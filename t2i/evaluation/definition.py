@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from t2i.data.pictures import Pictures
-from t2i.evaluation import resize
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.extractors import Extractor, ImageExtractor
+from t2i.evaluation.extractors import resize
+from t2i.evaluation.extractors.precision import dtype_of
+from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Facts, Samples
-from t2i.evaluation.gaussian import DDOF
-from t2i.evaluation.intervals import LEVEL
-from t2i.evaluation.prdc import K
-from t2i.evaluation.precision import dtype_of
+from t2i.evaluation.metrics.prdc import K
+from t2i.evaluation.statistics.gaussian import DDOF
+from t2i.evaluation.statistics.intervals import LEVEL
 
 LIBRARIES = ("numpy", "scipy", "pillow", "torch", "transformers", "diffusers")
 
@@ -34,7 +34,7 @@ class Definition:
     precision: str
     """In which numbers the networks compute features, and on which kind of device: `float64 on cpu`."""
     resize: str
-    """Policy that brings images to the extractor's size (`t2i/evaluation/resize.py`)."""
+    """Policy that brings images to the extractor's size (`t2i/evaluation/extractors/resize.py`)."""
     antialias: bool
     crop: str
     clip: str

@@ -12,11 +12,11 @@ import torch
 from torchmetrics import Metric
 
 from t2i.data.pictures import Pictures
-from t2i.evaluation.gaussian import DDOF
+from t2i.evaluation.statistics.gaussian import DDOF
 from t2i.progress import progress
 
 if TYPE_CHECKING:
-    from t2i.evaluation.extractors import ImageExtractor
+    from t2i.evaluation.extractors.registry import ImageExtractor
 
 
 class Rows(Metric):

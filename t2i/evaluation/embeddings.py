@@ -17,7 +17,7 @@ import numpy as np
 
 from t2i.data.base import SPLITS
 from t2i.data.reading import texts
-from t2i.evaluation.extractors import Extractor
+from t2i.evaluation.extractors.registry import Extractor
 from t2i.store import write_json
 
 PROJECTED, POOLED, INDEX = "text_embeddings.npy", "text_embeddings_pooled.npy", "text_index.json"

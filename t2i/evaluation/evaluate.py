@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from t2i.errors import UserError
-from t2i.evaluation import registry
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import define
-from t2i.evaluation.extractors import Extractor, ImageExtractor
+from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Samples, gather
-from t2i.evaluation.measurement import Features, Inputs, Measurement
-from t2i.evaluation.terms import Terms, Units
+from t2i.evaluation.metrics import registry
+from t2i.evaluation.metrics.measurement import Features, Inputs, Measurement
+from t2i.evaluation.statistics.terms import Terms, Units
 
 
 @dataclass(frozen=True)

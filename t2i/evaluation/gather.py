@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from t2i.data.pictures import Pictures
-from t2i.evaluation import checks, extractors
+from t2i.evaluation import checks
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.extractors import Extractor, ImageExtractor
-from t2i.evaluation.measurement import Features, Inputs
-from t2i.evaluation.registry import METRICS
-from t2i.evaluation.terms import Units
-from t2i.evaluation.zero_shot import class_features
+from t2i.evaluation.extractors import registry as extractors
+from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
+from t2i.evaluation.metrics.measurement import Features, Inputs
+from t2i.evaluation.metrics.registry import METRICS
+from t2i.evaluation.metrics.zero_shot import class_features
+from t2i.evaluation.statistics.terms import Units
 
 
 @dataclass(frozen=True)

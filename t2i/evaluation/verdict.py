@@ -1,7 +1,7 @@
 """Better, worse, or cannot tell: every metric of two evaluations of the same captions and seeds, as one table.
 
 A metric has changed when its p value, adjusted by Holm's method for the number of metrics in the table, is at most 5 %.
-The interval of a change is of the same statistic as its p (`t2i/evaluation/paired.py`), so it then leaves zero out.
+The interval of a change is of the same statistic as its p (`t2i/evaluation/statistics/paired.py`), so it then leaves zero out.
 """
 
 import math
@@ -14,10 +14,10 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation.definition import differences
 from t2i.evaluation.evaluate import Result
-from t2i.evaluation.intervals import LEVEL, Interval
-from t2i.evaluation.paired import FEW as FEW_PAIRS
-from t2i.evaluation.paired import PairedDifference, difference, fewest_pairs, holm
-from t2i.evaluation.registry import higher_is_better
+from t2i.evaluation.metrics.registry import higher_is_better
+from t2i.evaluation.statistics.intervals import LEVEL, Interval
+from t2i.evaluation.statistics.paired import FEW as FEW_PAIRS
+from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs, holm
 
 FEW = 1000
 """Pictures below which FID is mostly its own bias: KID and CMMD, which have none, come first."""

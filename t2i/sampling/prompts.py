@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from t2i.data.text_files import parsed, read_text, said, table
+from t2i.data.files.text_files import parsed, read_text, said, table
 from t2i.errors import ConfigError, UserError
 from t2i.randomness import generator
 

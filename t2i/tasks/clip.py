@@ -7,10 +7,10 @@ from t2i.config import Config
 from t2i.context import Run, device_type, flat
 from t2i.models import source
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
+from t2i.stages.shared import precision_of, prepared
+from t2i.stages.tuned_files import copied
 from t2i.store import Stage
-from t2i.tasks.shared import precision_of, prepared
 from t2i.tasks.train import linked
-from t2i.tasks.tuned_files import copied
 from t2i.training.contrastive.config import BUNDLED, RANDOM
 
 VERSION = 1
@@ -21,8 +21,9 @@ CAME, BEFORE, AFTER = "as it came", "before", "after"
 
 def clip(config: Config, run: Run) -> dict[str, float]:
     """Returns every number before and after with the difference; leaves `clip/` (the tuned CLIP) in the run folder."""
-    from t2i.tasks import clip_figures, clip_generation
-    from t2i.tasks.clip_measure import blends, compared, measure, other_data, pictures
+    from t2i.stages.clip_features import blends, compared, measure, other_data, pictures
+    from t2i.stories import clip as clip_figures
+    from t2i.stories import clip_generation
 
     config.eval.validate()
     other = other_data(config) if config.clip.forgetting else None

@@ -8,9 +8,9 @@ from t2i.config import Config
 from t2i.context import COMMAND, Run
 from t2i.errors import ConfigError
 from t2i.store import require_sound
+from t2i.stories.verdict import tell, verdict_of
 from t2i.tasks.evaluate import EVALUATED, TERMS, Measured, read_result
 from t2i.tasks.report import write
-from t2i.tasks.verdict import tell, verdict_of
 
 
 def compare(config: Config, run: Run) -> dict[str, float]:

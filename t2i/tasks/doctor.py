@@ -29,7 +29,7 @@ class Finding:
 
 def doctor(config: Config, run: Run) -> dict[str, float]:
     """Returns how many checks are ok, warn and fail; leaves `doctor.json`. Raises UserError when one failed."""
-    from t2i.tasks.doctor_checks import CHECKS
+    from t2i.doctor.checks import CHECKS
 
     findings: list[Finding] = []
     for check in CHECKS:

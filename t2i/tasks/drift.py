@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.stages.tuned import Tuned, find_tuned
 from t2i.tasks.evaluate import measure
-from t2i.tasks.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.evaluation.paired import PairedDifference
+    from t2i.evaluation.statistics.paired import PairedDifference
 
 NAMED = 5
 """Lost cells that are named in the sentence; more are left to the figure."""
@@ -90,8 +90,8 @@ def drift(config: Config, run: Run) -> dict[str, float]:
 
 
 def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Matrix:
-    from t2i.evaluation.paired import holm
-    from t2i.evaluation.registry import higher_is_better
+    from t2i.evaluation.metrics.registry import higher_is_better
+    from t2i.evaluation.statistics.paired import holm
 
     key = next(key for key in rows[0][0] if key.startswith(f"{metric}["))
     cells = [[found[key] for found in row] for row in rows]
@@ -115,7 +115,7 @@ def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
 
 
 def _section(config: Config, run: Run, names: list[str], domains: list[str], matrix: Matrix) -> None:
-    from t2i.evaluation.paired import fewest_pairs
+    from t2i.evaluation.statistics.paired import fewest_pairs
     from t2i.reporting.figures import drift_matrix
     from t2i.reporting.numbers import number
 

@@ -11,15 +11,15 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.randomness import generator
+from t2i.stages.pairing import paired
+from t2i.stages.shared import prepared
 from t2i.tasks.evaluate import extractor_of
-from t2i.tasks.pairing import paired
-from t2i.tasks.shared import prepared
 
 if TYPE_CHECKING:
     import numpy as np
 
     from t2i.evaluation.embeddings import Rows
-    from t2i.evaluation.separation import Cosines
+    from t2i.evaluation.metrics.separation import Cosines
 
 VERSION = 2
 NEAREST = 5
@@ -34,8 +34,9 @@ def embed(config: Config, run: Run) -> dict[str, float]:
     """
     import numpy as np
 
-    from t2i.evaluation import embeddings, extractors
-    from t2i.evaluation.separation import cosine_check, separation
+    from t2i.evaluation import embeddings
+    from t2i.evaluation.extractors import registry as extractors
+    from t2i.evaluation.metrics.separation import cosine_check, separation
 
     config.eval.validate()
     stage, _ = prepared(config, run)

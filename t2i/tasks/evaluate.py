@@ -9,11 +9,11 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
+from t2i.stages.fitting import fit_images
+from t2i.stages.reference import generated_pictures, reference_of, training_features
+from t2i.stages.shared import captions_of, categories_of, generated_set, prepared, read_pictures, rows_of
+from t2i.stages.tuned import Tuned, find_tuned
 from t2i.store import Stage, write_json
-from t2i.tasks.fitting import fit_images
-from t2i.tasks.reference import generated_pictures, reference_of, training_features
-from t2i.tasks.shared import captions_of, categories_of, generated_set, prepared, read_pictures, rows_of
-from t2i.tasks.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from t2i.data.prepared import Split
     from t2i.evaluation.evaluate import Result
-    from t2i.evaluation.extractors import Extractor, ImageExtractor
-    from t2i.evaluation.terms import Units
+    from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
+    from t2i.evaluation.statistics.terms import Units
 
 VERSION = 5
 TERMS = "terms.npz"
@@ -92,15 +92,15 @@ def note(run: Run, models: "dict[str, Measured]") -> None:
 
 def extractor_of(config: Config, run: Run) -> "Extractor":
     """The CLIP that reads images and texts, loaded once a run."""
-    from t2i.evaluation import extractors
+    from t2i.evaluation.extractors import registry as extractors
 
     return run.kept("clip", identity.evaluators(config), lambda: extractors.build(config.eval, device_type()), most=2)
 
 
 def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]":
     """The network that `eval.extractor` names, and the CLIP for metrics that need texts; loaded once a run."""
-    from t2i.evaluation import extractors
     from t2i.evaluation.config import CLIPS
+    from t2i.evaluation.extractors import registry as extractors
 
     clip = extractor_of(config, run)
     if config.eval.extractor in CLIPS:
@@ -119,9 +119,10 @@ def measure(config: Config, run: Run, tuned: Optional[Tuned], earlier: Optional[
     """
     import numpy as np
 
-    from t2i.evaluation import extractors, terms_file
     from t2i.evaluation.evaluate import result_of
+    from t2i.evaluation.extractors import registry as extractors
     from t2i.evaluation.gather import Samples, gather
+    from t2i.evaluation.statistics import terms_file
 
     data_stage, data = prepared(config, run)
     count = config.eval.images
@@ -181,8 +182,8 @@ def read_result(folder: Path) -> "Result":
     """What a stage of numbers holds."""
     import numpy as np
 
-    from t2i.evaluation import terms_file
     from t2i.evaluation.evaluate import Result
+    from t2i.evaluation.statistics import terms_file
 
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     with np.load(folder / "per_sample.npz", allow_pickle=False) as arrays:
@@ -195,7 +196,7 @@ def units_of(config: Config, split: "Split", count: int, reference: int) -> "Uni
     """Which of the first `count` captions are of one picture, and which reference picture that is."""
     import numpy as np
 
-    from t2i.evaluation.terms import Units
+    from t2i.evaluation.statistics.terms import Units
 
     real = np.arange(reference) if config.eval.reference == HELD_OUT else None
     return Units(np.array(rows_of(split)[:count]), real)

@@ -7,7 +7,7 @@ from t2i.config import Config, as_dict, restore
 from t2i.context import Run, device_type
 from t2i.errors import ConfigError, UserError
 from t2i.sampling.prompts import expand, from_file
-from t2i.tasks.shared import (
+from t2i.stages.shared import (
     captions_of,
     draw,
     generated_set,
@@ -17,7 +17,7 @@ from t2i.tasks.shared import (
     prepared,
     read_pictures,
 )
-from t2i.tasks.tuned import find_tuned
+from t2i.stages.tuned import find_tuned
 
 
 def generate(config: Config, run: Run) -> dict[str, float]:

@@ -8,23 +8,23 @@ from typing import Optional
 from t2i.config import Config, Part
 from t2i.context import Run, finite
 from t2i.errors import ConfigError
+from t2i.stages.fitting import fit_images
+from t2i.stages.shared import model_digest, prepared
+from t2i.stages.tuned import Tuned, find_tuned
 from t2i.store import write_json
-from t2i.tasks.charts import charts
+from t2i.stories.charts import charts
+from t2i.stories.memorisation import memorisation
+from t2i.stories.samples import samples
+from t2i.stories.summary import next_commands, summary
+from t2i.stories.verdict import tell, verdict_of
+from t2i.sweeps.cells import require_read
 from t2i.tasks.clip import clip
 from t2i.tasks.embed import embed
 from t2i.tasks.evaluate import measure, note
-from t2i.tasks.fitting import fit_images
-from t2i.tasks.memorisation import memorisation
 from t2i.tasks.prepare import prepare
 from t2i.tasks.report import write
-from t2i.tasks.samples import samples
-from t2i.tasks.shared import model_digest, prepared
-from t2i.tasks.summary import next_commands, summary
 from t2i.tasks.sweep import sweep
-from t2i.tasks.sweep_cells import require_read
 from t2i.tasks.train import train, trained
-from t2i.tasks.tuned import Tuned, find_tuned
-from t2i.tasks.verdict import tell, verdict_of
 from t2i.tasks.verify import verify
 
 CAPTIONS = "captions_subset.json"

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config
 from t2i.context import Run
 from t2i.data.base import NearDuplicates
-from t2i.data.census import census
+from t2i.data.preparation.census import census
 from t2i.data.reading import audit_head
 from t2i.errors import UserError
+from t2i.stages.shared import prepared
 from t2i.store import Stage, digest_of
-from t2i.tasks import set_aside
-from t2i.tasks.exploration import exploration
-from t2i.tasks.shared import prepared
+from t2i.stories import set_aside
+from t2i.stories.exploration import exploration
 
 if TYPE_CHECKING:
-    from t2i.data.census import Census
+    from t2i.data.preparation.census import Census
     from t2i.data.survey import Survey
 
 SURVEY_VERSION = 2

@@ -9,9 +9,9 @@ from typing import Any
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.plan.downloads import spoken_bytes
 from t2i.progress import progress
 from t2i.store import told, unlike
-from t2i.tasks.plan_downloads import spoken_bytes
 from t2i.upkeep import Held, State, freed, held, needed, prune, runs, size
 
 SHOWN = 20

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config, as_dict, as_override
 from t2i.context import Run, flat, world_size
 from t2i.errors import ConfigError, UserError
+from t2i.stages.fitting import fit_images
+from t2i.stages.shared import captions_of, cost_of, generated_set, prepared, read_pictures
+from t2i.stages.sweep_reference import referred
+from t2i.stages.tuned import Tuned
+from t2i.sweeps import workers as sweep_workers
+from t2i.sweeps.cells import Identities, cell_config, grid_cells, require_read, study_name, weights_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells
-from t2i.tasks import sweep_workers
 from t2i.tasks.evaluate import Measured, extractor_of, measure
-from t2i.tasks.fitting import fit_images
-from t2i.tasks.shared import captions_of, cost_of, generated_set, prepared, read_pictures
-from t2i.tasks.sweep_cells import Identities, cell_config, grid_cells, require_read, study_name, weights_of
-from t2i.tasks.sweep_reference import referred
-from t2i.tasks.tuned import Tuned
 
 if TYPE_CHECKING:
     from t2i.sweeps.driver import Report
@@ -44,10 +44,10 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
         for cell in iter(lambda: _told(run, None), None):
             measured_cell(config, run, cell, lambda scores: False)
         return {}
+    from t2i.stories.sweep import tell
+    from t2i.sweeps.budget import planned
     from t2i.sweeps.driver import outcomes, work
-    from t2i.tasks.sweep_figures import tell
-    from t2i.tasks.sweep_findings import find, plain
-    from t2i.tasks.sweep_plan import planned
+    from t2i.sweeps.findings import find, plain
 
     config = planned(config, run)
     study = study_of(config, run)
@@ -91,7 +91,7 @@ def measured_cell(config: Config, run: Run, cell: Cell, report: "Report") -> dic
 
     Raises Beaten when the report says that the cell has lost its race.
     """
-    from t2i.evaluation import terms_file
+    from t2i.evaluation.statistics import terms_file
 
     own = cell_config(config, run, cell)
     tuned, training = weights_of(config, run, cell)
@@ -115,8 +115,8 @@ def _raced(own: Config, run: Run, tuned: Optional[Tuned], report: "Report") -> M
     """As `measure`, in rounds: after each, the cell may turn out to be beaten."""
     import numpy as np
 
-    from t2i.evaluation.clip_score import clip_scores
-    from t2i.evaluation.extractors import image_features, text_features
+    from t2i.evaluation.extractors.registry import image_features, text_features
+    from t2i.evaluation.metrics.clip_score import clip_scores
     from t2i.sweeps.driver import Beaten
 
     _, data = prepared(own, run)

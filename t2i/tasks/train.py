@@ -14,12 +14,13 @@ from t2i.config import Config
 from t2i.context import Run, device_type, flat
 from t2i.models.adapters.kinds import LORA
 from t2i.models.layout import copy as copy_pipeline
+from t2i.stages import extras, validation
+from t2i.stages.shared import dtype_of, model_digest, precision_of, prepared, training_split
+from t2i.stages.tuned import Tuned, apply_tuned, tuned_digest
+from t2i.stages.tuned_files import copied
 from t2i.store import MANIFEST, Stage, sha256_file, write_json
-from t2i.tasks import extras, training_report, validation
+from t2i.stories import training as training_report
 from t2i.tasks.export import hub_id
-from t2i.tasks.shared import dtype_of, model_digest, precision_of, prepared, training_split
-from t2i.tasks.tuned import Tuned, apply_tuned, tuned_digest
-from t2i.tasks.tuned_files import copied
 from t2i.tasks.verify import checked, require
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _gap(before: dict[str, list[float]], after: dict[str, list[float]]) -> dict[
     """
     import numpy as np
 
-    from t2i.evaluation.intervals import difference_of_means
+    from t2i.evaluation.statistics.intervals import difference_of_means
 
     sides = [np.array(after[name]) for name in ("held_out", "train")]
     if min(map(len, sides)) < 2:
@@ -212,7 +213,7 @@ def _export(config: Config, run: Run, models: "Models", weights: Path, target: P
 
     from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
-    from t2i.tasks.read_back import by_diffusers, difference, drawn, save_pipeline
+    from t2i.stages.read_back import by_diffusers, difference, drawn, save_pipeline
 
     fresh = load(config.model, run.store)
     fresh.scheduler_config = models.scheduler_config

@@ -9,8 +9,8 @@ from typing import Any, Optional
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
 from t2i.errors import UserError
-from t2i.tasks.shared import dtype_of, model_digest, precision_of
-from t2i.tasks.tuned import Tuned, apply_tuned, find_tuned
+from t2i.stages.shared import dtype_of, model_digest, precision_of
+from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 
 VERSION = 2
 CHECKS = "checks.json"

@@ -7,7 +7,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch.nn import functional as F
 
-from t2i.data.scenes.world import describe, render
+from t2i.data.sources.scenes.world import describe, render
 from t2i.models.latents import encode_moments
 from t2i.models.load import Models
 

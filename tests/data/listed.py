@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2i.data.base import Dataset
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.sample import Sample
 from t2i.store import Stage, Store
 

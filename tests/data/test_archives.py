@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from t2i.data import archives
-from t2i.data.archives import members, unpack
+from t2i.data.files import archives
+from t2i.data.files.archives import members, unpack
 from t2i.errors import UserError
 
 FILES = {"a/one.txt": b"one", "two.jpg": b"\xff\xd8 two", "a/b/empty": b""}

@@ -4,9 +4,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from t2i.data.base import draw
-from t2i.data.coco import Coco
-from t2i.data.folder import Folder
-from t2i.data.scenes_dataset import Scenes
+from t2i.data.sources.coco import Coco
+from t2i.data.sources.folder import Folder
+from t2i.data.sources.scenes_dataset import Scenes
 from t2i.errors import ConfigError
 
 

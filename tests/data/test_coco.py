@@ -10,10 +10,10 @@ from collections import Counter
 
 import pytest
 
-from t2i.data.coco import Coco
-from t2i.data.coco_index import Index
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.coco import Coco
+from t2i.data.sources.coco_index import Index
 from t2i.errors import ConfigError, UserError
 from t2i.store import Store
 

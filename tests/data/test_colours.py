@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from t2i.data.colours import Unusable, rgb
-from t2i.data.decode import prepare_file
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation.colours import Unusable, rgb
+from t2i.data.preparation.decode import prepare_file
+from t2i.data.preparation.prepare import prepare
+from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError
 
 from .conftest import picture

@@ -2,11 +2,11 @@
 
 import pytest
 
-from t2i.data.columns import Columns
-from t2i.data.labelled import LabelledImages
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
-from t2i.data.sharded import Shards
+from t2i.data.sources.columns import Columns
+from t2i.data.sources.labelled import LabelledImages
+from t2i.data.sources.sharded import Shards
 
 from .test_hub import image, rows, shard, table
 from .test_keywords import SHIPPED

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from t2i.data.base import draw
-from t2i.data.crop import Crop, buckets, frame
-from t2i.data.decode import prepare_file
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation.crop import Crop, buckets, frame
+from t2i.data.preparation.decode import prepare_file
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 from t2i.store import sha256_file
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.colours import Unusable
-from t2i.data.decode import prepare_file
+from t2i.data.preparation.colours import Unusable
+from t2i.data.preparation.decode import prepare_file
 
 from .conftest import picture
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.duplicates import Bands, near_pairs, perceptual_hash
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation.duplicates import Bands, near_pairs, perceptual_hash
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
-from t2i.data.scenes.coco import first_index
-from t2i.data.scenes.world import describe, draw
-from t2i.data.scenes_dataset import Scenes
+from t2i.data.sources.folder import Folder
+from t2i.data.sources.scenes.coco import first_index
+from t2i.data.sources.scenes.world import describe, draw
+from t2i.data.sources.scenes_dataset import Scenes
 
 from .conftest import picture
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i.data.flickr import Flickr
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
+from t2i.data.sources.flickr import Flickr
 from t2i.errors import ConfigError, UserError
 
 from .conftest import picture

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from t2i.data.folder import Folder
+from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 
 from .conftest import picture

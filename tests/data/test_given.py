@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i.data.coco import Coco
-from t2i.data.columns import Columns
-from t2i.data.flickr import Flickr
-from t2i.data.folder import Folder
-from t2i.data.sharded import Shards
-from t2i.data.stated import texts, word
-from t2i.data.text_files import decoded, lines, parsed, table
+from t2i.data.files.stated import texts, word
+from t2i.data.files.text_files import decoded, lines, parsed, table
+from t2i.data.sources.coco import Coco
+from t2i.data.sources.columns import Columns
+from t2i.data.sources.flickr import Flickr
+from t2i.data.sources.folder import Folder
+from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, UserError
 
 from .conftest import picture

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i.data import parquet
-from t2i.data.columns import Columns
-from t2i.data.hub import Hub
-from t2i.data.prepare import prepare
-from t2i.data.sharded import Shards
+from t2i.data.files import parquet
+from t2i.data.preparation.prepare import prepare
+from t2i.data.sources.columns import Columns
+from t2i.data.sources.hub import Hub
+from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, UserError
 
 from .conftest import picture
@@ -140,7 +140,7 @@ def test_webdataset_shards(tmp_path, store, suffix):
 
 
 def test_a_large_member_is_not_read(tmp_path, store, monkeypatch):
-    monkeypatch.setattr("t2i.data.sharded.MAX_IMAGE_BYTES", 5000)
+    monkeypatch.setattr("t2i.data.sources.sharded.MAX_IMAGE_BYTES", 5000)
     shard(
         tmp_path / "d/x.tar",
         [("a.bmp", image(1, "BMP")[:4000]), ("a.txt", b"small"), ("b.bmp", bytes(5001)), ("b.txt", b"large")],
@@ -198,7 +198,7 @@ def test_a_split_is_a_word_of_the_name(name, split):
 
 
 def test_a_prepared_set_is_a_source(tmp_path, store, folder_root):
-    from t2i.data.folder import Folder
+    from t2i.data.sources.folder import Folder
 
     stage = prepare(Folder(root=str(folder_root()), resolution=64), store)
     data = acquired(Shards, stage.path, store, columns=Columns(caption="captions", id="id"), held_out_split="held_out")

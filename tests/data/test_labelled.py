@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from t2i.data import plain_pickle
-from t2i.data.labelled import LabelledImages
-from t2i.data.prepare import prepare
+from t2i.data.files import plain_pickle
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.labelled import LabelledImages
 from t2i.errors import ConfigError, UserError
 
 from .test_keywords import SHIPPED

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i.data.folder import Folder
+from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
 
 from .conftest import picture
@@ -156,7 +156,7 @@ def snapshot(cache):
 
 @pytest.mark.parametrize("form", ["HF_HUB_CACHE", "HF_HOME", "copied"])
 def test_a_snapshot_of_the_hubs_cache_is_read(tmp_path, store, monkeypatch, form):
-    from t2i.data.prepare import prepare
+    from t2i.data.preparation.prepare import prepare
 
     cache = tmp_path / "hub"
     if form != "copied":
@@ -167,7 +167,7 @@ def test_a_snapshot_of_the_hubs_cache_is_read(tmp_path, store, monkeypatch, form
 
 
 def test_a_link_out_is_refused_unless_the_user_names_the_folder(tmp_path, store):
-    from t2i.data.prepare import prepare
+    from t2i.data.preparation.prepare import prepare
 
     told(tmp_path / "big", "far.png", "further.png")
     root = told(tmp_path / "root", "a.png", "b.png")

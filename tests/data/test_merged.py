@@ -5,9 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
 
 from .conftest import picture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.folder import Folder
+from t2i.data.sources.folder import Folder
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))

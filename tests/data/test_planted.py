@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.coco import Coco
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.coco import Coco
 from t2i.data.tokens import TokenLimit, long_captions
 from t2i.store import Store
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data import pool
-from t2i.data.coco import Coco
-from t2i.data.crop import Crop
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation import pool
+from t2i.data.preparation.crop import Crop
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.coco import Coco
+from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 
 from .conftest import picture

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data import pool
-from t2i.data import prepare as preparation
-from t2i.data.crop import Crop
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation import pool
+from t2i.data.preparation import prepare as preparation
+from t2i.data.preparation.crop import Crop
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
+from t2i.data.sources.folder import Folder
 from t2i.store import MANIFEST
 
 from .conftest import picture

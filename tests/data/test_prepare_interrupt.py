@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from t2i.data import shards
-from t2i.data.folder import Folder
-from t2i.data.prepare import prepare
+from t2i.data.preparation import shards
+from t2i.data.preparation.prepare import prepare
+from t2i.data.sources.folder import Folder
 from t2i.store import MANIFEST, Store
 
 from .conftest import picture
@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_again_and_again_gets_further(root, tmp_path, monke
     monkeypatch.setattr(shards, "ROWS_PER_GROUP", 4)
     monkeypatch.setattr(shards, "ROWS_PER_SHARD", 8)
     run(str(root), str(tmp_path / "whole"))
-    from t2i.data import pool
+    from t2i.data.preparation import pool
 
     decoded = []
     original = pool.prepare_file

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data import prepared, shards
-from t2i.data.decode import Picture
+from t2i.data import prepared
+from t2i.data.preparation import shards
+from t2i.data.preparation.decode import Picture
 from t2i.data.prepared import Prepared
 from t2i.data.sample import Sample
 

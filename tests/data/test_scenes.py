@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i.data.scenes import CATEGORIES, COLOURS, SUPERCATEGORIES, Scene, Thing, captions, describe, render, write
-from t2i.data.scenes.captions import plural
-from t2i.data.scenes.coco import CATEGORY_IDS, first_index
-from t2i.data.scenes.world import RELATIONS
+from t2i.data.sources.scenes import (
+    CATEGORIES,
+    COLOURS,
+    SUPERCATEGORIES,
+    Scene,
+    Thing,
+    captions,
+    describe,
+    render,
+    write,
+)
+from t2i.data.sources.scenes.captions import plural
+from t2i.data.sources.scenes.coco import CATEGORY_IDS, first_index
+from t2i.data.sources.scenes.world import RELATIONS
 from t2i.errors import UserError
 
 SCENES = [describe(3, index) for index in range(400)]
@@ -160,7 +170,7 @@ def test_splits_are_disjoint_and_do_not_depend_on_each_others_length(tmp_path: P
 
 def test_the_same_bytes_whatever_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "one", 2, {"train": 130}, 64)
-    monkeypatch.setattr("t2i.data.scenes.coco._INLINE_BELOW", 1)
+    monkeypatch.setattr("t2i.data.sources.scenes.coco._INLINE_BELOW", 1)
     write(tmp_path / "pool", 2, {"train": 130}, 64)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
     assert len(files) == 132

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from t2i.data.prepare import prepare
+from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
-from t2i.data.scenes_dataset import Light, Scenes
+from t2i.data.sources.scenes_dataset import Light, Scenes
 
 SMALL = {"train": 12, "val": 4}
 
@@ -40,7 +40,7 @@ def test_another_resolution_or_seed_is_another_world(store):
 
 
 def test_a_world_that_lies_somewhere_is_read_from_there(store, tmp_path):
-    from t2i.data import scenes
+    from t2i.data.sources import scenes
 
     scenes.write(tmp_path / "world", 5, {"train": 6, "val": 2}, 64)
     dataset = Scenes(root=str(tmp_path / "world"))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.agreement import agreement, agreement_hits
-from t2i.evaluation.measurement import Inputs
-from t2i.evaluation.registry import measure
-from t2i.evaluation.zero_shot import class_features, zero_shot_probabilities
+from t2i.evaluation.metrics.agreement import agreement, agreement_hits
+from t2i.evaluation.metrics.measurement import Inputs
+from t2i.evaluation.metrics.registry import measure
+from t2i.evaluation.metrics.zero_shot import class_features, zero_shot_probabilities
 
 CLASSES = np.eye(3)
 IMAGES = np.array([[5.0, 1, 0], [0, 2, 1], [0, 1, 2], [3, 2, 0]])  # read as 0, 1, 2, 0

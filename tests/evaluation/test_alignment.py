@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from t2i.evaluation.alignment import cosines, uniformity
-from t2i.evaluation.contrast import DIRECTIONS, Features, differences, measure
+from t2i.evaluation.metrics.alignment import cosines, uniformity
+from t2i.evaluation.metrics.contrast import DIRECTIONS, Features, differences, measure
 from t2i.randomness import generator
 
 IMAGES = np.array([[2.0, 0.0], [0.0, 3.0]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.clip_score import clip_scores
+from t2i.evaluation.metrics.clip_score import clip_scores
 
 
 def test_scores_at_known_angles() -> None:

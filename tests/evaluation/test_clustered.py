@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from t2i.evaluation import clustered
-from t2i.evaluation.clustered import PerImage
+from t2i.evaluation.statistics import clustered
+from t2i.evaluation.statistics.clustered import PerImage
 from t2i.randomness import generator
 
 

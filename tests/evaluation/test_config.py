@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from t2i.errors import ConfigError
-from t2i.evaluation import config, extractors, registry
+from t2i.evaluation import config
 from t2i.evaluation.config import Evaluation
+from t2i.evaluation.extractors import registry as extractors
+from t2i.evaluation.metrics import registry
 
 
 def test_importing_the_settings_loads_nothing_heavy() -> None:

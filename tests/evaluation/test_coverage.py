@@ -6,8 +6,8 @@ The slow tier is the table of docs/evaluation.md: `python -m tests.evaluation.wo
 import numpy as np
 import pytest
 
-from t2i.evaluation.measurement import changes
-from t2i.evaluation.registry import METRICS
+from t2i.evaluation.metrics.measurement import changes
+from t2i.evaluation.metrics.registry import METRICS
 from tests.evaluation.worlds import KINDS, NULL, simulate, world
 
 REPETITIONS = 60

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config, Dinov2Model
 
 from t2i.errors import UserError
-from t2i.evaluation.dinov2_extractor import Dinov2Extractor
-from t2i.evaluation.resize import POLICIES
+from t2i.evaluation.extractors.dinov2 import Dinov2Extractor
+from t2i.evaluation.extractors.resize import POLICIES
 
 
 @pytest.fixture(scope="module")

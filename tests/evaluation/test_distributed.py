@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.distributed import MomentSums, Rows
 from t2i.evaluation.evaluate import evaluate
-from t2i.evaluation.extractors import shared_image_features
+from t2i.evaluation.extractors.clip import ClipExtractor
+from t2i.evaluation.extractors.registry import shared_image_features
 from t2i.randomness import generator
 
 WORKER = """
 import sys, numpy as np, torch, json
-from t2i.evaluation.clip_extractor import ClipExtractor
+from t2i.evaluation.extractors.clip import ClipExtractor
 from t2i.evaluation.distributed import MomentSums, features_of
 torch.distributed.init_process_group("gloo")
 rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -13,13 +13,13 @@ from scipy.special import softmax
 
 from t2i.data.pictures import Pictures
 from t2i.errors import UserError
-from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import FORMULAS, differences, text_digest
 from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples
+from t2i.evaluation.extractors.clip import ClipExtractor
 from t2i.evaluation.gather import Facts, Samples
-from t2i.evaluation.inception_score import inception_score
-from t2i.evaluation.registry import METRICS
+from t2i.evaluation.metrics.inception_score import inception_score
+from t2i.evaluation.metrics.registry import METRICS
 from t2i.evaluation.verdict import changes_of, refuse_unlike
 
 CLASSES = ["cat", "bus", "apple"]

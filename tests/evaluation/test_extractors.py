@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from t2i.errors import UserError
-from t2i.evaluation import extractors
-from t2i.evaluation.clip_extractor import ClipExtractor
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.extractors import image_features, text_features
+from t2i.evaluation.extractors import registry as extractors
+from t2i.evaluation.extractors.clip import ClipExtractor
+from t2i.evaluation.extractors.registry import image_features, text_features
 from t2i.models.preprocess import normalise, pillow_bicubic
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.fid import frechet_distance, frechet_from_moments, measure
-from t2i.evaluation.measurement import REFERENCE, Inputs
+from t2i.evaluation.metrics.fid import frechet_distance, frechet_from_moments, measure
+from t2i.evaluation.metrics.measurement import REFERENCE, Inputs
 from t2i.randomness import generator
 
 

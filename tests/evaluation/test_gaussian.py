@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import gaussian
-from t2i.evaluation.fid_pool import Pool
-from t2i.evaluation.gaussian import Gaussian, Moments, distance, nuclear_norm_by_gram
+from t2i.evaluation.metrics.fid_pool import Pool
+from t2i.evaluation.statistics import gaussian
+from t2i.evaluation.statistics.gaussian import Gaussian, Moments, distance, nuclear_norm_by_gram
 from t2i.randomness import generator
 
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from t2i.errors import UserError
-from t2i.evaluation import extractors, inception_extractor, inception_weights
 from t2i.evaluation.config import Evaluation
-from t2i.evaluation.inception import InceptionV3, pooled
-from t2i.evaluation.inception_extractor import InceptionExtractor
+from t2i.evaluation.extractors import inception as inception_extractor
+from t2i.evaluation.extractors import inception_weights
+from t2i.evaluation.extractors import registry as extractors
+from t2i.evaluation.extractors.inception import InceptionExtractor
+from t2i.evaluation.extractors.inception_network import InceptionV3, pooled
 
 SHAPES = {
     "Conv2d_1a_3x3": (32, 149),

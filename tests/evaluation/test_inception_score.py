@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.inception_score import inception_score, inception_score_terms, measure
-from t2i.evaluation.terms import Units, interval
+from t2i.evaluation.metrics.inception_score import inception_score, inception_score_terms, measure
+from t2i.evaluation.statistics.terms import Units, interval
 
 
 def test_uniform_probabilities_score_one() -> None:
@@ -52,7 +52,7 @@ def test_equals_torchmetrics_on_random_logits() -> None:
     import torch
     from scipy.special import softmax
 
-    from t2i.evaluation.measurement import Inputs
+    from t2i.evaluation.metrics.measurement import Inputs
 
     logits = np.random.default_rng(0).normal(0, 2, (90, 30)).astype(np.float32)
     metric = theirs.InceptionScore(feature=torch.nn.Flatten(), splits=1)
@@ -65,7 +65,7 @@ def test_equals_torchmetrics_on_random_logits() -> None:
 
 def test_the_published_form_cuts_at_i_n_over_ten_and_tells_the_deviation_of_its_splits() -> None:
     """23 rows: blocks of 2, 2, 2, 3, 2, 2, 3, 2, 2, 3, where array_split gives three of 3 first."""
-    from t2i.evaluation.measurement import Inputs
+    from t2i.evaluation.metrics.measurement import Inputs
 
     logits = np.random.default_rng(3).normal(0, 2, (23, 5))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.intervals import difference_of_means, mean
+from t2i.evaluation.statistics.intervals import difference_of_means, mean
 from t2i.randomness import generator
 
 

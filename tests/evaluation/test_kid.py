@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import mmd
-from t2i.evaluation.intervals import Interval
-from t2i.evaluation.kid import kernel_distance, measure
-from t2i.evaluation.measurement import Inputs
+from t2i.evaluation.metrics.kid import kernel_distance, measure
+from t2i.evaluation.metrics.measurement import Inputs
+from t2i.evaluation.statistics import mmd
+from t2i.evaluation.statistics.intervals import Interval
 from t2i.randomness import generator
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.paired import EQUAL, FEW, MCNEMAR, difference, fewest_pairs, holm
-from t2i.evaluation.terms import Terms, Units, of_mean, of_share
+from t2i.evaluation.statistics.paired import EQUAL, FEW, MCNEMAR, difference, fewest_pairs, holm
+from t2i.evaluation.statistics.terms import Terms, Units, of_mean, of_share
 from t2i.randomness import generator
 
 SINGLE = Units()

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from t2i.errors import ConfigError
-from t2i.evaluation.resize import POLICIES, policy, tensorflow_bilinear
+from t2i.evaluation.extractors.resize import POLICIES, policy, tensorflow_bilinear
 from t2i.randomness import generator
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from t2i.evaluation import retrieval
-from t2i.evaluation.retrieval import ranks
+from t2i.evaluation.metrics import retrieval
+from t2i.evaluation.metrics.retrieval import ranks
 from t2i.randomness import generator
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from t2i.evaluation.separation import Cosines, caption_pairs, cosine_check, separation
+from t2i.evaluation.metrics.separation import Cosines, caption_pairs, cosine_check, separation
 from t2i.randomness import generator
 from t2i.reporting import comparisons
 

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import mmd, prdc, registry
-from t2i.evaluation.cmmd import cmmd
-from t2i.evaluation.fid import frechet_distance
-from t2i.evaluation.fid_infinity import fid_infinity, fid_points
-from t2i.evaluation.kid import kernel_distance, kernel_distance_subsets, subset_rows
-from t2i.evaluation.measurement import WORLD, Inputs
-from t2i.evaluation.memorisation import mifid, nearest_training
-from t2i.evaluation.prdc import precision_recall_density_coverage
-from t2i.evaluation.ref_clip_score import ref_clip_scores
-from t2i.evaluation.vendi import vendi
+from t2i.evaluation.metrics import prdc, registry
+from t2i.evaluation.metrics.cmmd import cmmd
+from t2i.evaluation.metrics.fid import frechet_distance
+from t2i.evaluation.metrics.fid_infinity import fid_infinity, fid_points
+from t2i.evaluation.metrics.kid import kernel_distance, kernel_distance_subsets, subset_rows
+from t2i.evaluation.metrics.measurement import WORLD, Inputs
+from t2i.evaluation.metrics.memorisation import mifid, nearest_training
+from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
+from t2i.evaluation.metrics.ref_clip_score import ref_clip_scores
+from t2i.evaluation.metrics.vendi import vendi
+from t2i.evaluation.statistics import mmd
 from t2i.randomness import generator
 
 
@@ -79,8 +80,8 @@ def test_equals_the_package_prdc_without_ties() -> None:
 
 def test_the_variance_of_neighbours_is_that_of_parts_of_both_sets() -> None:
     """By hand: two halves of a set of 48, cut forty times; (difference / 2)^2, averaged, and 1.3 of that."""
-    from t2i.evaluation.parts import parts_of
-    from t2i.evaluation.terms import Units
+    from t2i.evaluation.statistics.parts import parts_of
+    from t2i.evaluation.statistics.terms import Units
 
     real, fake = draw("real", 60, 3), draw("fake", 48, 3, 0.3)
     cuts = parts_of(48, 60, Units(), seed=5, most=100, least=20)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from t2i.evaluation.shares import Discordant, mcnemar, smallest_change, tango, wilson
+from t2i.evaluation.statistics.shares import Discordant, mcnemar, smallest_change, tango, wilson
 from t2i.randomness import generator
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import cmmd, fid, inception_score, kid, terms_file, vendi
 from t2i.evaluation.checks import feature_pair
-from t2i.evaluation.frechet import frechet_terms
-from t2i.evaluation.mmd import Discrepancy
-from t2i.evaluation.parts import parts_of
-from t2i.evaluation.terms import Terms, Units, interval, of_mean, spread
+from t2i.evaluation.metrics import cmmd, fid, inception_score, kid, vendi
+from t2i.evaluation.statistics import terms_file
+from t2i.evaluation.statistics.frechet import frechet_terms
+from t2i.evaluation.statistics.mmd import Discrepancy
+from t2i.evaluation.statistics.parts import parts_of
+from t2i.evaluation.statistics.terms import Terms, Units, interval, of_mean, spread
 from t2i.randomness import generator
 
 Value = Callable[[np.ndarray, np.ndarray], float]
@@ -105,8 +106,8 @@ def test_labels_that_do_not_fit_are_one_sentence() -> None:
 @pytest.mark.parametrize("name", ["fid", "memorisation", "kid", "vendi", "fid_infinity"])
 def test_a_collapsed_model_has_numbers(name: str) -> None:
     """Every picture alike, on either side."""
-    from t2i.evaluation.measurement import Inputs
-    from t2i.evaluation.registry import METRICS
+    from t2i.evaluation.metrics.measurement import Inputs
+    from t2i.evaluation.metrics.registry import METRICS
 
     spread_out, alike = sets(40, 40, 6)[0], np.ones((40, 6))
     for generated, reference in ((alike, spread_out), (spread_out, alike), (alike, alike)):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation import registry, verdict
+from t2i.evaluation import verdict
 from t2i.evaluation.evaluate import Result, numbers_of
-from t2i.evaluation.measurement import Inputs
+from t2i.evaluation.metrics import registry
+from t2i.evaluation.metrics.measurement import Inputs
 from t2i.randomness import generator
 
 

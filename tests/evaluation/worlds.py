@@ -19,10 +19,10 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from t2i.evaluation.measurement import Inputs, Measurement, changes
-from t2i.evaluation.paired import PairedDifference
-from t2i.evaluation.registry import METRICS
-from t2i.evaluation.terms import Units
+from t2i.evaluation.metrics.measurement import Inputs, Measurement, changes
+from t2i.evaluation.metrics.registry import METRICS
+from t2i.evaluation.statistics.paired import PairedDifference
+from t2i.evaluation.statistics.terms import Units
 
 KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked")
 NULL = ("nothing", "mirrored", "captions", "linked")

@@ -24,7 +24,7 @@ from t2i.models.text import text_states
 from t2i.models.weightless import weightless
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
-from t2i.tasks.tuned import apply_tuned, find_tuned
+from t2i.stages.tuned import apply_tuned, find_tuned
 
 PROMPT, SEED, STEPS = "a red cat", 11, 3
 Loader = Callable[[Model], Models]

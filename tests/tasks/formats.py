@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from t2i.data.scenes.captions import captions
-from t2i.data.scenes.coco import describe, draw
+from t2i.data.sources.scenes.captions import captions
+from t2i.data.sources.scenes.coco import describe, draw
 
 from ..data import test_flickr as flickr
 from ..data import test_labelled as labelled

@@ -65,7 +65,7 @@ def test_the_story_has_its_figures(both: Ended, text: Ended) -> None:
 
 
 def test_the_tuned_clip_is_a_plain_one_and_measures(own_lab: Lab, both: Ended) -> None:
-    from t2i.evaluation.clip_extractor import ClipExtractor
+    from t2i.evaluation.extractors.clip import ClipExtractor
 
     extractor = ClipExtractor(str(both.folder / "clip"), "tuned")
     assert extractor.texts(["a cat"]).shape == (1, 128)

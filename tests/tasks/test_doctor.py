@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from t2i.tasks import doctor_checks
+from t2i.doctor import checks as doctor_checks
 
 from ..conftest import Ended, Lab
 

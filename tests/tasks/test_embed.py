@@ -87,7 +87,7 @@ def test_an_interrupted_embedding_goes_on(
     ended: Ended, own_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from t2i.evaluation import embeddings
-    from t2i.evaluation.clip_extractor import ClipExtractor
+    from t2i.evaluation.extractors.clip import ClipExtractor
 
     monkeypatch.setattr(embeddings, "BLOCK", 32)
     computed: list[str] = []

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from t2i.evaluation import inception_weights
+from t2i.evaluation.extractors import inception_weights
 
 from ..conftest import SCENES, TOY, Lab
 

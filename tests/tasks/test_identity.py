@@ -16,19 +16,19 @@ from PIL import Image
 from t2i import identity
 from t2i.config import SCHEMAS, Config, Part, Precision, Task, as_dict, as_override, compose
 from t2i.context import Run
-from t2i.data import scenes
-from t2i.data.folder import Folder
+from t2i.data.sources import scenes
+from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
 from t2i.models.clip_files import TINY_CLIP
 from t2i.models.source import BUNDLED
+from t2i.plan.plan import plan
 from t2i.randomness import generator
+from t2i.stages.clip_features import measure as clip_features
+from t2i.stages.tuned import find_tuned
 from t2i.store import Stage, Store, addressed
-from t2i.tasks.clip_measure import measure as clip_features
+from t2i.sweeps.cells import Identities, cell_config, require_read
 from t2i.tasks.evaluate import measure
-from t2i.tasks.plan import plan
-from t2i.tasks.sweep_cells import Identities, cell_config, require_read
 from t2i.tasks.train import trained
-from t2i.tasks.tuned import find_tuned
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 from ..leaves import changed, leaves, other

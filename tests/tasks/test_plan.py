@@ -9,9 +9,9 @@ import torch
 from t2i.config import compose
 from t2i.models.load import load
 from t2i.models.weightless import weightless
+from t2i.plan.downloads import missing
+from t2i.plan.memory import _predict, training_memory
 from t2i.store import Store
-from t2i.tasks.plan_downloads import missing
-from t2i.tasks.plan_memory import _predict, training_memory
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 

@@ -8,8 +8,8 @@ import pytest
 from t2i.config import compose
 from t2i.context import Run
 from t2i.data.rows import keyed_rows
+from t2i.plan import estimates as plan_estimates
 from t2i.store import Store
-from t2i.tasks import plan_estimates
 
 
 def test_rows_are_scaled_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

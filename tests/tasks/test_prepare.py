@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from t2i.tasks import set_aside
+from t2i.stories import set_aside
 
 from ..conftest import Ended, Lab
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import yaml
 
-from t2i.tasks.sweep_workers import NUMBER as T2I_WORKER
+from t2i.sweeps.workers import NUMBER as T2I_WORKER
 
 from ..conftest import SCENES, TOY, Ended, Lab
 
@@ -107,7 +107,7 @@ def test_the_plan_is_told_and_a_budget_reduces_the_pictures(empty_lab: Lab) -> N
 
 def test_a_budget_decides_once_how_many_pictures_a_cell_has(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two evaluations in each of ten steps: a cell of 12 pictures takes 24 s at 0.1 s an evaluation."""
-    from t2i.tasks import sweep_plan
+    from t2i.sweeps import budget as sweep_plan
 
     seconds = iter([0.1, 0.02])
     monkeypatch.setattr(sweep_plan, "_timed", lambda *_: (next(seconds), 0.0, 1.0))
@@ -126,7 +126,7 @@ def test_the_best_setting_becomes_an_experiment(
     lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "experiment").mkdir()
-    monkeypatch.setattr("t2i.tasks.sweep_figures.CONF", tmp_path)
+    monkeypatch.setattr("t2i.stories.sweep.CONF", tmp_path)
     ended = lab.here(*GRID, "sweeps.apply=chosen")
     assert ended.status == 0, ended.err
     written = yaml.safe_load((tmp_path / "experiment" / "chosen.yaml").read_text())

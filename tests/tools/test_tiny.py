@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 import t2i
-from t2i.data.scenes import CATEGORIES
+from t2i.data.sources.scenes import CATEGORIES
 
 ASSETS = Path(t2i.__file__).parent / "assets"
 TINY, CLIP = ASSETS / "tiny", ASSETS / "tiny_clip"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from t2i.config import compose
-from t2i.data.scenes.world import describe, render
+from t2i.data.sources.scenes.world import describe, render
 from t2i.models.latents import encode_moments
 from t2i.models.load import Models, load
 from t2i.store import Store

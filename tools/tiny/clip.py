@@ -37,7 +37,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from t2i.data.scenes import CATEGORIES, describe
+from t2i.data.sources.scenes import CATEGORIES, describe
 from t2i.randomness import generator
 
 TOKENS = 32

@@ -15,7 +15,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from t2i.data.scenes import captions, describe, render
+from t2i.data.sources.scenes import captions, describe, render
 from t2i.randomness import generator, integer
 
 WORLD_SEED = 64

@@ -21,7 +21,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler,
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from t2i.data.scenes import describe, render
+from t2i.data.sources.scenes import describe, render
 
 SCHEDULERS = {"ddim": DDIMScheduler, "dpmpp_2m": DPMSolverMultistepScheduler}
 FIRST_SEED = 1000

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import CLIPModel, CLIPTextModel
 
-from t2i.evaluation.clip_extractor import ClipExtractor
+from t2i.evaluation.extractors.clip import ClipExtractor
 from t2i.models.clip import load_clip
 from t2i.models.config import Model
 from t2i.randomness import generator

@@ -1,7 +1,0 @@
-"""A procedural picture world with known ground truth: described by (seed, index), drawn at any size, in COCO's form."""
-
-from t2i.data.scenes.captions import captions
-from t2i.data.scenes.coco import write
-from t2i.data.scenes.world import CATEGORIES, COLOURS, SUPERCATEGORIES, Scene, Thing, describe, render
-
-__all__ = ["CATEGORIES", "COLOURS", "SUPERCATEGORIES", "Scene", "Thing", "captions", "describe", "render", "write"]

@@ -1,0 +1,1 @@
+"""`task=doctor`: what is checked of a machine."""

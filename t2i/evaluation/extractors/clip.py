@@ -1,0 +1,97 @@
+"""Features of any CLIP through transformers: images and texts in one space."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from t2i.evaluation import checks
+from t2i.evaluation.extractors import resize
+from t2i.evaluation.extractors.precision import dtype_of
+from t2i.models.clip import load_clip, mean_and_std
+from t2i.models.clip_files import locate, weights_digest
+from t2i.models.preprocess import normalise
+
+
+class ClipExtractor:
+    """A frozen CLIP: projected features, not normalised.
+
+    It computes in the numbers of `t2i.evaluation.extractors.precision`.
+    """
+
+    kind = "clip"
+
+    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip", exact: bool = True) -> None:
+        """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it.
+
+        `policy`: how images are resized (`t2i/evaluation/extractors/resize.py`); CLIP's own is `clip`.
+        """
+        self.preprocessing = policy
+        self._resize = resize.policy(policy).apply
+        folder = locate(source)
+        self.name = name
+        self.digest = weights_digest(folder)
+        self.device = torch.device(device)
+        self.dtype = dtype_of(self.device, exact)
+        self._model: Any = load_clip(folder)
+        torch.nn.Module.to(self._model, self.device, self.dtype)
+        self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self._size = int(self._model.vision_model.config.image_size)
+        self._tokens = min(self._tokenizer.model_max_length, self._model.text_model.config.max_position_embeddings)
+        self._mean, self._std = mean_and_std(folder)
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor of the cosine: exp of the stored parameter."""
+        return float(self._model.logit_scale.exp())
+
+    def blended(self, other: "ClipExtractor", share: float) -> "ClipExtractor":
+        """A CLIP whose weights are (1 - share) of this one's and share of the other's (WiSE-FT: Wortsman et al. 2021,
+        arXiv:2109.01903, eq. 1). Both have one architecture.
+        """
+        made = copy.copy(self)
+        made._model = copy.deepcopy(self._model)
+        own, theirs = made._model.state_dict(), other._model.state_dict()
+        with torch.no_grad():
+            for name, tensor in own.items():
+                if tensor.is_floating_point():
+                    tensor.lerp_(theirs[name], share)
+        made.name, made.digest = f"{self.name} blended", f"{self.digest}/{other.digest}/{share}"
+        return made
+
+    @torch.inference_mode()
+    def images(self, batch: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float32 (N, D)."""
+        resized = np.moveaxis(self._resize(checks.images("given", batch), self._size).numpy(), 1, -1)
+        pixels = normalise(resized.astype(np.float64), self._mean, self._std)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            states = self._model.vision_model(pixel_values=torch.from_numpy(pixels).to(self.device, self.dtype))
+            # The projection is applied here: what `get_image_features` returns changed in transformers 5.
+            return self._model.visual_projection(states.pooler_output).float().cpu().numpy()
+
+    def logits(self, features: np.ndarray) -> None:
+        """CLIP has no classes of its own."""
+        return
+
+    def texts(self, batch: list[str]) -> np.ndarray:
+        """N captions -> float32 (N, D); a caption beyond the tokenizer's length is cut and keeps its end token."""
+        return self.text_vectors(batch)[0]
+
+    @torch.inference_mode()
+    def text_vectors(self, batch: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `texts`, and float32 (N, width): the mean of the last hidden states over a caption's own tokens."""
+        states, mask = self._text_states(batch)
+        weights = mask.to(self.dtype)[..., None]
+        pooled = (states.last_hidden_state * weights).sum(1) / weights.sum(1)
+        projected = self._model.text_projection(states.pooler_output)
+        return projected.float().cpu().numpy(), pooled.float().cpu().numpy()
+
+    def _text_states(self, batch: list[str]) -> tuple[Any, torch.Tensor]:
+        # Padded to the longest of the batch: attention is causal, so what follows a caption's end changes nothing.
+        tokens = self._tokenizer(batch, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt").to(
+            self.device
+        )
+        states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        return states, tokens.attention_mask

@@ -1,0 +1,115 @@
+"""What every metric receives and returns: one signature, so that a new metric is one file and one registry entry."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from t2i.evaluation.statistics import paired
+from t2i.evaluation.statistics.intervals import Interval
+from t2i.evaluation.statistics.paired import PairedDifference
+from t2i.evaluation.statistics.terms import Terms, Units, interval
+
+
+class Features(Enum):
+    """Which extractor a metric takes its features from."""
+
+    ANY = "any"
+    """The one that `eval.extractor` names."""
+    CLIP = "clip"
+    """Images and texts in one space: that of `eval.extractor` if it is a CLIP, otherwise `eval.clip`."""
+    DINOV2 = "dinov2"
+    """DINOv2 only."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Features of one evaluation; what a metric does not have (None) makes it unavailable, not wrong."""
+
+    generated: np.ndarray
+    """float32 (N, D): features of the generated images."""
+    seed: int
+    """Key of what is drawn by lot: the parts of a set, the order of FID-infinity."""
+    replicates: int
+    """Parts of the set, at most, that the variance of a nearest-neighbour statistic is seen from."""
+    reference: np.ndarray | None = None
+    """float32 (M, D): features of the reference images."""
+    texts: np.ndarray | None = None
+    """float32 (N, D): features of the captions, row i belonging to generated image i."""
+    classes: np.ndarray | None = None
+    """float32 (K, D): one text feature per class, of unit length."""
+    accepted: Sequence[frozenset[int]] | None = None
+    """N sets of class indices that count as right; an empty set: the sample has no class."""
+    logit_scale: float | None = None
+    """Factor of the cosine before the softmax over classes (CLIP's learned inverse temperature)."""
+    logits: np.ndarray | None = None
+    """float32 (N, K): the network's own class logits of the generated images."""
+    train: np.ndarray | None = None
+    """float32 (T, D): features of training images."""
+    other_texts: Sequence[np.ndarray] | None = None
+    """N matrices float32 (n_i, D): features of the other captions of the picture that caption i describes."""
+    units: Units = field(default_factory=Units)
+    """Which images belong together, because they are of one picture."""
+
+
+REFERENCE, WORLD = "this reference", "the world"
+"""What an interval is for: other generated images against the same reference, or against one that is drawn anew too."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its interval and, for metrics that have one, the value of each sample."""
+
+    interval: Interval
+    per_sample: np.ndarray | None = None
+    """float64 (N,); NaN where a sample does not count."""
+    terms: Terms | None = None
+    """What its variance is made of; None for a number whose change has no test."""
+    world: Interval | None = None
+    """The same value with the reference's own sampling error, where `interval` is for this reference."""
+    scope: str = ""
+    """What `interval` is for: REFERENCE, WORLD, or empty where no reference is looked at."""
+
+
+def measured(terms: Terms, units: Units, per_sample: np.ndarray | None = None) -> Measurement:
+    """A number with the intervals that its terms give it."""
+    if terms.replicates is not None:
+        return Measurement(interval(terms, units, world=True), per_sample, terms, scope=WORLD)
+    if terms.reference is None:
+        return Measurement(interval(terms, units, world=False), per_sample, terms)
+    return Measurement(interval(terms, units, False), per_sample, terms, interval(terms, units, True), REFERENCE)
+
+
+Measure = Callable[[Inputs], dict[str, Measurement]]
+
+
+def between(measure: Measure) -> Callable[[Inputs, Inputs], dict[str, PairedDifference]]:
+    """`difference(base, tuned)` of two sets from the same captions and seeds, for a metric's `measure`."""
+
+    def difference(base: Inputs, tuned: Inputs) -> dict[str, PairedDifference]:
+        return changes(measure(base), measure(tuned), base.units)
+
+    return difference
+
+
+def changes(base: dict[str, Measurement], tuned: dict[str, Measurement], units: Units) -> dict[str, PairedDifference]:
+    """How every number that has terms changed from `base` to `tuned`."""
+    return {
+        name: paired.difference(own.terms, other.terms, units)
+        for name, own in base.items()
+        if own.terms is not None and (other := tuned.get(name)) is not None and other.terms is not None
+    }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A registry entry: how to measure, and which fields of `Inputs` that needs."""
+
+    measure: Measure
+    needs: tuple[str, ...]
+    """Fields of `Inputs`; of a group such as `logits|classes` one is enough."""
+    features: Features = Features.ANY
+    """Whose features it is defined for."""
+    higher_is_better: bool | None = False
+    """None where neither is."""

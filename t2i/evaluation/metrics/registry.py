@@ -1,0 +1,64 @@
+"""The metrics by name. A new one is a file with `measure`, an entry here, and a test with a pinned number."""
+
+from t2i.evaluation.metrics import (
+    agreement,
+    clip_score,
+    cmmd,
+    fd_dinov2,
+    fid,
+    fid_infinity,
+    inception_score,
+    kid,
+    memorisation,
+    prdc,
+    ref_clip_score,
+    vendi,
+)
+from t2i.evaluation.metrics.measurement import Features, Inputs, Measurement, Metric
+
+METRICS: dict[str, Metric] = {
+    "fid": Metric(fid.measure, ("reference",)),
+    "kid": Metric(kid.measure, ("reference",)),
+    "inception_score": Metric(
+        inception_score.measure,
+        ("logits|classes", "logits|logit_scale"),
+        higher_is_better=True,
+    ),
+    "clip_score": Metric(clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True),
+    "agreement": Metric(agreement.measure, ("classes", "accepted"), Features.CLIP, higher_is_better=True),
+    "ref_clip_score": Metric(
+        ref_clip_score.measure,
+        ("texts", "other_texts"),
+        Features.CLIP,
+        higher_is_better=True,
+    ),
+    "prdc": Metric(prdc.measure, ("reference",), higher_is_better=True),
+    "cmmd": Metric(cmmd.measure, ("reference",), Features.CLIP),
+    "fd_dinov2": Metric(fd_dinov2.measure, ("reference",), Features.DINOV2),
+    "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
+    "vendi": Metric(vendi.measure, (), higher_is_better=True),
+    "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
+}
+
+NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation"}
+"""The metric of each tested number that is not named like it."""
+
+SMALLEST = {"prdc": prdc.K + 1, "fid_infinity": fid_infinity.LEAST}
+"""Samples below which a metric is left out, with the reason, instead of refused."""
+
+
+def missing(name: str, inputs: Inputs) -> list[str]:
+    """What metric `name` needs and `inputs` does not have; of alternatives the last."""
+    groups = [need.split("|") for need in METRICS[name].needs]
+    return [group[-1] for group in groups if all(getattr(inputs, need) is None for need in group)]
+
+
+def measure(name: str, inputs: Inputs, extractor: str) -> dict[str, Measurement]:
+    """Metric `name`, its numbers named for the features they come from: `fid[tiny_clip]`."""
+    return {f"{key}[{extractor}]": value for key, value in METRICS[name].measure(inputs).items()}
+
+
+def higher_is_better(key: str) -> bool | None:
+    """Whether a rise of the number `key` (`recall[tiny_clip]`) is a gain; None where neither is."""
+    name = key.partition("[")[0]
+    return METRICS[NUMBERS_OF.get(name, name)].higher_is_better

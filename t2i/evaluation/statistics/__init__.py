@@ -1,0 +1,1 @@
+"""Intervals, paired changes, and what both are made of."""

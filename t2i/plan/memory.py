@@ -1,0 +1,158 @@
+"""How much memory a training and a drawing will take, counted on networks without weights."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional
+
+from t2i.config import Config
+from t2i.errors import UserError
+from t2i.stages.shared import precision_of
+from t2i.training.config import Optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from t2i.models.load import Models
+
+STATES = {
+    Optimizer.sgd: 4,
+    Optimizer.adamw: 8,
+    Optimizer.adafactor: 0,
+    Optimizer.adamw_8bit: 2,
+    Optimizer.prodigy: 16,
+}
+"""Bytes that an optimizer keeps for each trained parameter (adafactor: a row and a column of each matrix)."""
+METHOD = (
+    "weights, gradients and optimizer are counted; activations are what a forward pass without weights would save for the "
+    "backward pass (with gradient checkpointing: of the largest block), and for drawing twice what the largest layer reads and "
+    "writes. The libraries themselves (about 0.5 GB on a CPU, 0.5 to 1 GB on a GPU) come on top, and so does fragmentation."
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, by what takes them."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def training_memory(config: Config, models: "Models") -> Optional[Memory]:
+    """Of one process; None for a strategy that cannot be attached to networks without weights. Changes `models`."""
+    import torch
+
+    size = 4 if precision_of(config) == "no" else 2
+    every = sum(p.numel() for module in models.modules.values() for p in module.parameters())
+    # UserError, OSError: the adapter between two widths reads files of a CLIP that may not be here
+    with suppress(UserError, OSError, NotImplementedError), torch.device("meta"):
+        config.strategy.attach(models)
+        trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
+        kept = 4 * trained * (config.training.ema is not None)
+        batch = config.training.micro_batch or max(1, config.training.batch_size // config.launch.processes)
+        saved, largest = _saved(models, batch, config)
+        activations = (largest if config.training.gradient_checkpointing else saved) * size // 4
+        return Memory(
+            weights=(every - min(trained, every)) * size + 4 * trained + kept,
+            gradients=4 * trained,
+            optimizer=STATES[config.training.optimizer] * trained,
+            activations=activations,
+        )
+    return None
+
+
+def drawing_memory(config: Config, models: "Models") -> Memory:
+    """Of one process that draws `batch_size` pictures at once."""
+    import torch
+
+    size = 4 if precision_of(config) == "no" else 2
+    weights = sum(p.numel() for module in models.modules.values() for p in module.parameters()) * size
+    largest = 0
+
+    def note(module: "nn.Module", inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal largest
+        tensors = [tensor for tensor in (*inputs, output) if isinstance(tensor, torch.Tensor)]
+        largest = max(largest, sum(tensor.numel() for tensor in tensors))
+
+    leaves = [m for part in (models.unet, models.vae) for m in part.modules() if not list(m.children())]
+    hooks = [module.register_forward_hook(note) for module in leaves]
+    with torch.no_grad(), torch.device("meta"):
+        _predict(models, config.batch_size * (2 if config.cfg.active else 1))
+        unet, largest = largest, 0
+        count = 1 if config.sampling.vae_slicing else config.batch_size
+        models.vae.decode(torch.empty(models.latent_shape(count)))
+    for hook in hooks:
+        hook.remove()
+    return Memory(weights, 0, 0, 2 * max(unet, largest) * size)
+
+
+def _saved(models: "Models", batch: int, config: Config) -> tuple[int, int]:
+    """Bytes in float32 that a forward pass saves for the backward pass: of all blocks, and of the largest with what is kept
+    of the others under gradient checkpointing, their inputs.
+    """
+    import torch
+
+    total, sizes, inputs = 0, dict[str, int](), 0
+    seen: set[int] = set()
+    weights = {id(p) for module in models.modules.values() for p in module.parameters()}
+    alive: list[Tensor] = []
+
+    def pack(tensor: "Tensor") -> "Tensor":
+        nonlocal total
+        base = tensor._base if tensor._base is not None else tensor
+        if id(base) not in seen and id(base) not in weights:
+            seen.add(id(base))
+            alive.append(base)  # an id may be given again once its tensor is gone
+            total += base.numel() * base.element_size()
+        return tensor
+
+    def measured(name: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        def before(module: "nn.Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            nonlocal inputs
+            sizes[name] = -total
+            shown = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)]
+            inputs += sum(value.numel() * 4 for value in shown)
+
+        def after(module: "nn.Module", args: Any, output: Any) -> None:
+            sizes[name] += total
+
+        return before, after
+
+    blocks = {
+        name: module
+        for name, module in models.unet.named_modules()
+        if name.count(".") == 3 and (".resnets." in name or ".attentions." in name)
+    }
+    blocks |= {
+        f"mid {n}": m for n, m in models.unet.named_modules() if n.startswith("mid_block.") and n.count(".") == 2
+    }
+    hooks = []
+    for name, module in blocks.items():
+        before, after = measured(name)
+        hooks += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
+    models.unet.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.enable_grad():
+        _predict(models, batch, "text_encoder" in config.strategy.modules())
+    for hook in hooks:
+        hook.remove()
+    models.unet.eval()
+    return total, inputs + max(sizes.values(), default=0)
+
+
+def _predict(models: "Models", batch: int, through_text: bool = False) -> None:
+    """One forward pass of the U-Net for a batch, of the text encoder too where it trains."""
+    import torch
+
+    tokens, width = models.text_encoder.config.max_position_embeddings, models.unet.config["cross_attention_dim"]
+    if through_text:
+        text = models.text_encoder(torch.zeros((batch, tokens), dtype=torch.long)).last_hidden_state
+    else:
+        text = torch.empty((batch, tokens, width))
+    models.unet(torch.empty(models.latent_shape(batch)), torch.zeros(batch, dtype=torch.long), text)

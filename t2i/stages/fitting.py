@@ -1,0 +1,37 @@
+"""Settings that do not fit the data: found before anything is computed, and adapted where nobody chose them."""
+
+from t2i.config import Config, Part, Task
+from t2i.context import Run
+from t2i.errors import ConfigError
+from t2i.evaluation.config import Evaluation
+from t2i.stages.shared import prepared
+
+KEY = "eval.images"
+
+
+def fit_images(config: Config, run: Run) -> None:
+    """`eval.images`, and that of a sweep's cells, are at most the number of held-out captions: a default becomes that, a
+    number that was chosen is refused.
+    """
+    sweeps = config.task is Task.sweep or (config.task is Task.pipeline and Part.sweep in config.parts)
+    _, data = prepared(config, run)
+    there = sum(map(len, data.split("held_out").captions))
+    typed = {item.split("=")[0].lstrip("+") for item in run.overrides}
+    if config.eval.images > there:
+        if config.eval.images != Evaluation().images or KEY in typed or not there:
+            raise _too_few(KEY, config.eval.images, there)
+        run.say(f"{KEY}={there} in place of the default of {config.eval.images}: one for each held-out caption")
+        config.eval.images = there
+        if sweeps:  # whose cells are composed anew
+            config.sweeps.fixed.setdefault(KEY, there)
+    cells = int(config.sweeps.fixed.get(KEY, 0))
+    if sweeps and cells > there:
+        if any(key.startswith(("sweeps", "experiment")) for key in typed):
+            raise _too_few(f"sweeps.fixed.{KEY}", cells, there)
+        run.say(f"sweeps.fixed.{KEY}={there} in place of the default of {cells}: one for each held-out caption")
+        config.sweeps.fixed[KEY] = there
+
+
+def _too_few(key: str, count: int, there: int) -> ConfigError:
+    helps = f"use {key}={there} or more data" if there else "use more data, or a larger dataset.held_out"
+    return ConfigError(f"{key}={count}: {count} held-out captions are needed and {there} are there; {helps}")

@@ -1,0 +1,220 @@
+"""What task=pipeline and task=compare say about two evaluated models: one table, one sentence, the worst losses shown."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from t2i.config import Config
+from t2i.context import Run
+from t2i.stages.shared import rows_of
+from t2i.store import write_json
+from t2i.tasks.evaluate import Measured
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2i.data.prepared import Prepared
+    from t2i.evaluation.verdict import Row, Verdict
+
+VERSION = 2
+SHOWN = 12
+FEW_NOTE = (
+    "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID and CMMD, which "
+    "have none, come first."
+)
+
+
+def verdict_of(run: Run, first: Measured, second: Measured) -> "Verdict":
+    """The verdict about two evaluated models, as a stage of the store.
+
+    Raises UserError that names the fields in which the two definitions differ.
+    """
+    from pathlib import Path
+
+    from t2i.evaluation.verdict import Verdict, decide, refuse_unlike
+
+    refuse_unlike(first.result.definition, second.result.definition)
+
+    def build(folder: Path) -> None:
+        found = decide(first.result, second.result)
+        rows = [_written(row) for row in found.rows]
+        write_json(folder / "verdict.json", {"rows": rows, "samples": found.samples, "pairs": found.pairs})
+
+    stage = run.stage("comparison", {"first": first.numbers.name, "second": second.numbers.name}, {}, VERSION, build)
+    found = json.loads((stage.path / "verdict.json").read_text(encoding="utf-8"))
+    return Verdict([_read(row) for row in found["rows"]], found["samples"], found["pairs"])
+
+
+def _written(row: "Row") -> dict[str, Any]:
+    """A row as JSON, which has no infinity: what is unbounded is null."""
+    from dataclasses import asdict
+
+    plain = asdict(row)
+    change = {end: value if math.isfinite(value) else None for end, value in plain["change"].items()}
+    seen = row.smallest_detectable
+    return {**plain, "change": change, "smallest_detectable": seen if math.isfinite(seen) else None}
+
+
+def _read(plain: dict[str, Any]) -> "Row":
+    from t2i.evaluation.statistics.intervals import Interval
+    from t2i.evaluation.verdict import Row
+
+    unbounded = {"low": -math.inf, "high": math.inf}
+    change = {end: unbounded[end] if value is None else value for end, value in plain["change"].items()}
+    seen = plain["smallest_detectable"]
+    return Row(**{**plain, "change": Interval(**change), "smallest_detectable": math.inf if seen is None else seen})
+
+
+def tell(
+    config: Config, run: Run, verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str], title: str
+) -> None:
+    """The section of the report: table, changes beside what could be seen, and pictures sorted by their loss."""
+    from t2i.data.prepared import Prepared
+
+    sentence = verdict.sentence
+    definition = first.result.definition
+    text = (
+        f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures a model, same captions and seeds; "
+        f"{definition['reference_count']:,} pictures as reference."
+    )
+    if verdict.samples < 1000 and any(row.metric.startswith("fid[") for row in verdict.rows):
+        text += f" {FEW_NOTE}"
+    tables = [verdict_table(verdict, first, second, names), untested_table(verdict, first, second, names)]
+    run.section(
+        title,
+        text,
+        [table for table in tables if table["rows"]],
+        [_changes(run, verdict), *_pictures(config, run, first, second, names, Prepared(first.data))],
+        verdict=f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {names[1][0].upper()}{names[1][1:]} against "
+        f"{names[0]}: {sentence}.",
+        facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind}
+        if names == ("base", "tuned")
+        else {},
+    )
+    run.say(text)
+
+
+def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str]) -> dict[str, Any]:
+    """Every tested metric: both values, the change, p, what could have been seen, and the verdict."""
+    from t2i.reporting.numbers import number
+
+    def value(measured: Measured, metric: str) -> str:
+        metrics = measured.result.metrics
+        return number(metrics[metric], metrics.get(f"{metric}.low"), metrics.get(f"{metric}.high"))
+
+    rows = [
+        [
+            row.metric,
+            value(first, row.metric),
+            value(second, row.metric),
+            number(row.change.value, row.change.low, row.change.high),
+            f"{row.p:.2g} ({row.adjusted:.2g})",
+            number(row.smallest_detectable),
+            row.verdict,
+        ]
+        for row in verdict.rows
+    ]
+    return {
+        "columns": [
+            "metric",
+            *names,
+            "change",
+            "p (Holm)",
+            f"seen at N = {verdict.samples:,}",
+            "verdict",
+        ],
+        "rows": rows,
+        "caption": "Values and changes with 95 % intervals: values for this reference (precision, recall, density and coverage "
+        "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
+        f"changed, in brackets adjusted for the {len(rows)} metrics of the table (Holm 1979); a verdict needs the adjusted one "
+        "at 5 %. The sixth column is the smallest change that this many pictures show in 80 of 100 cases: 'cannot tell' means "
+        "smaller than about that, not none. The bracket of a metric names its network.",
+    }
+
+
+def untested_table(verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str]) -> dict[str, Any]:
+    """The metrics that have an interval and no test of their change."""
+    from t2i.tasks.evaluate import metrics_table
+
+    tested = {row.metric for row in verdict.rows}
+    columns = {
+        name: {key: value for key, value in measured.result.metrics.items() if _metric(key) not in tested}
+        for name, measured in zip(names, (first, second), strict=True)
+    }
+    return {**metrics_table(columns), "caption": "Metrics without a test of their change."}
+
+
+def largest_losses(first: Measured, second: Measured) -> "tuple[list[int], np.ndarray]":
+    """The captions in the order of the change of their CLIP score, the largest loss first, and that change (N,).
+
+    In their own order, and no changes, where the CLIP score was not measured.
+    """
+    import numpy as np
+
+    scores = f"clip_score[{first.result.definition['clip']}]"
+    if scores not in first.result.per_sample:
+        return list(range(len(first.captions))), np.empty(0)
+    change = second.result.per_sample[scores] - first.result.per_sample[scores]
+    return [int(row) for row in np.argsort(change, kind="stable")], change
+
+
+def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
+    from t2i.evaluation.verdict import BETTER, WORSE
+    from t2i.reporting.figures import Change, changes
+
+    path = changes(
+        [
+            Change(
+                row.metric,
+                row.change.value,
+                row.change.low,
+                row.change.high,
+                row.smallest_detectable,
+                row.verdict,
+                row.higher_is_better,
+            )
+            for row in verdict.rows
+        ],
+        run.figures() / "changes.png",
+        f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}",
+        "Grey band: changes that this many pictures miss in more than 20 of 100 cases.",
+    )
+    return path, f"Each metric's change with its 95 % interval; coloured where the table says {BETTER} or {WORSE}."
+
+
+def _pictures(
+    config: Config, run: Run, first: Measured, second: Measured, names: tuple[str, str], data: "Prepared"
+) -> list[tuple[Any, str]]:
+    from t2i.reporting.figures import rows_of_pictures
+
+    order, change = largest_losses(first, second)
+    picked = _both_ends(order) if len(change) else order[:SHOWN]
+    held_out = data.split("held_out")
+    rows = rows_of(held_out)
+    made = [measured.picked(picked) for measured in (first, second)]
+    pictures = {
+        "real": held_out.squares([rows[i] for i in picked], made[0].shape[1]),
+        **dict(zip(names, made, strict=True)),
+    }
+    captions = [f"{first.captions[i]} ({change[i]:+.1f})" if len(change) else first.captions[i] for i in picked]
+    path = rows_of_pictures(
+        pictures,
+        captions,
+        run.figures() / "base_versus_tuned.png",
+        f"{names[0]} and {names[1]}, same captions and seeds: the largest losses first",
+        "Brackets: change of the CLIP score, from the largest loss to the largest gain."
+        if len(change)
+        else "Each column: one caption and one seed.",
+    )
+    return [(path, "Each column is one held-out caption: its real picture, then both models from one seed.")]
+
+
+def _both_ends(order: Sequence[int]) -> list[int]:
+    if len(order) <= SHOWN:
+        return list(order)
+    return [*order[: SHOWN // 2], *order[-SHOWN // 2 :]]
+
+
+def _metric(key: str) -> str:
+    return key.removesuffix(".low").removesuffix(".high").removesuffix(".world")

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from t2i.data.pictures import Pictures
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import resize
 from t2i.evaluation.extractors.precision import dtype_of
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
-from t2i.evaluation.gather import Facts, Samples
+from t2i.evaluation.gather import Facts, Samples, image_format
 from t2i.evaluation.metrics.prdc import K
 from t2i.evaluation.statistics.gaussian import DDOF
 from t2i.evaluation.statistics.intervals import LEVEL
@@ -97,7 +96,7 @@ def define(
         generated_count=len(samples.generated),
         reference_count=0 if reference is None else reference.count,
         reference_sha256="none" if reference is None else reference.sha256,
-        prompts_sha256=text_digest(samples.captions),
+        prompts_sha256="none" if samples.captions is None else text_digest(samples.captions),
         classes_sha256=text_digest([*(samples.classes or []), "", *config.class_prompts, "", *right]),
         train_sha256="none" if train is None else array_digest(train),
         covariance_ddof=DDOF,
@@ -131,11 +130,6 @@ def text_digest(texts: Iterable[str]) -> str:
         encoded = text.encode()
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
-
-
-def image_format(images: np.ndarray | Pictures) -> str:
-    """`uint8 RGB 64x64` of an array (N, H, W, 3): height, then width."""
-    return f"{images.dtype} RGB {images.shape[1]}x{images.shape[2]}"
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

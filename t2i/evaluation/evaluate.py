@@ -109,6 +109,7 @@ def _lacks(name: str, inputs: Inputs | None) -> str:
     if lacking := registry.missing(name, inputs):
         return f"needs {' and '.join(lacking)}"
     least, fewest = registry.SMALLEST.get(name, 2), len(inputs.generated)
-    if "reference" in registry.METRICS[name].needs and inputs.reference is not None:
+    held = any("reference" in need.split("|") for need in registry.METRICS[name].needs)
+    if held and inputs.reference is not None:
         fewest = min(fewest, len(inputs.reference))
     return f"needs {least} samples, of {fewest}" if fewest < least else ""

@@ -15,6 +15,7 @@ from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.metrics.measurement import Features, Inputs
 from t2i.evaluation.metrics.registry import METRICS
 from t2i.evaluation.metrics.zero_shot import class_features
+from t2i.evaluation.statistics.gaussian import Gaussian
 from t2i.evaluation.statistics.terms import Units
 
 
@@ -31,10 +32,22 @@ class Facts:
     @classmethod
     def of(cls, images: np.ndarray | Pictures) -> "Facts":
         """Of images uint8 (N, H, W, 3), of which 256 are read at a time."""
-        digest = hashlib.sha256(f"{tuple(images.shape)} {images.dtype}".encode())
-        for start in range(0, len(images), 256):
-            digest.update(np.ascontiguousarray(images[start : start + 256]).data)
-        return cls(len(images), f"{images.dtype} RGB {images.shape[1]}x{images.shape[2]}", digest.hexdigest())
+        if isinstance(images, Pictures) and images.sizes is not None:
+            digest = hashlib.sha256(np.ascontiguousarray(images.sizes).data)
+            for row in range(len(images)):
+                digest.update(np.ascontiguousarray(images[row : row + 1]).data)
+        else:
+            digest = hashlib.sha256(f"{tuple(images.shape)} {images.dtype}".encode())
+            for start in range(0, len(images), 256):
+                digest.update(np.ascontiguousarray(images[start : start + 256]).data)
+        return cls(len(images), image_format(images), digest.hexdigest())
+
+
+def image_format(images: np.ndarray | Pictures) -> str:
+    """`uint8 RGB 64x64` of an array (N, H, W, 3): height, then width; `uint8 RGB, mixed sizes` where they differ."""
+    if isinstance(images, Pictures) and images.sizes is not None:
+        return f"{images.dtype} RGB, mixed sizes"
+    return f"{images.dtype} RGB {images.shape[1]}x{images.shape[2]}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,8 @@ class Samples:
 
     generated: np.ndarray | Pictures
     """uint8 (N, H, W, 3), image i made from captions[i]."""
-    captions: list[str]
+    captions: list[str] | None
+    """None where nobody knows them."""
     accepted: Sequence[Collection[str]] | None = None
     """For each image the class names that are right."""
     reference: np.ndarray | Pictures | None = None
@@ -51,6 +65,8 @@ class Samples:
     classes: list[str] | None = None
     reference_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Those of the reference that are known already, float32 (M, D) by the name of the network."""
+    reference_moments: Gaussian | None = None
+    """Of `eval.extractor`, where nothing else is known of a reference."""
     reference_facts: Facts | None = None
     """What is known of a reference whose images need not be here."""
     train_features: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -69,13 +85,14 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
     A metric that is defined for another network than `extractor` (and `clip`) is missing. With several processes all
     call this, and share the images. Raises UserError for mismatched lengths, unknown class names and non-finite features.
     """
-    checks.same_length("generated images", samples.generated, "captions", samples.captions)
+    if samples.captions is not None:
+        checks.same_length("generated images", samples.generated, "captions", samples.captions)
     wanted = [METRICS[name].features for name in config.metrics]
     made: dict[Features, Inputs] = {}
     if extractor is not clip and any(features is not Features.CLIP for features in wanted):
         made[Features.ANY] = _of_images(config, samples, extractor)
     if extractor is clip or Features.CLIP in wanted:
-        rest = samples if extractor is clip else replace(samples, train_features={})
+        rest = samples if extractor is clip else replace(samples, train_features={}, reference_moments=None)
         made[Features.CLIP] = _of_texts_too(config, rest, clip)
         made.setdefault(Features.ANY, made[Features.CLIP])
     if extractor.kind == Features.DINOV2.value and Features.ANY in made:
@@ -99,6 +116,7 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
         logits=extractor.logits(generated),
         train=samples.train_features.get(extractor.name),
         units=samples.units,
+        moments=samples.reference_moments,
     )
 
 
@@ -111,7 +129,7 @@ def _of_texts_too(config: Evaluation, samples: Samples, clip: Extractor) -> Inpu
     classes = None if samples.classes is None else class_features(clip.texts, samples.classes, config.class_prompts)
     return replace(
         images,
-        texts=extractors.text_features(clip, samples.captions, config.batch_size),
+        texts=None if samples.captions is None else extractors.text_features(clip, samples.captions, config.batch_size),
         classes=classes,
         accepted=accepted,
         logit_scale=clip.logit_scale,
@@ -122,7 +140,7 @@ def _of_texts_too(config: Evaluation, samples: Samples, clip: Extractor) -> Inpu
 def _others(config: Evaluation, samples: Samples, clip: Extractor) -> list[np.ndarray] | None:
     """None unless some picture has another caption."""
     groups = samples.other_captions
-    if groups is None or not any(map(len, groups)):
+    if groups is None or samples.captions is None or not any(map(len, groups)):
         return None
     checks.same_length("captions", samples.captions, "sets of other captions", groups)
     vectors = extractors.text_features(clip, [text for group in groups for text in group], config.batch_size)

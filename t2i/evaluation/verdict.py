@@ -1,11 +1,12 @@
-"""Better, worse, or cannot tell: every metric of two evaluations of the same captions and seeds, as one table.
+"""Better, worse, or cannot tell: every metric of two evaluations, or of several against the first, as one table.
 
-A metric has changed when its p value, adjusted by Holm's method for the number of metrics in the table, is at most 5 %.
-The interval of a change is of the same statistic as its p (`t2i/evaluation/statistics/paired.py`), so it then leaves zero out.
+A metric has changed when its p value, adjusted by Holm's method for the number of tests in all tables, is at most 5 %.
+The interval of a change is of the same statistic as its p, so it then leaves zero out: of pairs where both have the same
+captions and seeds (`statistics/paired.py`), otherwise of independent sets (`statistics/independent.py`).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from t2i.errors import UserError
 from t2i.evaluation.definition import differences
 from t2i.evaluation.evaluate import Result
 from t2i.evaluation.metrics.registry import higher_is_better
+from t2i.evaluation.statistics import independent
+from t2i.evaluation.statistics.independent import fewest_each
 from t2i.evaluation.statistics.intervals import LEVEL, Interval
 from t2i.evaluation.statistics.paired import FEW as FEW_PAIRS
 from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs, holm
@@ -75,16 +78,22 @@ class Verdict:
     rows: list[Row]
     samples: int
     pairs: int
-    """Independent pairs: captions of one picture are one."""
+    """Independent pairs: captions of one picture are one. Of independent sets, pictures of each."""
+    paired: bool = True
+    """Whether both sets have the same captions and seeds."""
+    tests: int = 0
+    """Of how many tests this table is a part; 0: it stands alone."""
 
     @property
     def too_few(self) -> str:
         """Why no verdict can be had, with the number that would do; empty where one can."""
-        needed = fewest_pairs(len(self.rows))
+        tests = self.tests or len(self.rows)
+        needed = fewest_pairs(tests) if self.paired else fewest_each(tests)
         if self.pairs >= needed:
             return ""
-        metrics = f"{len(self.rows)} metrics" if len(self.rows) > 1 else "one metric"
-        return f"too few for any verdict: a table of {metrics} needs {needed} pairs of pictures, and {self.pairs} are there"
+        metrics = f"{tests} metrics" if tests > 1 else "one metric"
+        what = "pairs of pictures" if self.paired else "pictures of each"
+        return f"too few for any verdict: a table of {metrics} needs {needed} {what}, and {self.pairs} are there"
 
     @property
     def answer(self) -> str:
@@ -116,34 +125,59 @@ class Verdict:
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def changes_of(first: Result, second: Result) -> dict[str, PairedDifference]:
+def changes_of(first: Result, second: Result, paired: bool = True) -> dict[str, PairedDifference]:
     """How every number that both results can test changed from `first` to `second`, by its name."""
-    return {
-        key: difference(own, second.terms[key], first.units) for key, own in first.terms.items() if key in second.terms
-    }
+    both = {key: (own, second.terms[key]) for key, own in first.terms.items() if key in second.terms}
+    if paired:
+        return {key: difference(*terms, first.units) for key, terms in both.items()}
+    return {key: independent.difference(*terms, (first.units, second.units)) for key, terms in both.items()}
 
 
-def decide(first: Result, second: Result) -> Verdict:
+def decide(first: Result, second: Result, paired: bool = True) -> Verdict:
     """How `second` differs from `first`, metric by metric.
 
     Raises UserError that names the fields in which the two definitions differ, and when no metric has a test.
     """
-    refuse_unlike(first.definition, second.definition)
-    found = changes_of(first, second)
-    if not found:
-        measured = ", ".join(key.partition("[")[0] for key in first.metrics if "." not in key)
+    return decide_all(first, [second], paired)[0]
+
+
+def decide_all(first: Result, others: Sequence[Result], paired: bool = True) -> list[Verdict]:
+    """How each of `others` differs from `first`, Holm's method over all metrics of all of them; raises as `decide`."""
+    found = []
+    for second in others:
+        refuse_unlike(first.definition, second.definition, paired)
+        own = changes_of(first, second, paired)
+        # What N is too small for (nearest neighbours below 40) is not in the table; it stands among the numbers without a test.
+        found.append({key: change for key, change in own.items() if change.test != FEW_PAIRS} or own)
+    if not all(found):
+        measured = ", ".join(dict.fromkeys(key.partition("[")[0] for key in first.metrics if "." not in key))
         raise UserError(
             f"none of the measured metrics ({measured}) has a test of its change: add clip_score, kid or fid "
             "to eval.metrics and evaluate both again"
         )
-    # What N is too small for (nearest neighbours below 40) is not in the table; it stands among the numbers without a test.
-    found = {key: change for key, change in found.items() if change.test != FEW_PAIRS} or found
-    owner = first.units.generated
-    pairs = int(first.definition["generated_count"]) if owner is None else len(np.unique(owner))
-    enough = pairs >= fewest_pairs(len(found))
+    tests = sum(map(len, found))
+    adjusted = iter(holm([change.p for changes in found for change in changes.values()]).tolist())
+    return [
+        _told(first, second, changes, adjusted, tests, paired) for second, changes in zip(others, found, strict=True)
+    ]
+
+
+def _told(
+    first: Result,
+    second: Result,
+    changes: Mapping[str, PairedDifference],
+    adjusted: Iterator[float],
+    tests: int,
+    paired: bool,
+) -> Verdict:
+    """The table of one comparison; `adjusted`: p values that are taken from in the order of `changes`."""
+    samples = int(first.definition["generated_count"])
+    owners = [result.units.generated for result in ((first,) if paired else (first, second))]
+    pairs = min(samples if owner is None else len(np.unique(owner)) for owner in owners)
+    enough = pairs >= (fewest_pairs(tests) if paired else fewest_each(tests))
     rows = []
-    for (key, change), adjusted in zip(found.items(), holm([change.p for change in found.values()]), strict=True):
-        rising = higher_is_better(key)
+    for key, change in changes.items():
+        rising, own = higher_is_better(key), next(adjusted)
         rows.append(
             Row(
                 key,
@@ -151,22 +185,25 @@ def decide(first: Result, second: Result) -> Verdict:
                 second.metrics[key],
                 change.difference,
                 change.p,
-                float(adjusted),
-                change.smallest_detectable(len(found)),
+                own,
+                change.smallest_detectable(tests),
                 change.test,
                 rising,
-                _verdict(change.difference, float(adjusted), rising) if enough else UNCLEAR,
+                _verdict(change.difference, own, rising) if enough else UNCLEAR,
             )
         )
-    samples = int(first.definition["generated_count"])
     if samples < FEW:
         rows.sort(key=lambda row: row.metric.split("[")[0] not in ROBUST)
-    return Verdict(rows, samples, pairs)
+    return Verdict(rows, samples, pairs, paired, tests)
 
 
-def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+OF_PAIRS = ("prompts_sha256", "classes_sha256")
+"""Fields of a definition in which independent sets may differ: which picture is of which caption."""
+
+
+def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any], paired: bool = True) -> None:
     """UserError that names the fields in which two definitions differ, with both values of the first of them."""
-    if fields := differences(first, second):
+    if fields := [name for name in differences(first, second) if paired or name not in OF_PAIRS]:
         both = " and ".join(_value(definition, fields[0]) for definition in (first, second))
         raise UserError(
             f"the two results are not comparable, they differ in {', '.join(fields)} ({fields[0]}: {both}): evaluate both "

@@ -21,6 +21,7 @@ import numpy as np
 
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, changes
 from t2i.evaluation.metrics.registry import METRICS
+from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.paired import PairedDifference
 from t2i.evaluation.statistics.terms import Units
 
@@ -85,6 +86,13 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     return base, replace(base, generated=drawn(*second))
 
 
+def strangers(kind: str, count: int, width: int, seed: int) -> tuple[Inputs, Inputs]:
+    """As `world`, and the models draw for other captions with other noise: they share the real pictures and nothing else."""
+    base, _ = world(kind, count, width, seed)
+    _, tuned = world(kind, count, width, seed + 1_000_000)
+    return base, replace(tuned, reference=base.reference, seed=base.seed)
+
+
 @dataclass(frozen=True)
 class Seen:
     """Of one number in one world, over repetitions."""
@@ -99,6 +107,21 @@ class Seen:
     """Root mean square of the standard errors over the standard deviation of the changes."""
     values: float
     """Share of the intervals of the second model's value that hold its expectation."""
+
+
+def simulate_strangers(kind: str, count: int, width: int, repetitions: int) -> dict[str, Seen]:
+    """What every tested number does between two independent sets, by its name."""
+    found: dict[str, list[tuple[PairedDifference, Measurement]]] = defaultdict(list)
+    for seed in range(repetitions):
+        base, tuned = strangers(kind, count, width, seed)
+        for name, metric in METRICS.items():
+            if name not in ("fd_dinov2", "fid_infinity"):
+                before, after = metric.measure(base), metric.measure(tuned)
+                for key, own in before.items():
+                    if own.terms is not None and (other := after[key].terms) is not None:
+                        change = independent.difference(own.terms, other, (base.units, tuned.units))
+                        found[key].append((change, after[key]))
+    return {key: _seen(kind, own) for key, own in found.items()}
 
 
 def simulate(kind: str, count: int, width: int, repetitions: int, real: int | None = None) -> dict[str, Seen]:
@@ -133,7 +156,14 @@ def _seen(kind: str, found: list[tuple[PairedDifference, Measurement]]) -> Seen:
 
 
 if __name__ == "__main__":  # python -m tests.evaluation.worlds <repetitions> <count> <width> [<real pictures>]
-    repetitions, count, width, *rest = map(int, sys.argv[1:])
+    # With "strangers" behind them: of independent sets.
+    apart = sys.argv[-1] == "strangers"
+    repetitions, count, width, *rest = map(int, sys.argv[1 : -1 if apart else None])
     for kind in KINDS:
-        for name, own in simulate(kind, count, width, repetitions, *rest).items():
+        seen = (
+            simulate_strangers(kind, count, width, repetitions)
+            if apart
+            else simulate(kind, count, width, repetitions, *rest)
+        )
+        for name, own in seen.items():
             print(kind, name, *(f"{value:.3f}" for value in astuple(own)), sep="\t", flush=True)

@@ -5,10 +5,12 @@ applied; the part that the crop keeps becomes sRGB (`colours.py`: modes, profile
 a Lanczos filter.
 """
 
+import contextlib
 import hashlib
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +51,24 @@ def prepare_file(
 
     background: the ground behind transparent pixels, see `Dataset.background`.
     """
+    with opened(path) as image:
+        return _prepare(image, resolution, crop, position, background)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The image file, its header read and its size looked at; what fails inside, while it is decoded, raises Unusable too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of is checked or raises below
             with Image.open(path, formats=formats()) as image:
-                return _prepare(image, resolution, crop, position, background)
+                if image.width * image.height > MAX_PIXELS:
+                    raise Unusable(f"too large: {image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
+                if min(image.size) < MIN_SIDE:
+                    raise Unusable(
+                        f"too small: {image.width} x {image.height}, the shorter side must have {MIN_SIDE} pixels"
+                    )
+                yield image
     except Unusable:
         raise
     except Image.DecompressionBombError as error:
@@ -68,10 +83,6 @@ def prepare_file(
 
 
 def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float, background: str) -> Picture:
-    if image.width * image.height > MAX_PIXELS:
-        raise Unusable(f"too large: {image.width} x {image.height} is more than {MAX_PIXELS:,} pixels")
-    if min(image.size) < MIN_SIDE:
-        raise Unusable(f"too small: {image.width} x {image.height}, the shorter side must have {MIN_SIDE} pixels")
     width, height = image.size
     # JPEG can decode at 1/2, 1/4 or 1/8 size; twice the target leaves the last step to the Lanczos filter.
     image.draft(None, (2 * resolution, 2 * resolution))

@@ -134,7 +134,15 @@ def image_features(extractor: ImageExtractor, name: str, images: np.ndarray | Pi
 def shared_image_features(
     extractor: ImageExtractor, name: str, images: np.ndarray | Pictures, batch_size: int
 ) -> np.ndarray:
-    """As `image_features`, each process computing its share; every process has to call it with the same images."""
+    """As `image_features`, each process computing its share; every process has to call it with the same images.
+
+    Pictures of several sizes go through the network size by size, as each would alone.
+    """
+    if isinstance(images, Pictures) and images.sizes is not None:
+        groups = images.groups()
+        parts = [shared_image_features(extractor, name, own, batch_size) for _, own in groups]
+        order = np.argsort(np.concatenate([rows for rows, _ in groups]))
+        return np.concatenate(parts)[order]
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

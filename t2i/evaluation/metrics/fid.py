@@ -6,11 +6,13 @@
 distributions of width 2048: 29.5 at N = 250, 3.8 at 2000), so only sets of equal size can be compared.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from t2i.evaluation import checks
-from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
-from t2i.evaluation.statistics.frechet import frechet_terms
+from t2i.evaluation.metrics.measurement import REFERENCE, Inputs, Measurement, between, measured
+from t2i.evaluation.statistics.frechet import frechet_terms, frechet_terms_of_moments
 from t2i.evaluation.statistics.gaussian import Gaussian, distance
 
 
@@ -39,9 +41,13 @@ def frechet_from_moments(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray,
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`fid` with its interval: how sure this FID at this N is; its bias at finite N stays in the number."""
-    assert inputs.reference is not None
-    found = frechet_terms(*checks.feature_pair(inputs.generated, inputs.reference))
-    return {"fid": measured(found, inputs.units)}
+    if inputs.reference is None:
+        assert inputs.moments is not None
+        generated = checks.features("generated", inputs.generated)
+        checks.same_width("generated", generated, "reference", inputs.moments.mean[None])
+        found = measured(frechet_terms_of_moments(generated, inputs.moments), inputs.units)
+        return {"fid": replace(found, scope=REFERENCE)}
+    return {"fid": measured(frechet_terms(*checks.feature_pair(inputs.generated, inputs.reference)), inputs.units)}
 
 
 difference = between(measure)

@@ -7,6 +7,7 @@ from enum import Enum
 import numpy as np
 
 from t2i.evaluation.statistics import paired
+from t2i.evaluation.statistics.gaussian import Gaussian
 from t2i.evaluation.statistics.intervals import Interval
 from t2i.evaluation.statistics.paired import PairedDifference
 from t2i.evaluation.statistics.terms import Terms, Units, interval
@@ -51,6 +52,8 @@ class Inputs:
     """N matrices float32 (n_i, D): features of the other captions of the picture that caption i describes."""
     units: Units = field(default_factory=Units)
     """Which images belong together, because they are of one picture."""
+    moments: Gaussian | None = None
+    """Mean and covariance of a reference whose features nobody has."""
 
 
 REFERENCE, WORLD = "this reference", "the world"

@@ -17,7 +17,7 @@ from t2i.evaluation.metrics import (
 from t2i.evaluation.metrics.measurement import Features, Inputs, Measurement, Metric
 
 METRICS: dict[str, Metric] = {
-    "fid": Metric(fid.measure, ("reference",)),
+    "fid": Metric(fid.measure, ("moments|reference",)),
     "kid": Metric(kid.measure, ("reference",)),
     "inception_score": Metric(
         inception_score.measure,
@@ -34,7 +34,7 @@ METRICS: dict[str, Metric] = {
     ),
     "prdc": Metric(prdc.measure, ("reference",), higher_is_better=True),
     "cmmd": Metric(cmmd.measure, ("reference",), Features.CLIP),
-    "fd_dinov2": Metric(fd_dinov2.measure, ("reference",), Features.DINOV2),
+    "fd_dinov2": Metric(fd_dinov2.measure, ("moments|reference",), Features.DINOV2),
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
     "vendi": Metric(vendi.measure, (), higher_is_better=True),
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),

@@ -37,6 +37,19 @@ def frechet_terms(generated: np.ndarray, reference: np.ndarray) -> Terms:
     return Terms(value, scale, 0.0, generated=contributions[0], reference=contributions[1])
 
 
+def frechet_terms_of_moments(generated: np.ndarray, reference: Gaussian) -> Terms:
+    """As `frechet_terms`, of a reference of which nothing but mean and covariance is known: it contributes nothing, so the
+    interval is for this reference.
+    """
+    first = Gaussian.of(generated)
+    value, scale = distance(first, reference), first.trace + reference.trace
+    if len(generated) < 3:
+        return Terms(value, scale, 0.0)
+    values, _, right = singular(first, reference)
+    own = _Side(generated - first.mean, first.mean - reference.mean, right, values)
+    return Terms(value, scale, 0.0, generated=left_one_out(own.without(reference.trace)))
+
+
 def distances_without(generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The distance without each generated image, float64 (N,), for checked sets of at least three."""
     first, second = Gaussian.of(generated), Gaussian.of(reference)

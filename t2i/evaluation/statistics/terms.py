@@ -149,9 +149,9 @@ def spread(terms: Terms, units: Units, world: bool, exact: bool = False) -> Spre
         return Spread(np.inf, 1.0, 0)
     linked = world and terms.reference is not None and units.generated is not None and units.reference is not None
     count = len(terms.generated) if units.generated is None else len(np.unique(units.generated))
-    sides = [_side(terms.generated, terms.noise if exact else None, units.generated)]
+    sides = [side(terms.generated, terms.noise if exact else None, units.generated)]
     if world and terms.reference is not None:
-        sides.append(_side(terms.reference, terms.reference_noise if exact else None, units.reference))
+        sides.append(side(terms.reference, terms.reference_noise if exact else None, units.reference))
     if min(number for _, number in sides) < 2:
         return Spread(np.inf, 1.0, count)
     variance = sum(part for part, _ in sides)
@@ -197,7 +197,7 @@ def worth(share: Terms, found: Spread) -> float:
     return min(most, share.value * (1.0 - share.value) / found.variance)
 
 
-def _side(own: np.ndarray, noise: np.ndarray | None, labels: np.ndarray | None) -> tuple[float, float]:
+def side(own: np.ndarray, noise: np.ndarray | None, labels: np.ndarray | None) -> tuple[float, float]:
     """Variance of the mean of contributions (N,), those of one unit summed first, and as many units of equal size as it is
     known from: one picture with half of all captions makes the other half worth little (Kish 1965, "Survey Sampling").
     """

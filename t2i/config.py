@@ -26,7 +26,7 @@ from t2i.data.sources.labelled import LabelledImages
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, unknown
-from t2i.evaluation.config import Evaluation
+from t2i.evaluation.config import NONE, Evaluation
 from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
 from t2i.reporting.config import Charts
@@ -173,7 +173,11 @@ class Config:
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
-    """Run folders for task=report (empty: the newest pipeline run), task=compare or diff (two), task=drift."""
+    """Run folders for task=report (empty: the newest pipeline run), task=compare (the first, and one or more to hold against it),
+    diff (two), task=drift."""
+    pictures: Any = None
+    """Folders of pictures, whoever made them: one for task=evaluate, two or more for task=compare, [a,b]. What they are held
+    against is eval.reference; captions come from captions.json, .csv or .txt, files beside them, or from inside of PNGs."""
     run: Optional[str] = None
     """Run folder that task=bundle packs, or whose weights task=export writes (null: those of `weights`)."""
     format: Format = Format.diffusers
@@ -198,6 +202,14 @@ class Config:
     """Say what the command would do - stages, sizes, downloads, memory, time - and do nothing of it."""
     debug: bool = False
     """Show tracebacks."""
+
+    @property
+    def pictures_given(self) -> list[str]:
+        """What `pictures` names, as a list."""
+        given = self.pictures if isinstance(self.pictures, list) else [] if self.pictures is None else [self.pictures]
+        if any(not isinstance(name, str) or not name for name in given):
+            raise ConfigError(f"pictures={self.pictures} is no path; type pictures=<folder>, or a list of them: [a,b]")
+        return given
 
     @property
     def weights_given(self) -> list[str]:
@@ -238,6 +250,7 @@ class Config:
                 "positive; use e.g. batch_size=8"
             )
         refuse_weights(self.weights_given, self.weights_scale)
+        self._refuse_pictures()
         storage = (self.sweeps.storage or "").replace("+psycopg", "")
         if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
             raise ConfigError(
@@ -248,6 +261,27 @@ class Config:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"
             )
+
+    def _refuse_pictures(self) -> None:
+        """Raise ConfigError for `pictures`, and an evaluation without reference, where nothing reads them."""
+        least = {Task.evaluate: 1, Task.compare: 2}.get(self.task)
+        if given := self.pictures_given:
+            if least is None:
+                raise ConfigError(
+                    f"task={self.task.value} draws its own pictures and reads none; type task=evaluate pictures=<folder>, or "
+                    "task=compare pictures=[<folder>,<folder>]"
+                )
+            if len(given) < least or (self.task is Task.evaluate and len(given) > 1):
+                raise ConfigError(
+                    f"pictures holds {len(given)} and task={self.task.value} takes {least}"
+                    f"{' or more' if least > 1 else ''}; type pictures={'[<folder>,<folder>]' if least > 1 else '<folder>'}"
+                )
+            for name in given:
+                if not Path(name).expanduser().is_dir():
+                    what = "is a file" if Path(name).expanduser().exists() else "does not exist"
+                    raise ConfigError(f"pictures={name} {what}; give a folder of pictures")
+        elif self.eval.reference == NONE:
+            raise ConfigError("eval.reference=none goes with pictures=<folder>: pictures drawn here have a reference")
 
 
 # Options by group and kind. Groups whose files all share one class have the kind of the group's own name.

@@ -32,6 +32,7 @@ NO_RESULT: dict[str, str] = {
     "serve": "the web page",
     "store": "what is looked after",
     "runs": "finished results that are read",
+    "pictures": "finished pictures that are judged",
     "run": "a finished run that is packed",
     "bundle": "a finished run that is repeated",
     "recipe": "a picture that is made again by what is written in it",

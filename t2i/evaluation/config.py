@@ -9,6 +9,9 @@ from t2i.errors import ConfigError
 HELD_OUT = "held_out"
 """Value of `reference` that means the real held-out pictures of the dataset."""
 
+NONE = "none"
+"""Value of `reference` that means that there is none: for pictures that were given."""
+
 BUNDLED = "bundled"
 """Value of `clip` that means the weights in `t2i/assets/tiny_clip`."""
 
@@ -38,9 +41,11 @@ class Evaluation:
     """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
 
     reference: str = HELD_OUT
-    """What generated pictures are held against: `held_out` (real pictures of the dataset); a run folder of task=generate or
-    task=evaluate, whose generated pictures are the reference (as a grid of schedulers against a slow solver); or the file
-    `reference.npz` of another evaluation, with features of the same networks."""
+    """What pictures are held against: `held_out` (real pictures of the dataset); a folder of pictures; a run of task=prepare (its
+    held-out pictures); a run of task=generate or task=evaluate, whose generated pictures are the reference (as a grid of
+    schedulers against a slow solver); a file `reference.npz` of another evaluation, with features of the same networks; an
+    `.npz` with an array `features` (N, D); or one with `mu` and `sigma`, as pytorch-fid and clean-fid write them, for FID
+    alone. `none`, with `pictures`: metrics that need none."""
 
     resize: Optional[str] = None
     """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
@@ -91,10 +96,10 @@ class Evaluation:
             raise ConfigError(f"eval.metrics={self.metrics} is empty or repeats a name; valid: {', '.join(METRICS)}")
         if self.extractor not in EXTRACTORS:
             raise ConfigError(f"eval.extractor={self.extractor}; valid extractors: {', '.join(EXTRACTORS)}")
-        if self.reference != HELD_OUT and not Path(self.reference).expanduser().exists():
+        if self.reference not in (HELD_OUT, NONE) and not Path(self.reference).expanduser().exists():
             raise ConfigError(
-                f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a run folder, or the reference.npz of an "
-                "evaluation"
+                f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or an .npz "
+                "of features or moments"
             )
         if self.resize is not None:
             resize.policy(self.resize)

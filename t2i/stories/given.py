@@ -1,0 +1,124 @@
+"""What is told of pictures that were given: how they were read and paired, and the verdict about them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t2i.config import Config
+from t2i.context import Run
+from t2i.data.given.pairs import Together
+from t2i.evaluation.config import HELD_OUT
+from t2i.stages.given import Judged
+from t2i.stories.numbers import metrics_table
+from t2i.stories.verdict import changes_figure, untested_table, verdict_table
+
+if TYPE_CHECKING:
+    from t2i.evaluation.verdict import Verdict
+
+SHOWN, SIDE = 12, 192
+RULE = (
+    "Pictures are read whole, upright, in sRGB, transparency on its ground, grey as equal red, green and blue; each is resized "
+    "from its own size as eval.resize says."
+)
+
+
+def tell_numbers(config: Config, run: Run, judged: Judged) -> None:
+    """The section of one set."""
+    own = judged.given
+    captions = f"captions from {own.source}" if own.captions else "no captions"
+    text = f"{len(own):,} pictures of `{own.root}`, {captions}; {reference_words(config, judged)}. {RULE}"
+    run.section(
+        "Evaluation", _with(text, own.notes), [metrics_table({"value": judged.result.metrics}), *_skipped(judged)]
+    )
+    for row in metrics_table({"value": judged.result.metrics})["rows"]:
+        run.say(f"{row[0]:<32} {row[1]}")
+    for name, reason in judged.result.skipped.items():
+        run.say(f"{name:<32} not measured: {reason}")
+    for note in own.notes:
+        run.say(f"note: {note}")
+
+
+def tell_verdict(
+    config: Config,
+    run: Run,
+    verdict: "Verdict",
+    judged: tuple[Judged, Judged],
+    names: tuple[str, str],
+    found: Together,
+    apart: Mapping[str, float],
+) -> None:
+    """The section of two sets: table, changes beside what could be seen, and pictures of both.
+
+    apart: numbers of the second set against the first, where there is no reference.
+    """
+    sentence = verdict.sentence
+    how = how_paired(found)
+    text = f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures each, {how}; {reference_words(config, judged[0])}. {RULE}"
+    if apart:
+        text += f" The two sets lie apart by {_listed(apart)} (0: as two sets of one model)."
+    tables = [verdict_table(verdict, judged[0].result, judged[1].result, names)]
+    tables.append(untested_table(verdict, judged[0].result, judged[1].result, names))
+    run.section(
+        f"{names[1]} against {names[0]}",
+        _with(text, [*found.notes, *(note for own in judged for note in own.given.notes)]),
+        [*(table for table in tables if table["rows"]), *_skipped(judged[0])],
+        [changes_figure(run, verdict, f"changes_{names[1]}.png"), *_pictures(run, judged, names, found)],
+        verdict=f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {names[1]} against {names[0]}: {sentence}.",
+        question="Which pictures are better?",
+        facts={names[0]: str(judged[0].given.root), names[1]: str(judged[1].given.root), "Compared": how},
+    )
+    run.say(f"{names[1]} against {names[0]}: {sentence} ({how})")
+
+
+def how_paired(found: Together) -> str:
+    """`paired by file name`, or that they are not."""
+    return f"paired by {found.by}" if found.paired else "independent of each other (no pairs: Welch's test)"
+
+
+def reference_words(config: Config, judged: Judged) -> str:
+    """What the pictures were held against."""
+    definition = judged.result.definition
+    if definition["reference_sha256"] == "none":
+        return "no reference (type eval.reference=<folder of real pictures> for FID and KID)"
+    if definition["reference_count"] == 0:
+        return f"mean and covariance of {config.eval.reference} as reference, which FID alone can be held against"
+    what = "real held-out ones" if config.eval.reference == HELD_OUT else f"of {config.eval.reference}"
+    return f"{definition['reference_count']:,} pictures {what} as reference"
+
+
+def _with(text: str, notes: Sequence[str]) -> str:
+    return " ".join([text, *(f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes))])
+
+
+def _listed(apart: Mapping[str, float]) -> str:
+    from t2i.reporting.numbers import number
+
+    names = [name for name in apart if "." not in name]
+    return ", ".join(
+        f"{name} {number(apart[name], apart.get(f'{name}.world.low', apart.get(f'{name}.low')), apart.get(f'{name}.world.high', apart.get(f'{name}.high')))}"
+        for name in names
+    )
+
+
+def _skipped(judged: Judged) -> list[dict[str, Any]]:
+    rows = [list(item) for item in judged.result.skipped.items()]
+    return [{"columns": ["not measured", "why"], "rows": rows, "caption": ""}] if rows else []
+
+
+def _pictures(
+    run: Run, judged: tuple[Judged, Judged], names: tuple[str, str], found: Together
+) -> list[tuple[Path, str]]:
+    from t2i.reporting.figures import rows_of_pictures
+
+    count = len(judged[0].given)
+    picked = [round(k * (count - 1) / max(1, min(SHOWN, count) - 1)) for k in range(min(SHOWN, count))]
+    captions = judged[0].given.captions if found.paired else None
+    labels = [captions[k] if captions else judged[0].given.names[k] if found.paired else "" for k in picked]
+    path = rows_of_pictures(
+        {name: own.picked(picked, SIDE) for name, own in zip(names, judged, strict=True)},
+        labels,
+        run.figures() / f"pictures_{names[1]}.png",
+        f"{names[0]} and {names[1]}",
+        "Each column: one pair." if found.paired else "Not paired: pictures at equal places of both folders.",
+    )
+    return [(path, f"{len(picked)} of {count:,} pictures of each.")]

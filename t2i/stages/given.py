@@ -144,5 +144,3 @@ def against(config: "Config", run: Run) -> Optional[Reference]:
     if own == NONE or (own == HELD_OUT and not typed):
         return None
     return reference_of(config)
-
-

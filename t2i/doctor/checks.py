@@ -263,7 +263,7 @@ def _server(key: str, uri: str) -> Finding:
 def self_test(config: Config, run: Run) -> Iterator[Finding]:
     """Two steps of training and one picture with the bundled model, in a folder that is removed again."""
     from t2i.config import compose
-    from t2i.stages.shared import draw
+    from t2i.stages.generated import draw
     from t2i.tasks.train import trained
 
     with tempfile.TemporaryDirectory(dir=config.outputs) as folder:

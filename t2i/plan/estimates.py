@@ -9,7 +9,7 @@ from typing import Any, Optional
 from t2i.config import Config
 from t2i.context import Run, device_type
 from t2i.data.rows import KEYS
-from t2i.stages.shared import TIMING, model_digest, prepared, training_split
+from t2i.stages.generated import TIMING, model_digest, prepared, training_split
 from t2i.store import MANIFEST, damage, read_manifest
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, Part, Task
 from t2i.context import Run
-from t2i.stages.shared import captions_of, generated_set, prepared
+from t2i.stages.generated import captions_of, generated_set, prepared
 from t2i.stages.tuned import Tuned, find_tuned
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, cells

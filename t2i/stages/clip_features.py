@@ -10,7 +10,7 @@ from t2i.config import Config, compose
 from t2i.context import Run, device_type
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
-from t2i.stages.shared import prepared
+from t2i.stages.generated import prepared
 
 if TYPE_CHECKING:
     import numpy as np

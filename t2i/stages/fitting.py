@@ -4,7 +4,7 @@ from t2i.config import Config, Part, Task
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import Evaluation
-from t2i.stages.shared import prepared
+from t2i.stages.generated import prepared
 
 KEY = "eval.images"
 

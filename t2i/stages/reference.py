@@ -12,7 +12,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import HELD_OUT
-from t2i.stages.shared import prepared, read_pictures, training_split
+from t2i.stages.generated import prepared, read_pictures, training_split
 from t2i.store import Stage, require_sound, sha256_file
 
 if TYPE_CHECKING:

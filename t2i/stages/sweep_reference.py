@@ -5,7 +5,7 @@ from pathlib import Path
 
 from t2i.config import Config, composed
 from t2i.context import Run
-from t2i.stages.shared import captions_of, generated_set, prepared
+from t2i.stages.generated import captions_of, generated_set, prepared
 from t2i.store import write_json
 from t2i.sweeps.cells import cell_config, weights_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict
 from t2i.context import Run, rank, world_size
-from t2i.stages.shared import captions_of, prepared
+from t2i.stages.generated import captions_of, prepared
 from t2i.store import write_json
 
 if TYPE_CHECKING:

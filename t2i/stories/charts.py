@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity
 from t2i.config import Config, compose
 from t2i.context import Run
-from t2i.stages.shared import captions_of, generated_set, prepared, read_pictures
+from t2i.stages.generated import captions_of, generated_set, prepared, read_pictures
 from t2i.stages.tuned import Tuned
 from t2i.store import Stage, write_json
 from t2i.tasks.evaluate import extractor_of

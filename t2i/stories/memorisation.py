@@ -8,7 +8,7 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.stages.reference import generated_pictures, pictures_of, training_features
-from t2i.stages.shared import generated_set, prepared, read_pictures, training_split
+from t2i.stages.generated import generated_set, prepared, read_pictures, training_split
 from t2i.stages.tuned import Tuned
 from t2i.store import write_json
 from t2i.tasks.evaluate import Measured, extractors_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.shared import prepared, rows_of
+from t2i.stages.generated import prepared, rows_of
 from t2i.tasks.evaluate import Measured
 
 SHOWN = 10

@@ -10,7 +10,7 @@ import numpy as np
 from t2i.config import CONF, Config, as_override, spelt
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.stages.shared import read_pictures
+from t2i.stages.generated import read_pictures
 from t2i.store import damage
 from t2i.sweeps.config import Direction
 from t2i.sweeps.findings import SCORES, Finding, effects, plain, shares, shown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.shared import rows_of
+from t2i.stages.generated import rows_of
 from t2i.store import write_json
 from t2i.tasks.evaluate import Measured
 

@@ -9,7 +9,7 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.stages.shared import load_models
+from t2i.stages.generated import load_models
 from t2i.stages.tuned import find_tuned
 from t2i.sweeps import workers as sweep_workers
 from t2i.sweeps.cells import cell_config

@@ -10,7 +10,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.stages import reference
-from t2i.stages.shared import GENERATED_VERSION, model_digest, prepared
+from t2i.stages.generated import GENERATED_VERSION, model_digest, prepared
 from t2i.stages.tuned import Tuned, find_tuned
 from t2i.store import digest_of
 from t2i.sweeps.config import Sampler

@@ -7,8 +7,8 @@ from t2i.config import Config
 from t2i.context import Run, device_type, flat
 from t2i.models import source
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
-from t2i.stages.shared import precision_of, prepared
-from t2i.stages.tuned_files import copied
+from t2i.stages.generated import precision_of, prepared
+from t2i.stages.copies import copied
 from t2i.store import Stage
 from t2i.tasks.train import linked
 from t2i.training.contrastive.config import BUNDLED, RANDOM

@@ -11,7 +11,7 @@ from t2i.context import Run, device_type
 from t2i.evaluation.config import HELD_OUT
 from t2i.stages.fitting import fit_images
 from t2i.stages.reference import generated_pictures, reference_of, training_features
-from t2i.stages.shared import captions_of, categories_of, generated_set, prepared, read_pictures, rows_of
+from t2i.stages.generated import captions_of, categories_of, generated_set, prepared, read_pictures, rows_of
 from t2i.stages.tuned import Tuned, find_tuned
 from t2i.store import Stage, write_json
 

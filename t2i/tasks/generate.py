@@ -7,7 +7,7 @@ from t2i.config import Config, as_dict, restore
 from t2i.context import Run, device_type
 from t2i.errors import ConfigError, UserError
 from t2i.sampling.prompts import expand, from_file
-from t2i.stages.shared import (
+from t2i.stages.generated import (
     captions_of,
     draw,
     generated_set,

@@ -9,7 +9,7 @@ from t2i.config import Config, Part
 from t2i.context import Run, finite
 from t2i.errors import ConfigError
 from t2i.stages.fitting import fit_images
-from t2i.stages.shared import model_digest, prepared
+from t2i.stages.generated import model_digest, prepared
 from t2i.stages.tuned import Tuned, find_tuned
 from t2i.store import write_json
 from t2i.stories.charts import charts

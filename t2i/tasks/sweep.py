@@ -11,7 +11,7 @@ from t2i.config import Config, as_dict, as_override
 from t2i.context import Run, flat, world_size
 from t2i.errors import ConfigError, UserError
 from t2i.stages.fitting import fit_images
-from t2i.stages.shared import captions_of, cost_of, generated_set, prepared, read_pictures
+from t2i.stages.generated import captions_of, cost_of, generated_set, prepared, read_pictures
 from t2i.stages.sweep_reference import referred
 from t2i.stages.tuned import Tuned
 from t2i.sweeps import workers as sweep_workers

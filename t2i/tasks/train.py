@@ -15,9 +15,9 @@ from t2i.context import Run, device_type, flat
 from t2i.models.adapters.kinds import LORA
 from t2i.models.layout import copy as copy_pipeline
 from t2i.stages import extras, validation
-from t2i.stages.shared import dtype_of, model_digest, precision_of, prepared, training_split
+from t2i.stages.generated import dtype_of, model_digest, precision_of, prepared, training_split
 from t2i.stages.tuned import Tuned, apply_tuned, tuned_digest
-from t2i.stages.tuned_files import copied
+from t2i.stages.copies import copied
 from t2i.store import MANIFEST, Stage, sha256_file, write_json
 from t2i.stories import training as training_report
 from t2i.tasks.export import hub_id

@@ -13,7 +13,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.adapters.kinds import Kind
 from t2i.stages.read_back import by_diffusers, difference, drawn, save_pipeline
-from t2i.stages.shared import model_digest
+from t2i.stages.generated import model_digest
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe

@@ -9,7 +9,7 @@ from t2i.data.base import NearDuplicates
 from t2i.data.preparation.census import census
 from t2i.data.reading import audit_head
 from t2i.errors import UserError
-from t2i.stages.shared import prepared
+from t2i.stages.generated import prepared
 from t2i.store import Stage, digest_of
 from t2i.stories import set_aside
 from t2i.stories.exploration import exploration

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from t2i.config import Config, as_dict
 from t2i.context import Run
-from t2i.stages.shared import dtype_of, model_digest, prepared, training_split
+from t2i.stages.generated import dtype_of, model_digest, prepared, training_split
 
 
 def latents(config: Config, run: Run, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import CONF, Config, as_dict, compose
 from t2i.context import Run, device_type, world_size
 from t2i.errors import ConfigError
-from t2i.stages.shared import load_models, origin_of, precision_of
+from t2i.stages.generated import load_models, origin_of, precision_of
 from t2i.stages.tuned import Tuned, find_tuned
 
 if TYPE_CHECKING:

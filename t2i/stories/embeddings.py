@@ -12,7 +12,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.randomness import generator
 from t2i.stages.pairing import paired
-from t2i.stages.shared import prepared
+from t2i.stages.generated import prepared
 from t2i.tasks.evaluate import extractor_of
 
 if TYPE_CHECKING:

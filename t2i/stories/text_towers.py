@@ -6,7 +6,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
-from t2i.stages.shared import captions_of, generated_set, load_models, prepared, read_pictures
+from t2i.stages.generated import captions_of, generated_set, load_models, prepared, read_pictures
 from t2i.stages.tuned import Tuned, tuned_digest
 from t2i.tasks.evaluate import extractor_of
 

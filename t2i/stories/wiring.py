@@ -9,7 +9,7 @@ from typing import Any, Optional
 from t2i.config import Config, as_dict
 from t2i.context import Run, device_type
 from t2i.errors import UserError
-from t2i.stages.shared import dtype_of, model_digest, precision_of
+from t2i.stages.generated import dtype_of, model_digest, precision_of
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 
 VERSION = 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from t2i.config import Config
 from t2i.context import Run
 from t2i.stages.clip_features import Measured, measure
-from t2i.stages.shared import prepared
+from t2i.stages.generated import prepared
 
 if TYPE_CHECKING:
     import numpy as np

@@ -98,8 +98,8 @@ class Evaluation:
             raise ConfigError(f"eval.extractor={self.extractor}; valid extractors: {', '.join(EXTRACTORS)}")
         if self.reference not in (HELD_OUT, NONE) and not Path(self.reference).expanduser().exists():
             raise ConfigError(
-                f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or an .npz "
-                "of features or moments"
+                f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or "
+                "an .npz of features or moments"
             )
         if self.resize is not None:
             resize.policy(self.resize)

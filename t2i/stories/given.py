@@ -53,7 +53,10 @@ def tell_verdict(
     """
     sentence = verdict.sentence
     how = how_paired(found)
-    text = f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures each, {how}; {reference_words(config, judged[0])}. {RULE}"
+    text = (
+        f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures each, {how}; "
+        f"{reference_words(config, judged[0])}. {RULE}"
+    )
     if apart:
         text += f" The two sets lie apart by {_listed(apart)} (0: as two sets of one model)."
     tables = [verdict_table(verdict, judged[0].result, judged[1].result, names)]
@@ -93,11 +96,11 @@ def _with(text: str, notes: Sequence[str]) -> str:
 def _listed(apart: Mapping[str, float]) -> str:
     from t2i.reporting.numbers import number
 
-    names = [name for name in apart if "." not in name]
-    return ", ".join(
-        f"{name} {number(apart[name], apart.get(f'{name}.world.low', apart.get(f'{name}.low')), apart.get(f'{name}.world.high', apart.get(f'{name}.high')))}"
-        for name in names
-    )
+    def shown(name: str) -> str:
+        low, high = (apart.get(f"{name}.world.{end}", apart.get(f"{name}.{end}")) for end in ("low", "high"))
+        return f"{name} {number(apart[name], low, high)}"
+
+    return ", ".join(shown(name) for name in apart if not name.endswith((".low", ".high")))
 
 
 def _skipped(judged: Judged) -> list[dict[str, Any]]:

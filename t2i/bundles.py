@@ -1,46 +1,22 @@
-"""`task=bundle run=<run>`: one archive from which the run can be repeated elsewhere."""
+"""A finished run as one archive, from which it can be repeated elsewhere."""
 
 import io
-import json
+import math
 import tarfile
 from importlib import metadata
 from pathlib import Path
 
-from t2i.config import Config
-from t2i.context import COMMAND, Run
 from t2i.errors import ConfigError
-from t2i.store import MANIFEST, digest_of
 
 NEEDED = ("config.yaml", "environment.json", "metrics.json", "stages.json")
 OPTIONAL = ("sections.json", "definition.json", "train_log.csv", "report.html")
 LOCK = "requirements.txt"
+EQUAL, CLOSE = 1e-9, 1e-3
+"""Relative differences up to which two numbers are called equal, and close."""
+TIMED = ("per_second", "seconds", "memory", "new_cells")
+"""Parts of names whose numbers are of the machine, not of the result."""
 LARGEST = 64 * 2**20
 """Bytes of the largest file that a bundle may hold: it carries numbers and digests, not pictures or weights."""
-
-
-def bundle(config: Config, run: Run) -> dict[str, float]:
-    """Leaves `<run>.tar.gz` in the run folder: configuration, lock, manifests of every stage, seeds, digests, results."""
-    if config.run is None:
-        raise ConfigError("task=bundle needs a run to pack; type run=<run folder>")
-    folder = Path(config.run).expanduser()
-    missing = [name for name in NEEDED if not (folder / name).exists()]
-    if missing:
-        raise ConfigError(f"run={folder} is no finished run ({missing[0]} is missing); give a run folder")
-    files = {name: (folder / name).read_bytes() for name in (*NEEDED, *OPTIONAL) if (folder / name).exists()}
-    files[LOCK] = lock().encode()
-    stages = json.loads(files["stages.json"])
-    for key, stage in stages.items():
-        manifest = Path(config.outputs) / "store" / key.split("/")[0] / stage["digest"] / MANIFEST
-        if manifest.exists():
-            files[f"manifests/{key.replace('/', '_')}.json"] = manifest.read_bytes()
-    path = run.folder / f"{folder.name}.tar.gz"
-    if run.main:
-        pack(files, path)
-        run.say(
-            f"{len(files)} files, {path.stat().st_size / 1000:.0f} kB, digest {digest_of(sorted(map(str, files)))[:12]}"
-        )
-        run.say(f"repeat it with: {COMMAND} task=rerun bundle={path}")
-    return {"files": float(len(files)), "stages": float(len(stages))}
 
 
 def lock() -> str:
@@ -82,3 +58,31 @@ def unpack(path: Path) -> dict[str, bytes]:
         if name not in files:
             raise ConfigError(f"bundle={path} holds no {name}; give an archive that task=bundle made")
     return files
+
+
+def agreement(before: dict[str, float], now: dict[str, float]) -> dict[str, str]:
+    """For each number of the run, whether it is `equal`, `close` or `different` today."""
+    found = {}
+    for name, value in before.items():
+        if any(part in name for part in TIMED):
+            continue
+        other = now.get(name, math.nan)
+        same = value == other or (math.isnan(value) and math.isnan(other))
+        if same or math.isclose(value, other, rel_tol=EQUAL):
+            found[name] = "equal"
+        else:
+            found[name] = "close" if math.isclose(value, other, rel_tol=CLOSE) else "different"
+    return found
+
+
+def differing_packages(files: dict[str, bytes]) -> list[str]:
+    """Packages of another version than the run had."""
+    then, now = (
+        dict(line.split("==") for line in text.splitlines() if "==" in line)
+        for text in (files.get(LOCK, b"").decode(), lock())
+    )
+    return [
+        f"{name} was {version} and is {now[name]}"
+        for name, version in then.items()
+        if now.get(name, version) != version
+    ]

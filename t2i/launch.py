@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -38,6 +37,7 @@ from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.messages import explain
 from t2i.quoting import verbatim
 from t2i.store import Store, write_json
+from t2i.tasks import function
 
 PARENT = "T2I_PARENT_RUN"
 PATIENCE = 2.0
@@ -198,11 +198,12 @@ def _following(job: Job, then: Then) -> Job:
 def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     """Print what the job would do; the run folder that Hydra made goes again."""
     from t2i.plan.plan import plan
+    from t2i.tasks import goals
 
     if world_size() > 1:
         raise ConfigError(f"plan=true looks from one process: type {COMMAND}, with launch.processes=<GPUs> for several")
     try:
-        plan(config, folder, overrides, print)
+        plan(config, folder, overrides, print, goals)
     finally:
         for empty in (folder, folder.parent):  # the day's folder too, if it holds no other run
             with contextlib.suppress(OSError):
@@ -233,9 +234,7 @@ def work(job: Job) -> dict[str, float]:
                 name = f"{config.task.value} {folder.name[-6:]}"
                 run.tracker = tracking.start(config.track, name, os.environ.get(PARENT))
             run.tracker.params(flat(values))
-        task = importlib.import_module(f"t2i.tasks.{config.task.value}")
-        function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
-        metrics = function(config, run)
+        metrics = function(config.task)(config, run)
         if main:
             record.finished(run, metrics)
         status = "FINISHED"

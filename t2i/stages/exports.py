@@ -1,19 +1,14 @@
-"""`task=export run=<run> format=diffusers|single_file|kohya|peft`: tuned weights as other programs read them.
+"""Tuned weights as other programs read them: which formats can hold what, writing them, and reading them back."""
 
-`weights=` in place of `run=` exports what came from elsewhere, and neither of them the base model: so it also converts.
-"""
-
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import CONF, Config, Dtype, Format, as_dict, restore
+from t2i.config import Config, Dtype, Format, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.adapters.kinds import Kind
-from t2i.stages.read_back import by_diffusers, difference, drawn, save_pipeline
-from t2i.stages.generated import model_digest
+from t2i.stages.exported import by_diffusers, drawn, save_pipeline
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe
@@ -23,7 +18,7 @@ if TYPE_CHECKING:
 
     from t2i.models.load import Models
 
-FOLDER, PIPELINE = "export", "pipeline"
+PIPELINE = "pipeline"
 ADAPTERS = (Format.kohya, Format.peft)
 
 
@@ -35,37 +30,6 @@ class Exported:
     """The file or folder to give away."""
     adapter: Optional[Path] = None
     """Beside a pipeline that was left without it."""
-
-
-def export(config: Config, run: Run) -> dict[str, float]:
-    """Leaves `export/` in the run folder: the files and a model card; returns how far a picture of theirs is from ours.
-
-    Raises ConfigError before anything is loaded for a format that cannot hold these weights.
-    """
-    origin = Path(config.run).expanduser() if config.run is not None else None
-    config = of_run(config, origin) if origin is not None else config
-    tuned = find_tuned(config, run)
-    _refuse(config, tuned)
-    from t2i.models.load import load
-
-    models = load(config.model, run.store)
-    if tuned is not None:
-        apply_tuned(models, tuned)
-    numbers: dict[str, float] = {}
-    if run.main:
-        target = run.folder / FOLDER
-        target.mkdir(parents=True)
-        ours = drawn(models)
-        written = write(config, run, models, tuned, target)
-        numbers["reload_max_difference"] = difference(ours, _read_back(config, run, written))
-        (target / "README.md").write_text(_card(config, run, tuned, origin, written, numbers), encoding="utf-8")
-        files = [path for path in target.rglob("*") if path.is_file()]
-        numbers |= {"files": float(len(files)), "bytes": float(sum(path.stat().st_size for path in files))}
-        run.say(
-            f"exported: {written.path} ({numbers['bytes'] / 1e6:.1f} MB; read back, a picture differs by "
-            f"{numbers['reload_max_difference']:g} of 255 grey levels)"
-        )
-    return numbers
 
 
 def of_run(config: Config, folder: Path) -> Config:
@@ -82,7 +46,7 @@ def of_run(config: Config, folder: Path) -> Config:
     return replace(made, weights=str(folder), weights_scale=[])
 
 
-def _refuse(config: Config, tuned: Optional[Tuned]) -> None:
+def refuse(config: Config, tuned: Optional[Tuned]) -> None:
     """ConfigError for a format that cannot hold what is exported."""
     name = f"format={config.format.value}"
     fused = config.fused
@@ -162,13 +126,14 @@ def make_plain(models: "Models", tuned: Optional[Tuned]) -> None:
     from t2i.config import strategy_from
     from t2i.models import text_tower
 
-    for folder in _runs(tuned):
+    for folder in runs_of(tuned):
         description = describe(folder)["strategy"]
         if description["kind"] != text_tower.KIND:
             strategy_from(description).plain(models)
 
 
-def _runs(tuned: Optional[Tuned]) -> list[Path]:
+def runs_of(tuned: Optional[Tuned]) -> list[Path]:
+    """The folders of those pieces that runs tuned."""
     if tuned is None:
         return []
     return (
@@ -183,7 +148,7 @@ def torch_dtype(dtype: Dtype) -> Any:
     return {Dtype.fp32: torch.float32, Dtype.fp16: torch.float16, Dtype.bf16: torch.bfloat16}[dtype]
 
 
-def _read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
+def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
     """The picture of what was written: a pipeline or a kohya file by plain diffusers, the others as `weights=` or
     `model.source=` would read them. In float32, since the machine that exports need not compute in half.
     """
@@ -217,58 +182,3 @@ def _words(config: Config) -> tuple[str, ...]:
 
     every = [identify(Path(name).expanduser()) for name in config.weights_given]
     return tuple(word for found in every if found.kind is Kind.inversion for word in words_of(found))
-
-
-def _card(
-    config: Config,
-    run: Run,
-    tuned: Optional[Tuned],
-    origin: Optional[Path],
-    written: Exported,
-    numbers: dict[str, float],
-) -> str:
-    from t2i.training.card import Usage, export_card
-
-    training = [folder / "README.md" for folder in _runs(tuned)]
-    told = "\n".join(path.read_text(encoding="utf-8") for path in training if path.exists())
-    usage = Usage(
-        config.format.value,
-        hub_id(config),
-        written.path.name,
-        written.adapter.name if written.adapter else "",
-        config.model.resolution,
-        config.scheduler.steps,
-    )
-    facts = {
-        "model": f"{config.model.name}, digest `{model_digest(config, run)}`",
-        "weights": "none: the base model" if tuned is None else f"digest `{tuned.digest}`",
-        "numbers in the files": config.dtype.value,
-        "read back": f"a picture differs by {numbers['reload_max_difference']:g} of 255 grey levels",
-    }
-    return export_card(config.model.name, config.model.license, usage, verdict_of(origin), facts, told)
-
-
-def verdict_of(folder: Optional[Path]) -> str:
-    """The sentence that the run's comparison with its base model came to; empty when it made none."""
-    path = folder / "sections.json" if folder is not None else None
-    if path is None or not path.exists():
-        return ""
-    sections = json.loads(path.read_text(encoding="utf-8"))
-    return next((part["facts"]["verdict"] for part in reversed(sections) if part["facts"].get("verdict")), "")
-
-
-def hub_id(config: Config) -> str:
-    """Where the base model can be fetched: the hub's id, or for a folder of one's own the id that this model has as
-    published; its name where there is none.
-    """
-    import yaml
-
-    source = config.model.source
-    if not Path(source).expanduser().exists() and not source.startswith(("/", "~", ".")):
-        return source
-    for part in Path(source).parts:  # the hub's cache: models--<owner>--<name>
-        if part.startswith("models--"):
-            return part.removeprefix("models--").replace("--", "/", 1)
-    path = CONF / "model" / f"{config.model.name}.yaml"
-    published = yaml.safe_load(path.read_text(encoding="utf-8")).get("source", "") if path.exists() else ""
-    return published if "/" in published and "$" not in published else config.model.name

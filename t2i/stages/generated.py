@@ -1,164 +1,86 @@
-"""What several tasks need: prepared data, loaded networks, and sets of generated pictures."""
+"""`generated`: one picture a caption, as `000000.png` ..., picture i from seed + i, each file with its recipe inside."""
 
 import json
 import os
+import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from t2i import identity
-from t2i.config import Config, as_dict
-from t2i.context import Run, rank, world_size
-from t2i.data.preparation.prepare import prepare
-from t2i.errors import ConfigError
-from t2i.models import source
-from t2i.stages.tuned import Tuned, apply_tuned
-from t2i.store import Stage, digest_of, write_json
+from t2i.config import as_dict
+from t2i.context import Run, device_type, rank, world_size
+from t2i.stages import history
+from t2i.stages.captions import Captions
+from t2i.stages.drawing import draw, origin_of
+from t2i.stages.networks import load_models, model_digest
+from t2i.stages.stage import Address, Stage, made
+from t2i.stages.weights import Base, Weights
+from t2i.store import damage, digest_of, write_json
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from t2i.data.prepared import Prepared, Split
-    from t2i.models.load import Models
-
-GENERATED_VERSION = 2
 TIMING = "timing.json"
 
 
-def prepared(config: Config, run: Run) -> "tuple[Stage, Prepared]":
-    """The prepared data of the configured dataset."""
-    from t2i.data.prepared import Prepared
+@dataclass(frozen=True, eq=False)
+class Generated(Stage):
+    """Every process makes its share; pictures that a killed run left are kept. `timing.json` says what they cost."""
 
-    def make() -> tuple[Stage, Prepared]:
-        config.dataset.validate()
-        stage = run.use(prepare(config.dataset, run.store, progress=run.main))
-        return stage, Prepared(stage.path)
+    captions: Captions
+    weights: Weights = field(default_factory=Base)
+    earlier: "Optional[Generated]" = None
+    """A finished set of the first of these pictures, which are not made again."""
 
-    return run.kept("prepared", [as_dict(config.dataset), str(run.store.root)], make)
+    name = "generated"
+    version = 2
+    collective = True
+    resumable = True
+    resources = ("model",)
 
+    def needs(self) -> list[Stage]:
+        return [*self.captions.needs(), *self.weights.needs()]
 
-def training_split(config: Config, data: "Prepared") -> "Split":
-    """The prepared training pictures that are trained on: all, or `training.images` of them, as often as their source asks.
+    def hangs_on(self) -> Any:
+        drawn = [identity.pictures(self.config), as_dict(self.config.model)]
+        return [*drawn, self.captions.hangs_on(), self.weights.hangs_on()]
 
-    Which ones follows from data and number alone, as stages that read them are addressed by these.
-    """
-    import numpy as np
+    def address(self, run: Run) -> Address:
+        tuned = self.weights.find(run)
+        digests = {
+            "model": model_digest(self.config, run),
+            "weights": tuned.digest if tuned else "",
+            "captions": digest_of(self.captions.texts(run)),
+        }
+        return Address(digests, identity.pictures(self.config))
 
-    from t2i.data.base import draw as lot
+    def build(self, run: Run, folder: Path) -> None:
+        from t2i.sampling.recipe import is_whole
 
-    split, count = data.split("train"), config.training.images
-    if count is None or count >= len(split):
-        return split.repeated()
-    draws = [lot("trained", name) for name in split.ids]
-    return split.part(np.sort(np.argsort(draws, kind="stable")[:count])).repeated()
-
-
-def model_digest(config: Config, run: Run) -> str:
-    """What identifies the base model of this configuration; that of the first one asked for is recorded with the run."""
-    found = run.kept("model digest", as_dict(config.model), lambda: source.digest(config.model, run.store))
-    run.tags.setdefault("digest.model", found)
-    return found
-
-
-def captions_of(data: "Prepared", count: int) -> list[str]:
-    """`count` held-out captions: the first of every picture, then the second, and so on."""
-    split = data.split("held_out")
-    rounds = max(map(len, split.captions), default=0)
-    captions = [group[k] for k in range(rounds) for group in split.captions if k < len(group)]
-    if len(captions) < count:
-        fewer = (
-            f"eval.images={len(captions)} or more data"
-            if len(captions) > 1
-            else "more data, or a larger dataset.held_out"
-        )
-        raise ConfigError(f"{count} held-out captions are needed and {len(captions)} are there; use {fewer}")
-    return captions[:count]
-
-
-def categories_of(data: "Prepared", count: int) -> list[list[str]]:
-    """The categories of the pictures behind `captions_of`."""
-    split = data.split("held_out")
-    return [split.categories[row] for row in rows_of(split)[:count]]
-
-
-def rows_of(split: "Split") -> list[int]:
-    """The picture behind each caption, in the order of `captions_of`."""
-    rounds = max(map(len, split.captions), default=0)
-    return [i for k in range(rounds) for i in range(len(split)) if k < len(split.captions[i])]
-
-
-def precision_of(config: Config) -> str:
-    """no, fp16 or bf16."""
-    return config.launch.precision
-
-
-def dtype_of(config: Config) -> Any:
-    """The compute dtype of frozen networks."""
-    import torch
-
-    return {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision_of(config)]
-
-
-def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Models":
-    """The base or the tuned model on this process's device, in its compute dtype; the last two are kept."""
-    from t2i.models.load import load
-
-    def make() -> "Models":
-        models = load(config.model, run.store)
-        if tuned is not None:
-            apply_tuned(models, tuned)
-        device = run.accelerator.device
-        if config.sampling.cpu_offload and device.type != "cpu":
-            models.to("cpu", dtype_of(config)).offloaded_from = device
-        else:
-            models.to(device, dtype_of(config))
-        config.sampling.apply(models)
-        return models
-
-    return run.kept("models", _loaded_from(config, run, tuned), make, most=2)
-
-
-def _loaded_from(config: Config, run: Run, tuned: Optional[Tuned]) -> list[Any]:
-    """All that loaded networks are made from."""
-    return [identity.networks(config), model_digest(config, run), tuned.digest if tuned else None]
-
-
-def generated_set(
-    config: Config, run: Run, captions: Sequence[str], tuned: Optional[Tuned], earlier: Optional[Stage] = None
-) -> Stage:
-    """One picture per caption as `000000.png` ..., picture i from seed + i, each file with its recipe inside.
-
-    Every process makes its share; pictures that a killed run left are kept, and so are those of `earlier`, a set of the
-    first captions. `timing.json` says what the others cost.
-    """
-    recipe = identity.pictures(config)
-    inputs = {
-        "model": model_digest(config, run),
-        "weights": tuned.digest if tuned else "",
-        "captions": digest_of(list(captions)),
-    }
-
-    def build(folder: Path) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        from tqdm import tqdm
-
-        from t2i.sampling.recipe import is_whole, write_picture
-
+        captions = self.captions.texts(run)
+        earlier = made(self.earlier, run).path if self.earlier else None
         if run.main:
             for path in folder.glob("[0-9]*.png"):  # of a killed run
                 if not is_whole(path):
                     path.unlink()
-            write_json(folder / "captions.json", list(captions))
-            for path in earlier.path.glob("[0-9]*") if earlier else ():
+            write_json(folder / "captions.json", captions)
+            for path in earlier.glob("[0-9]*") if earlier else ():
                 if not (folder / path.name).exists():
                     os.link(path, folder / path.name)
         run.barrier()
         todo = [i for i in range(rank(), len(captions), world_size()) if not (folder / f"{i:06d}.png").exists()]
-        if not todo:
-            return
-        origin = origin_of(config, run, tuned)
+        if todo:
+            self._draw(run, folder, captions, todo)
+
+    def _draw(self, run: Run, folder: Path, captions: list[str], todo: list[int]) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from tqdm import tqdm
+
+        from t2i.sampling.recipe import write_picture
+
+        config, tuned = self.config, self.weights.find(run)
+        facts = {**identity.pictures(config), **origin_of(config, run, tuned)}
         unet = load_models(config, run, tuned).unet
         written = evaluations = 0
 
@@ -179,7 +101,7 @@ def generated_set(
                 for picture in pictures:
                     i = todo[written]
                     own = {"prompt": captions[i], "seed": config.seed + i, "batch": len(pictures)}
-                    jobs.append(pool.submit(write_picture, folder / f"{i:06d}.png", picture, recipe | origin | own))
+                    jobs.append(pool.submit(write_picture, folder / f"{i:06d}.png", picture, facts | own))
                     written += 1
             for job in jobs:
                 job.result()
@@ -188,8 +110,31 @@ def generated_set(
             seconds = time.perf_counter() - began
             write_json(folder / TIMING, {"images": written, "seconds": seconds, "evaluations": evaluations})
 
-    stage = run.store.stage("generated", inputs, recipe, GENERATED_VERSION, build, collective=True, resumable=True)
-    return run.use(stage)
+    def size(self, run: Run) -> Optional[int]:
+        """By the number of pictures of an earlier set of this resolution."""
+        for _, found in history.manifests(run.store.root, self.name):
+            number = sum(1 for file in found["files"] if file.endswith(".png"))
+            if number and self.captions.most and found["config"].get("resolution") == self.config.model.resolution:
+                return history.held(found) * self.captions.most // number
+        return None
+
+    def seconds(self, run: Run) -> Optional[float]:
+        """By what evaluations of the U-Net took in every set that this model drew on such a device."""
+        costs = list(self._evaluations(run.store.root))
+        work = self.captions.most * self.config.scheduler.steps * (2 if self.config.cfg.active else 1)
+        return statistics.median(costs) * work if costs and work else None
+
+    def _evaluations(self, root: Path) -> Iterator[float]:
+        """Seconds of one evaluation for one picture."""
+        same = {"resolution": self.config.model.resolution, "device": device_type()}
+        for folder, found in history.manifests(root, self.name):
+            path, recipe = folder / TIMING, folder / "000000.json"
+            like = path.exists() and recipe.exists() and same.items() <= found["config"].items()
+            if like and damage(folder) == []:
+                timing = json.loads(path.read_text(encoding="utf-8"))
+                model = json.loads(recipe.read_text(encoding="utf-8"))["model"]["name"]
+                if model == self.config.model.name and timing["evaluations"]:
+                    yield timing["seconds"] / timing["evaluations"]
 
 
 def cost_of(folder: Path) -> dict[str, float]:
@@ -199,48 +144,3 @@ def cost_of(folder: Path) -> dict[str, float]:
         return {}
     timing = json.loads(path.read_text(encoding="utf-8"))
     return {f"{name}_per_image": timing[name] / timing["images"] for name in ("seconds", "evaluations")}
-
-
-def origin_of(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, Any]:
-    """Which model and weights a picture comes from, as its recipe tells it."""
-    weights = tuned.origin if tuned else None
-    return {"model": {**as_dict(config.model), "digest": model_digest(config, run)}, "weights": weights}
-
-
-def draw(
-    config: Config,
-    run: Run,
-    tuned: Optional[Tuned],
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    on_batch: Callable[[int], object] = lambda done: None,
-) -> "Iterator[np.ndarray]":
-    """Batches of pictures, uint8 (n, H, W, 3), of the configured model, scheduler and guidance; one prompt and seed each."""
-    from t2i.sampling.sampler import encode, sample
-
-    models = load_models(config, run, tuned)
-    # The cells of a sweep share their prompts: the last ones stay encoded.
-    made_from = [_loaded_from(config, run, tuned), config.cfg.negative_prompt, list(prompts)]
-    conditions = run.kept("conditions", made_from, lambda: encode(models, prompts, config.cfg), most=1)
-    return sample(
-        models,
-        conditions,
-        seeds,
-        config.scheduler,
-        config.cfg,
-        config.batch_size,
-        on_batch,
-        keep_text=config.sampling.keeps_text,
-    )
-
-
-def read_pictures(folder: Path, count: int, first: int = 0) -> "np.ndarray":
-    """`count` pictures of a generated set from the `first` on, uint8 (count, H, W, 3)."""
-    import numpy as np
-    from PIL import Image
-
-    pictures = []
-    for i in range(first, first + count):
-        with Image.open(folder / f"{i:06d}.png") as image:
-            pictures.append(np.asarray(image.convert("RGB")))
-    return np.stack(pictures)

@@ -1,28 +1,18 @@
-"""`python run.py task=prompt [weights=<run>]`: pictures for prompts that are typed one after another."""
+"""The model at hand, for pictures that people ask for one after another: typed, or from a page."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import CONF, Config, as_dict, compose
 from t2i.context import Run, device_type, world_size
 from t2i.errors import ConfigError
-from t2i.stages.generated import load_models, origin_of, precision_of
-from t2i.stages.tuned import Tuned, find_tuned
+from t2i.stages.drawing import origin_of
+from t2i.stages.networks import load_models, precision_of
+from t2i.stages.tuned import Tuned
 
 if TYPE_CHECKING:
     from t2i.sampling.config import Guidance, Scheduler
     from t2i.web.order import Offer
     from t2i.web.painter import Painter
-
-
-def prompt(config: Config, run: Run) -> dict[str, float]:
-    """Asks until Ctrl-D or /quit; returns how many pictures were made. They are in `images/` of the run folder."""
-    from t2i.web.console import Console
-
-    painter = painter_of(config, run, find_tuned(config, run))
-    console = Console(painter, offer_of(config, painter), Path(config.outputs) / "prompts.history")
-    console.run()
-    return {"pictures": float(painter.made)}
 
 
 def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":

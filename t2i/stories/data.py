@@ -1,61 +1,38 @@
-"""`task=prepare`: read, check and resize a dataset; set aside what cannot be used; show what is there."""
+"""What a prepared set holds: pictures, captions, words; what was set aside, and why."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
 from t2i.context import Run
 from t2i.data.base import NearDuplicates
 from t2i.data.preparation.census import census
 from t2i.data.reading import audit_head
-from t2i.errors import UserError
-from t2i.stages.generated import prepared
-from t2i.store import Stage, digest_of
+from t2i.stages.prepared import Prepared
+from t2i.stages.stage import made
+from t2i.stages.survey import Survey
+from t2i.store import Stage as Finished
 from t2i.stories import set_aside
 from t2i.stories.exploration import exploration
 
 if TYPE_CHECKING:
     from t2i.data.preparation.census import Census
-    from t2i.data.survey import Survey
+    from t2i.data.survey import Survey as Found
 
-SURVEY_VERSION = 2
 CAPTIONS = ("empty_caption", "duplicate_caption")
 """Kinds of what is set aside that are captions; the others are pictures."""
 Table = dict[str, Any]
 
 
-def prepare(config: Config, run: Run) -> dict[str, float]:
+def tell(config: Config, run: Run) -> dict[str, float]:
     """Returns how many pictures, captions and words there are, how many captions are cut, and what was set aside."""
-    stage, _ = prepared(config, run)
-    found = surveyed(config, run, stage)
+    stage, found = made(Prepared(config), run), Survey(config).read(run)
     files = census(config.dataset, stage.path) if run.main else None
     if run.main:
-        _tell(config, run, stage, found, files)
+        _section(config, run, stage, found, files)
     return counts(found, audit_head(stage.path)["counts"]) | (files.metrics() if files else {})
 
 
-def surveyed(config: Config, run: Run, stage: Stage) -> "Survey":
-    """What the prepared set holds, and (as the stage `long_captions`) the captions that are cut; counted once."""
-    from t2i.data.survey import Survey, survey
-    from t2i.data.tokens import TokenLimit, long_captions
-    from t2i.models.tokenizer import TokenCounter
-
-    tokens: Optional[TokenLimit] = None
-    try:
-        counter = TokenCounter(config.model)
-        tokens = TokenLimit(digest_of(run.store.file_digests(counter.files)), counter.limit, counter)
-        run.use(long_captions(stage, run.store, tokens))
-    except UserError as error:  # data can be prepared on a machine that has no model yet
-        run.say(f"tokens are not counted: {error}")
-
-    def build(folder: Path) -> None:
-        survey(stage.path, tokens).write(folder / "survey.json")
-
-    reads = {"tokenizer": tokens.tokenizer, "limit": tokens.limit} if tokens else {}
-    return Survey.read(run.stage("survey", {"data": stage.digest}, reads, SURVEY_VERSION, build).path / "survey.json")
-
-
-def counts(found: "Survey", head: dict[str, dict[str, int]]) -> dict[str, float]:
+def counts(found: "Found", head: dict[str, dict[str, int]]) -> dict[str, float]:
     """The numbers of metrics.json; `domain/<name>/<split>` are pictures, `set_aside/<kind>` pictures or captions.
 
     head: the counts at the beginning of audit.json.
@@ -80,7 +57,7 @@ def counts(found: "Survey", head: dict[str, dict[str, int]]) -> dict[str, float]
     return {name: float(value) for name, value in metrics.items()}
 
 
-def sentence(config: Config, found: "Survey", head: dict[str, dict[str, int]]) -> str:
+def sentence(config: Config, found: "Found", head: dict[str, dict[str, int]]) -> str:
     """What the prepared set holds, and what it does not."""
     data, aside, kept = config.dataset, head["set_aside"], head["kept"]
     text = (
@@ -107,7 +84,7 @@ def sentence(config: Config, found: "Survey", head: dict[str, dict[str, int]]) -
     return text + "".join(f" {note[0].upper()}{note[1:]}." for note in data.remarks.notes)
 
 
-def _tell(config: Config, run: Run, stage: Stage, found: "Survey", files: "Census | None") -> None:
+def _section(config: Config, run: Run, stage: Finished, found: "Found", files: "Census | None") -> None:
     head = audit_head(stage.path)["counts"]
     aside = head["set_aside"]
     text = sentence(config, found, head)
@@ -126,7 +103,7 @@ def _tell(config: Config, run: Run, stage: Stage, found: "Survey", files: "Censu
     run.say(text)
 
 
-def _groups(found: "Survey") -> list[Table]:
+def _groups(found: "Found") -> list[Table]:
     names = sorted(found.domains["train"].keys() | found.domains["held_out"].keys())
     if not names:
         return []
@@ -135,7 +112,7 @@ def _groups(found: "Survey") -> list[Table]:
     return [{"columns": ["domain", "training pictures", "held-out pictures"], "rows": rows, "caption": caption}]
 
 
-def _licenses(found: "Survey") -> list[Table]:
+def _licenses(found: "Found") -> list[Table]:
     if not found.licenses:
         return []
     rows = sorted(found.licenses.items(), key=lambda item: -item[1])

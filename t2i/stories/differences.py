@@ -1,41 +1,16 @@
-"""`task=diff runs=[a,b]`: what differs between two runs - configuration, environment, data, code, results - and nothing else."""
+"""What differs between two finished runs: configuration, environment, data, code, results."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from t2i.config import Config
-from t2i.context import Run, flat
+from t2i.context import flat
 from t2i.errors import ConfigError
-from t2i.store import write_json
 
 IGNORED = ("outputs", "runs", "track.", "overrides", "command", "PARENT")
 """Keys that say where and how a run was started, and change no result."""
 Difference = tuple[str, str, str]
 """A name and both values."""
-
-
-def diff(config: Config, run: Run) -> dict[str, float]:
-    """Returns how many entries differ in each part; leaves `diff.json` and a table a part."""
-    folders = [Path(name).expanduser() for name in config.runs]
-    if len(folders) != 2:
-        raise ConfigError(f"task=diff compares two runs and {len(folders)} are given; type runs=[<folder>,<folder>]")
-    parts = compare(*folders)
-    if run.main:
-        write_json(run.folder / "diff.json", {part: [list(row) for row in rows] for part, rows in parts.items()})
-        tables = [
-            {"columns": ["", folders[0].name, folders[1].name], "rows": [list(row) for row in rows], "caption": part}
-            for part, rows in parts.items()
-            if rows
-        ]
-        same = [part for part, rows in parts.items() if not rows]
-        text = f"Equal in both: {', '.join(same)}." if same else ""
-        run.section("Differences", text, tables)
-        for part, rows in parts.items():
-            run.say(f"{part}: {'equal' if not rows else ''}")
-            for name, first, second in rows:
-                run.say(f"  {name:<44} {first}  ->  {second}")
-    return {part: float(len(rows)) for part, rows in parts.items()}
 
 
 def compare(first: Path, second: Path) -> dict[str, list[Difference]]:

@@ -1,19 +1,15 @@
-"""`task=drift runs=[<run>,...] dataset.domains=[animal,food]`: what tuning on one domain does to the others.
+"""What tuning on one domain does to the others.
 
 Each run's tuned model draws held-out captions of each domain, with the seeds of the base model, and what is shown is the
 change of the CLIP score (do the pictures show what was asked for?) and of KID (do they look like the domain's real
 pictures?): the diagonal is what was wanted, the rest is what it cost, or gave besides.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.errors import ConfigError
-from t2i.stages.tuned import Tuned, find_tuned
-from t2i.tasks.evaluate import measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,30 +50,14 @@ class Matrix:
         return (self.array("value") > 0) == self.higher_is_better
 
 
-def drift(config: Config, run: Run) -> dict[str, float]:
+def tell(
+    config: Config, run: Run, names: list[str], found: "list[dict[str, dict[str, PairedDifference]]]"
+) -> dict[str, float]:
     """Returns `<metric>/<tuned on>/<tested on>` with its interval for every run and domain; leaves tables and heat maps.
 
-    Raises ConfigError without runs, with fewer than two domains, or when a domain has too few held-out captions.
+    found: for each run, by domain, the change of every metric.
     """
-    from t2i.evaluation.verdict import changes_of
-
-    domains = list(config.dataset.domains)
-    if not config.runs or len(domains) < 2:
-        raise ConfigError(
-            f"task=drift has {len(config.runs)} runs and {len(domains)} domains; type runs=[<tuned run>,...] and "
-            "dataset.domains=[<domain>,<domain>]"
-        )
-    tuned = _tuned(config, run)
-    found: list[dict[str, dict[str, PairedDifference]]] = [{} for _ in tuned]
-    for domain in domains:
-        own = replace(
-            config, dataset=replace(config.dataset, domains=[domain]), eval=replace(config.eval, metrics=list(METRICS))
-        )
-        base = measure(own, run, None)
-        for row, (_, weights) in zip(found, tuned, strict=True):
-            row[domain] = changes_of(base.result, measure(own, run, weights).result)
-    names = [name for name, _ in tuned]
-    numbers: dict[str, float] = {}
+    domains, numbers = list(found[0]), dict[str, float]()
     for metric in METRICS:
         matrix = _matrix(metric, [list(row.values()) for row in found])
         if run.main:
@@ -97,21 +77,6 @@ def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Mat
     cells = [[found[key] for found in row] for row in rows]
     adjusted = holm([cell.p for row in cells for cell in row]).reshape(len(cells), len(cells[0]))
     return Matrix(METRICS[metric], key, cells, adjusted, bool(higher_is_better(key)))
-
-
-def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
-    """The weights of each run, named for the domains that it was tuned on."""
-    import yaml
-
-    found: list[tuple[str, Tuned]] = []
-    for folder in config.runs:
-        weights = find_tuned(replace(config, weights=folder, weights_scale=[]), run)
-        assert weights is not None
-        path = Path(folder).expanduser() / "config.yaml"
-        values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-        name = "+".join(values.get("dataset", {}).get("domains", [])) or Path(folder).name
-        found.append((name if name not in dict(found) else f"{name} ({len(found) + 1})", weights))
-    return found
 
 
 def _section(config: Config, run: Run, names: list[str], domains: list[str], matrix: Matrix) -> None:

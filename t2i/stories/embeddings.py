@@ -1,19 +1,14 @@
-"""`task=embed`: caption embeddings, whether captions of one picture are closer than captions of two, what is near,
-and pictures paired with captions.
-"""
+"""Caption embeddings: whether captions of one picture are closer than captions of two, and what is near."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.randomness import generator
-from t2i.stages.pairing import paired
-from t2i.stages.generated import prepared
-from t2i.tasks.evaluate import extractor_of
+from t2i.stages.networks import extractor_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,38 +16,20 @@ if TYPE_CHECKING:
     from t2i.evaluation.embeddings import Rows
     from t2i.evaluation.metrics.separation import Cosines
 
-VERSION = 2
 NEAREST = 5
 """Captions that are shown for each text."""
 POINTS = 4000
 """Captions in the projection figure, at most."""
 
 
-def embed(config: Config, run: Run) -> dict[str, float]:
-    """Leaves `text_embeddings.npy`, `text_embeddings_pooled.npy` and `text_index.json` (see
-    `t2i.evaluation.embeddings`) in the run folder, as links into the store; returns the cosine check.
-    """
+def tell(config: Config, run: Run, folder: Path) -> dict[str, float]:
+    """Returns the cosine check of the embeddings in `folder`; links them into the run folder."""
     import numpy as np
 
     from t2i.evaluation import embeddings
     from t2i.evaluation.extractors import registry as extractors
     from t2i.evaluation.metrics.separation import cosine_check, separation
 
-    config.eval.validate()
-    stage, _ = prepared(config, run)
-    name, digest = extractors.identity(config.eval)
-
-    def build(folder: Path) -> None:
-        from tqdm import tqdm
-
-        rows = embeddings.write_index(stage.path, folder)
-        with tqdm(total=len(rows.first), desc="embedding captions", unit="caption", leave=False) as bar:
-            extractor = extractor_of(config, run)
-            embeddings.embed(stage.path, folder, rows, extractor, config.eval.batch_size, bar.update)
-
-    inputs = {"data": stage.digest, "extractor": digest}
-    slice_ = {"name": name, **identity.inexact(config)}
-    folder = run.stage("text_embeddings", inputs, slice_, VERSION, build, resumable=True).path
     rows = embeddings.Rows.read(folder)
     vectors, pooled = (np.load(folder / file, mmap_mode="r") for file in (embeddings.PROJECTED, embeddings.POOLED))
     found = cosine_check(vectors, rows.image, config.seed)
@@ -72,8 +49,8 @@ def embed(config: Config, run: Run) -> dict[str, float]:
     if run.main:
         for file in (embeddings.PROJECTED, embeddings.POOLED, embeddings.INDEX):
             (run.folder / file).symlink_to(os.path.relpath(folder / file, run.folder))
-        _tell(config, run, folder, name, metrics, found, rows, vectors)
-    return metrics | paired(config, run)
+        _section(config, run, folder, extractors.source(config.eval)[0], metrics, found, rows, vectors)
+    return metrics
 
 
 def lookup(config: Config, run: Run, folder: Path, rows: "Rows", vectors: "np.ndarray") -> list[list[Any]]:
@@ -95,7 +72,7 @@ def lookup(config: Config, run: Run, folder: Path, rows: "Rows", vectors: "np.nd
     ]
 
 
-def _tell(
+def _section(
     config: Config,
     run: Run,
     folder: Path,

@@ -1,29 +1,12 @@
-"""`task=report`: one self-contained HTML page about a run (or several)."""
+"""The page about a run or several, from the sections that they left."""
 
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
-from t2i.config import Config
-from t2i.context import COMMAND, Run
+from t2i.context import COMMAND
 from t2i.errors import ConfigError
-
-
-def report(config: Config, run: Run) -> dict[str, float]:
-    """Writes `report.html` into this run's folder from the sections that the reported runs left."""
-    if not run.main:
-        return {}
-    folders = [Path(name).expanduser() for name in config.runs] or [newest(Path(config.outputs))]
-    for folder in folders:
-        if not (folder / "sections.json").exists():
-            raise ConfigError(
-                f"runs={folder} is no finished run (sections.json is missing); give a run folder below {config.outputs}"
-            )
-    path = write(folders, run.folder / "report.html")
-    run.tracker.artifact(path)
-    run.say(f"report: {path}")
-    return {"sections": float(sum(len(_sections(folder)) for folder in folders))}
 
 
 def newest(outputs: Path) -> Path:
@@ -34,7 +17,8 @@ def newest(outputs: Path) -> Path:
     return found[-1]
 
 
-def _sections(folder: Path) -> list[dict[str, Any]]:
+def sections_of(folder: Path) -> list[dict[str, Any]]:
+    """What a run told of itself."""
     sections: list[dict[str, Any]] = json.loads((folder / "sections.json").read_text(encoding="utf-8"))
     return sections
 
@@ -46,7 +30,7 @@ def write(folders: list[Path], path: Path) -> Path:
     sections: list[Section] = []
     verdict, question, facts = "", "Did fine-tuning work?", dict[str, Any]()
     for folder in folders:
-        for part in _sections(folder):
+        for part in sections_of(folder):
             verdict = part["facts"].get("verdict", verdict)
             question = part["facts"].get("question", question)
             facts |= part["facts"].get("facts", {})

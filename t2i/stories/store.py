@@ -1,63 +1,22 @@
-"""`task=store`: how large the store is by stage and by run, what no run needs; `store.verify`, `store.prune`."""
+"""How large a store is by stage and by run; what of it is damaged; how what no run needs goes."""
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from t2i import spoken
 from t2i.config import Config
 from t2i.context import Run
-from t2i.errors import ConfigError
-from t2i.plan.downloads import spoken_bytes
 from t2i.progress import progress
 from t2i.store import told, unlike
-from t2i.upkeep import Held, State, freed, held, needed, prune, runs, size
+from t2i.upkeep import Held, State, freed, prune, size
 
 SHOWN = 20
 """Runs in the table: those that alone need the most."""
 
 
-def store(config: Config, run: Run) -> dict[str, float]:
-    """Returns stages and bytes, of all and of what no run needs, and what was found damaged or removed.
-
-    Nothing is removed without store.prune=true and a yes: typed at a terminal, or as store.yes=true.
-    """
-    if config.store.yes and not config.store.prune:
-        raise ConfigError("store.yes=true answers the question of store.prune=true; type that too")
-    if not run.main:
-        return {}
-    root, began = run.store.root, time.time()
-    entries, folders = held(root), runs(root)
-    needs = needed(entries, folders)
-    everything = set().union(*needs.values())
-    spare = [entry for entry in entries if entry.digest not in everything or entry.state is State.damaged]
-    metrics = {
-        "stages": float(len(entries)),
-        "bytes": float(size(entries)),
-        "runs": float(len(folders)),
-        "unneeded": float(len(spare)),
-        "unneeded_bytes": float(freed(spare)),
-    }
-    tables = [_by_stage(entries, spare), _by_run(entries, needs)]
-    text = (
-        f"{root} holds {len(entries):,} stages in {spoken_bytes(size(entries))}, of which {len(folders):,} runs need "
-        f"{len(entries) - len(spare):,}. What no run needs: {len(spare):,} in {spoken_bytes(freed(spare))}."
-    )
-    for table in tables:
-        _print(run, table)
-    run.say(text)
-    if config.store.verify:
-        metrics["damaged"] = float(_verified(run, entries))
-    if config.store.prune:
-        metrics |= _pruned(config, run, spare, began)
-    elif spare:
-        run.say("store.prune=true removes that, after asking")
-    run.section("Store", text, tables)
-    return metrics
-
-
-def _by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
+def by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
     rows: list[tuple[str, int, int, int, int, int]] = []
     for name in sorted({entry.name for entry in entries}):
         own = [entry for entry in entries if entry.name == name]
@@ -68,13 +27,13 @@ def _by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
     rows.sort(key=lambda row: -row[4])
     return {
         "columns": ["stage", "finished", "partial", "damaged", "size", "of that no run needs"],
-        "rows": [[*row[:4], spoken_bytes(row[4]), spoken_bytes(row[5])] for row in rows],
+        "rows": [[*row[:4], spoken.size(row[4]), spoken.size(row[5])] for row in rows],
         "caption": "Partial: left by a killed run, which goes on from it. Damaged: put aside until it is made again. "
         "Files that several stages share count once in each.",
     }
 
 
-def _by_run(entries: Sequence[Held], needs: dict[Path, set[str]]) -> dict[str, Any]:
+def by_run(entries: Sequence[Held], needs: dict[Path, set[str]]) -> dict[str, Any]:
     users: dict[str, int] = {}
     for digests in needs.values():
         for digest in digests:
@@ -88,12 +47,12 @@ def _by_run(entries: Sequence[Held], needs: dict[Path, set[str]]) -> dict[str, A
     more = f" {len(rows) - SHOWN} more runs are not shown." if len(rows) > SHOWN else ""
     return {
         "columns": ["run", "stages", "size", "of that it alone needs"],
-        "rows": [[name, count, spoken_bytes(whole), spoken_bytes(alone)] for name, count, whole, alone in rows[:SHOWN]],
+        "rows": [[name, count, spoken.size(whole), spoken.size(alone)] for name, count, whole, alone in rows[:SHOWN]],
         "caption": f"What a run alone needs can be removed when its folder is gone.{more}",
     }
 
 
-def _print(run: Run, table: dict[str, Any]) -> None:
+def show(run: Run, table: dict[str, Any]) -> None:
     lines = [table["columns"], *([str(value) for value in row] for row in table["rows"])]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
@@ -102,7 +61,7 @@ def _print(run: Run, table: dict[str, Any]) -> None:
     run.say("")
 
 
-def _verified(run: Run, entries: Sequence[Held]) -> int:
+def verified(run: Run, entries: Sequence[Held]) -> int:
     """How many finished stages are not as they were written; each is named."""
     damaged = 0
     finished = [entry for entry in entries if entry.state is State.finished]
@@ -115,16 +74,16 @@ def _verified(run: Run, entries: Sequence[Held]) -> int:
     return damaged
 
 
-def _pruned(config: Config, run: Run, spare: Sequence[Held], began: float) -> dict[str, float]:
+def pruned(config: Config, run: Run, spare: Sequence[Held], began: float) -> dict[str, float]:
     for entry in spare:
-        run.say(f"no run needs {entry.name}/{entry.digest[:12]} ({entry.state.value}, {spoken_bytes(size([entry]))})")
+        run.say(f"no run needs {entry.name}/{entry.digest[:12]} ({entry.state.value}, {spoken.size(size([entry]))})")
     if not spare:
         return {"removed": 0.0, "freed_bytes": 0.0}
     if not config.store.yes:
         if not sys.stdin.isatty():
             run.say("nothing was removed; type store.prune=true store.yes=true to remove these without a question")
             return {"removed": 0.0, "freed_bytes": 0.0}
-        answer = input(f"Remove {len(spare):,} stages, {spoken_bytes(freed(spare))}? [y/N] ")
+        answer = input(f"Remove {len(spare):,} stages, {spoken.size(freed(spare))}? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             run.say("nothing was removed")
             return {"removed": 0.0, "freed_bytes": 0.0}
@@ -136,5 +95,5 @@ def _pruned(config: Config, run: Run, spare: Sequence[Held], began: float) -> di
             removed.append(entry)
     if len(removed) < len(spare):
         room = freed(removed)
-    run.say(f"removed {len(removed):,} stages: {spoken_bytes(room)} are free again")
+    run.say(f"removed {len(removed):,} stages: {spoken.size(room)} are free again")
     return {"removed": float(len(removed)), "freed_bytes": float(room)}

@@ -13,7 +13,12 @@ from t2i.store import Stage as Finished
 from t2i.store import write_json
 
 if TYPE_CHECKING:
+    from t2i.evaluation.evaluate import Result
     from t2i.evaluation.verdict import Row, Verdict
+
+
+ORDINALS = ("second", *(f"{number}th" for number in range(3, 1000)))
+"""Names of the inputs behind the first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,35 +38,61 @@ class Elsewhere(Stage):
 
 @dataclass(frozen=True, eq=False)
 class Comparison(Stage):
-    """`verdict.json`: its rows, and how many samples and pairs they are of."""
+    """`verdict.json`: its rows, and how many samples and pairs they are of; of several against the first, a list of those."""
 
     first: Stage
-    second: Stage
+    others: tuple[Stage, ...]
     """The numbers whose change is told: `metrics`."""
+    paired: bool = True
+    """Whether all are of the same captions and seeds."""
 
     name = "comparison"
     version = 2
 
     def inputs(self) -> dict[str, Stage]:
-        return {"first": self.first, "second": self.second}
+        return {"first": self.first, **{ORDINALS[k]: other for k, other in enumerate(self.others)}}
 
     def hangs_on(self) -> Any:
-        return {}
+        return {} if self.paired else {"paired": False}
+
+    def results(self, run: Run) -> "list[Result]":
+        """The numbers that are compared."""
+        return [read_result(made(stage, run).path) for stage in (self.first, *self.others)]
 
     def build(self, run: Run, folder: Path) -> None:
-        from t2i.evaluation.verdict import decide
+        from t2i.evaluation.verdict import decide_all
 
-        found = decide(*(read_result(made(stage, run).path) for stage in (self.first, self.second)))
-        rows = [_written(row) for row in found.rows]
-        write_json(folder / "verdict.json", {"rows": rows, "samples": found.samples, "pairs": found.pairs})
+        first, *others = self.results(run)
+        found = [
+            {
+                "rows": [_written(row) for row in own.rows],
+                "samples": own.samples,
+                "pairs": own.pairs,
+                "paired": own.paired,
+                "tests": own.tests,
+            }
+            for own in decide_all(first, others, self.paired)
+        ]
+        write_json(folder / "verdict.json", found[0] if len(found) == 1 else found)
 
-    def read(self, run: Run) -> "Verdict":
-        """The verdict. Raises UserError that names the fields in which the two definitions differ."""
+    def read(self, run: Run) -> "list[Verdict]":
+        """A verdict for each of `others`. Raises UserError that names the fields in which two definitions differ."""
         from t2i.evaluation.verdict import Verdict, refuse_unlike
 
-        refuse_unlike(*(read_result(made(stage, run).path).definition for stage in (self.first, self.second)))
+        first, *others = self.results(run)
+        for other in others:
+            refuse_unlike(first.definition, other.definition, self.paired)
         found = json.loads((made(self, run).path / "verdict.json").read_text(encoding="utf-8"))
-        return Verdict([_read(row) for row in found["rows"]], found["samples"], found["pairs"])
+        return [
+            Verdict(
+                [_read(row) for row in own["rows"]],
+                own["samples"],
+                own["pairs"],
+                own.get("paired", True),
+                own.get("tests", 0),
+            )
+            for own in (found if isinstance(found, list) else [found])
+        ]
 
 
 def _written(row: "Row") -> dict[str, Any]:

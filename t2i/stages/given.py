@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
 from t2i.context import Run
-from t2i.data.given.folder import Given
+from t2i.data.given.folder import Gallery
 from t2i.evaluation.config import HELD_OUT, NONE
 from t2i.stages.metrics import Metrics, read_result, write_result
 from t2i.stages.networks import extractors_of
-from t2i.stages.reference import Reference, reference_of
+from t2i.stages.reference import Reference
+from t2i.stages.references import reference_of
 from t2i.stages.stage import Address, Stage, made
 from t2i.store import digest_of
 
@@ -33,7 +34,7 @@ class Judged:
     """Numbers, and the pictures that they are about."""
 
     result: "Result"
-    given: Given
+    given: Gallery
     numbers: Path
     """`result.json`, `per_sample.npz` and `terms.npz`."""
 
@@ -52,7 +53,7 @@ class Judged:
 class MetricsOfGiven(Stage):
     """As `Metrics`, of the pictures of a folder."""
 
-    given: Given
+    given: Gallery
     against: Optional[Reference]
     """None: metrics that need no reference."""
 

@@ -14,7 +14,8 @@ from t2i.stages.generated import Generated
 from t2i.stages.networks import extractors_of
 from t2i.stages.pictures import generated_pictures, read_pictures
 from t2i.stages.prepared import Prepared
-from t2i.stages.reference import OfHeldOut, Reference, reference_of
+from t2i.stages.reference import OfHeldOut, Reference
+from t2i.stages.references import reference_of
 from t2i.stages.stage import Address, Stage, made
 from t2i.stages.training_features import TrainingFeatures
 from t2i.stages.weights import Base, Weights
@@ -99,22 +100,15 @@ class Metrics(Stage):
         return Address({"extractor": extractors.digests(self.config.eval)}, identity.numbers(self.config))
 
     def build(self, run: Run, folder: Path) -> None:
-        import numpy as np
-
         from t2i.evaluation.evaluate import result_of
         from t2i.evaluation.gather import gather
-        from t2i.evaluation.statistics import terms_file
 
         samples = self._samples(run)
         networks = extractors_of(self.config, run)
         gathered = gather(self.config.eval, samples, *networks)
         if not run.main:
             return
-        result = result_of(self.config.eval, samples, *networks, gathered)
-        terms_file.save(folder / TERMS, result.terms, result.units)
-        told = {name: getattr(result, name) for name in ("metrics", "definition", "skipped", "scopes")}
-        (folder / "result.json").write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
-        np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
+        write_result(folder, result_of(self.config.eval, samples, *networks, gathered))
 
     def _samples(self, run: Run) -> "Samples":
         from t2i.evaluation.gather import Samples
@@ -125,19 +119,18 @@ class Metrics(Stage):
         classes, categories = sorted({name for own in names for name in own}), categories_of(data, count)
         labelled = bool(classes) and all(categories)
         trained = self.inputs().get("training_features")
-        return Samples(
+        samples = Samples(
             generated_pictures(made(self.pictures, run).path, count, config.eval.resolution),
             captions_of(data, count),
             categories if labelled else None,
             None,
             classes if labelled else None,
-            reference_features=self.reference.known(run).features,
-            reference_facts=facts,
             train_features=trained.known(run).features if isinstance(trained, TrainingFeatures) else {},
             other_captions=other_captions(held_out, count),
             units=self._units(data, facts),
             generation=_generation(config),
         )
+        return self.reference.known_to(samples, run)
 
     def _units(self, data: "Data", facts: "Facts") -> "Units":
         """Which captions are of one picture, and which reference picture that is."""
@@ -158,6 +151,18 @@ class Metrics(Stage):
 def _generation(config: Config) -> Mapping[str, Any]:
     told = ("scheduler", "cfg", "seed", "resolution")
     return {name: value for name, value in identity.pictures(config).items() if name in told}
+
+
+def write_result(folder: Path, result: "Result") -> None:
+    """What a stage of numbers holds: `result.json` (numbers and definition), `per_sample.npz`, and `terms.npz`."""
+    import numpy as np
+
+    from t2i.evaluation.statistics import terms_file
+
+    terms_file.save(folder / TERMS, result.terms, result.units)
+    told = {name: getattr(result, name) for name in ("metrics", "definition", "skipped", "scopes")}
+    (folder / "result.json").write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
+    np.savez(folder / "per_sample.npz", **result.per_sample)  # type: ignore[arg-type]
 
 
 def read_result(folder: Path) -> "Result":

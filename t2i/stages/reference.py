@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.evaluation.config import HELD_OUT
 from t2i.stages.generated import Generated
 from t2i.stages.networks import extractors_of
 from t2i.stages.pictures import generated_pictures, pictures_of
@@ -22,7 +21,7 @@ from t2i.store import require_sound, sha256_file
 if TYPE_CHECKING:
     from t2i.data.pictures import Pictures
     from t2i.evaluation.feature_file import Known
-    from t2i.evaluation.gather import Facts
+    from t2i.evaluation.gather import Facts, Samples
 
 FILE = "reference.npz"
 ENDING = ".features"
@@ -33,7 +32,7 @@ class Reference(Stage):
     """`reference.npz`: of each network `<name>.features` float32 (M, D); `mu` (D,) and `sigma` (D, D) of `eval.extractor`,
     under the names that pytorch-fid reads; `about`, JSON: what a definition says of the set and of the networks.
 
-    Of several kinds, by what `eval.reference` names: `reference_of`.
+    Of several kinds, by what `eval.reference` names: `t2i/stages/references.py`.
     """
 
     name = "reference"
@@ -51,6 +50,10 @@ class Reference(Stage):
         from t2i.evaluation.gather import Facts
 
         return Facts(**_about(made(self, run).path / FILE)["pictures"])
+
+    def known_to(self, samples: "Samples", run: Run) -> "Samples":
+        """The samples with this reference."""
+        return replace(samples, reference_features=self.known(run).features, reference_facts=self.facts(run))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,7 @@ class OfHeldOut(OfPictures):
         return {"pictures": Prepared(self.config)}
 
     def address(self, run: Run) -> Address:
-        return _address(self.config, {}, self.config.dataset.resolution)
+        return address_of(self.config, {}, self.config.dataset.resolution)
 
     def pictures(self, run: Run) -> "Pictures":
         return pictures_of(Prepared(self.config).read(run).split("held_out"), self.config.dataset.resolution)
@@ -116,7 +119,7 @@ class OfStage(OfPictures):
         return {"pictures": self.drawn}
 
     def address(self, run: Run) -> Address:
-        return _address(self.config, {}, None)
+        return address_of(self.config, {}, None)
 
     def pictures(self, run: Run) -> "Pictures":
         return _of_set(made(self.drawn, run).path)
@@ -130,10 +133,10 @@ class OfRun(OfPictures):
         return [identity.evaluators(self.config), self.config.eval.reference]
 
     def address(self, run: Run) -> Address:
-        return _address(self.config, {"pictures": generated_by(_path(self.config), run).name}, None)
+        return address_of(self.config, {"pictures": generated_by(named(self.config), run).name}, None)
 
     def pictures(self, run: Run) -> "Pictures":
-        return _of_set(generated_by(_path(self.config), run))
+        return _of_set(generated_by(named(self.config), run))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,29 +148,10 @@ class OfFile(Reference):
 
     def address(self, run: Run) -> Address:
         _refuse_others(self.config)
-        return Address({"file": sha256_file(_path(self.config))}, {})
+        return Address({"file": sha256_file(named(self.config))}, {})
 
     def build(self, run: Run, folder: Path) -> None:
-        shutil.copyfile(_path(self.config), folder / FILE)
-
-
-def reference_of(config: Config) -> Reference:
-    """The reference set that `eval.reference` names.
-
-    Asked for its address it raises ConfigError when that is no run with one set of generated pictures, nor a file of these
-    networks.
-    """
-    if _path(config).is_file():
-        return OfFile(config)
-    return OfHeldOut(config) if config.eval.reference == HELD_OUT else OfRun(config)
-
-
-def identity_of(config: Config, run: Run) -> str:
-    """What `eval.reference` names, whatever the path: the bytes of a file, the set of a run, or the held-out pictures."""
-    path = _path(config)
-    if path.is_file():
-        return run.store.file_digest(path)
-    return HELD_OUT if config.eval.reference == HELD_OUT else generated_by(path, run).name
+        shutil.copyfile(named(self.config), folder / FILE)
 
 
 def networks(config: Config) -> dict[str, Any]:
@@ -176,11 +160,13 @@ def networks(config: Config) -> dict[str, Any]:
     return {"extractor": own.extractor, "resize": own.resize_policy, "clip": own.clip}
 
 
-def _path(config: Config) -> Path:
+def named(config: Config) -> Path:
+    """The path that `eval.reference` is."""
     return Path(config.eval.reference).expanduser()
 
 
-def _address(config: Config, pictures: dict[str, str], resolution: int | None) -> Address:
+def address_of(config: Config, pictures: dict[str, str], resolution: int | None) -> Address:
+    """Of features of pictures that these digests name."""
     from t2i.evaluation.extractors import registry as extractors
 
     digests = {**pictures, "extractor": extractors.digests(config.eval)}
@@ -196,7 +182,7 @@ def _refuse_others(config: Config) -> None:
     from t2i.evaluation.config import CLIPS
     from t2i.evaluation.extractors import registry as extractors
 
-    path = _path(config)
+    path = named(config)
     about = _about(path)
     clip, digest = extractors.identity(config.eval)
     measured = clip if config.eval.extractor in CLIPS else config.eval.extractor
@@ -231,23 +217,32 @@ def _about(path: Path) -> dict[str, Any]:
             f"eval.reference={path} is no .npz file ({error}); give one that task=evaluate left"
         ) from None
     raise ConfigError(
-        f"eval.reference={path} holds {held} and no features: moments alone have no intervals; give the {FILE} of an "
-        "evaluation (outputs/store/reference/), or the pictures as a dataset"
+        f"eval.reference={path} holds {held}, and neither features nor mu and sigma; give the {FILE} of an evaluation "
+        "(outputs/store/reference/), or the pictures themselves as a folder"
     )
 
 
 def generated_by(folder: Path, run: Run) -> Path:
     """The one set of generated pictures that a run made; ConfigError when there is none, or several."""
-    path = folder / "stages.json"
-    stages = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    digests = [stage["digest"] for name, stage in stages.items() if name.startswith("generated/")]
-    if len(digests) != 1:
+    found = stages_of(folder, "generated")
+    if len(found) != 1:
         raise ConfigError(
-            f"eval.reference={folder} has {len(digests)} sets of generated pictures and one is expected; give a run folder "
+            f"eval.reference={folder} has {len(found)} sets of generated pictures and one is expected; give a run folder "
             "of task=generate or task=evaluate, or eval.reference=held_out"
         )
-    roots = [run.store.root, folder.absolute().parent.parent / "store"]
-    places = [root / "generated" / digests[0] for root in roots]
+    return kept_by(folder, "generated", found[0], run)
+
+
+def stages_of(folder: Path, name: str) -> list[str]:
+    """Digests of the stages of this name that the run in `folder` used."""
+    path = folder / "stages.json"
+    stages = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return [stage["digest"] for key, stage in stages.items() if key.startswith(f"{name}/")]
+
+
+def kept_by(folder: Path, name: str, digest: str, run: Run) -> Path:
+    """A stage of another run, in this store or in one beside that run; ConfigError when it is in neither."""
+    places = [root / name / digest for root in (run.store.root, folder.absolute().parent.parent / "store")]
     found = next((place for place in places if place.exists()), None)
     if found is None:
         raise ConfigError(f"eval.reference={folder}: its pictures are no longer in {places[0].parent}; run it again")

@@ -1,5 +1,6 @@
 """What is told of pictures that were given: how they were read and paired, and the verdict about them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,8 @@ from t2i.context import Run
 from t2i.data.given.pairs import Together
 from t2i.evaluation.config import HELD_OUT
 from t2i.stages.given import Judged
-from t2i.stories.numbers import metrics_table
-from t2i.stories.verdict import changes_figure, untested_table, verdict_table
+from t2i.stories.evaluation import metrics_table
+from t2i.stories.verdict import answer_of, changes_figure, untested_table, verdict_table
 
 if TYPE_CHECKING:
     from t2i.evaluation.verdict import Verdict
@@ -25,6 +26,7 @@ RULE = (
 def tell_numbers(config: Config, run: Run, judged: Judged) -> None:
     """The section of one set."""
     own = judged.given
+    (run.folder / "definition.json").write_text(json.dumps(judged.result.definition, indent=2), encoding="utf-8")
     captions = f"captions from {own.source}" if own.captions else "no captions"
     text = f"{len(own):,} pictures of `{own.root}`, {captions}; {reference_words(config, judged)}. {RULE}"
     run.section(
@@ -46,10 +48,11 @@ def tell_verdict(
     names: tuple[str, str],
     found: Together,
     apart: Mapping[str, float],
+    mark: str = "",
 ) -> None:
     """The section of two sets: table, changes beside what could be seen, and pictures of both.
 
-    apart: numbers of the second set against the first, where there is no reference.
+    apart: numbers of the second set against the first, where there is no reference. mark: as of `verdict.tell`.
     """
     sentence = verdict.sentence
     how = how_paired(found)
@@ -59,16 +62,16 @@ def tell_verdict(
     )
     if apart:
         text += f" The two sets lie apart by {_listed(apart)} (0: as two sets of one model)."
-    tables = [verdict_table(verdict, judged[0].result, judged[1].result, names)]
-    tables.append(untested_table(verdict, judged[0].result, judged[1].result, names))
+    tables = [verdict_table(verdict, *judged, names)]
+    tables.append(untested_table(verdict, *judged, names))
     run.section(
         f"{names[1]} against {names[0]}",
         _with(text, [*found.notes, *(note for own in judged for note in own.given.notes)]),
         [*(table for table in tables if table["rows"]), *_skipped(judged[0])],
-        [changes_figure(run, verdict, f"changes_{names[1]}.png"), *_pictures(run, judged, names, found)],
-        verdict=f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {names[1]} against {names[0]}: {sentence}.",
+        [changes_figure(run, verdict, mark), *_pictures(run, judged, names, found, mark)],
         question="Which pictures are better?",
         facts={names[0]: str(judged[0].given.root), names[1]: str(judged[1].given.root), "Compared": how},
+        **answer_of(verdict, names, mark),
     )
     run.say(f"{names[1]} against {names[0]}: {sentence} ({how})")
 
@@ -109,7 +112,7 @@ def _skipped(judged: Judged) -> list[dict[str, Any]]:
 
 
 def _pictures(
-    run: Run, judged: tuple[Judged, Judged], names: tuple[str, str], found: Together
+    run: Run, judged: tuple[Judged, Judged], names: tuple[str, str], found: Together, mark: str
 ) -> list[tuple[Path, str]]:
     from t2i.reporting.figures import rows_of_pictures
 
@@ -120,7 +123,7 @@ def _pictures(
     path = rows_of_pictures(
         {name: own.picked(picked, SIDE) for name, own in zip(names, judged, strict=True)},
         labels,
-        run.figures() / f"pictures_{names[1]}.png",
+        run.figures() / f"pictures{mark}.png",
         f"{names[0]} and {names[1]}",
         "Each column: one pair." if found.paired else "Not paired: pictures at equal places of both folders.",
     )

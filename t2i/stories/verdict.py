@@ -1,7 +1,7 @@
 """What task=pipeline and task=compare say about two evaluated models: one table, one sentence, the worst losses shown."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from t2i.config import Config
 from t2i.context import Run
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from t2i.data.prepared import Prepared
+    from t2i.evaluation.evaluate import Result
     from t2i.evaluation.verdict import Verdict
 
 SHOWN = 12
@@ -22,10 +23,29 @@ FEW_NOTE = (
 )
 
 
+class Told(Protocol):
+    """What has numbers."""
+
+    @property
+    def result(self) -> "Result":
+        """They."""
+        ...
+
+
 def tell(
-    config: Config, run: Run, verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str], title: str
+    config: Config,
+    run: Run,
+    verdict: "Verdict",
+    first: Measured,
+    second: Measured,
+    names: tuple[str, str],
+    title: str,
+    mark: str = "",
 ) -> None:
-    """The section of the report: table, changes beside what could be seen, and pictures sorted by their loss."""
+    """The section of the report: table, changes beside what could be seen, and pictures sorted by their loss.
+
+    mark: of several comparisons in one report, the end of this one's names of figures; the summary has the answer then.
+    """
     from t2i.data.prepared import Prepared
 
     sentence = verdict.sentence
@@ -41,9 +61,8 @@ def tell(
         title,
         text,
         [table for table in tables if table["rows"]],
-        [_changes(run, verdict), *_pictures(config, run, first, second, names, Prepared(first.data))],
-        verdict=f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {names[1][0].upper()}{names[1][1:]} against "
-        f"{names[0]}: {sentence}.",
+        [changes_figure(run, verdict, mark), *_pictures(config, run, first, second, names, Prepared(first.data), mark)],
+        **answer_of(verdict, names, mark),
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind}
         if names == ("base", "tuned")
         else {},
@@ -51,11 +70,19 @@ def tell(
     run.say(text)
 
 
-def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str]) -> dict[str, Any]:
+def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str) -> dict[str, str]:
+    """The answer at the top of the page; nothing where a summary has it."""
+    if mark:
+        return {}
+    answer = f"{verdict.answer[0].upper()}{verdict.answer[1:]}"
+    return {"verdict": f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.sentence}."}
+
+
+def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:
     """Every tested metric: both values, the change, p, what could have been seen, and the verdict."""
     from t2i.reporting.numbers import number
 
-    def value(measured: Measured, metric: str) -> str:
+    def value(measured: Told, metric: str) -> str:
         metrics = measured.result.metrics
         return number(metrics[metric], metrics.get(f"{metric}.low"), metrics.get(f"{metric}.high"))
 
@@ -83,13 +110,19 @@ def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: 
         "rows": rows,
         "caption": "Values and changes with 95 % intervals: values for this reference (precision, recall, density and coverage "
         "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
-        f"changed, in brackets adjusted for the {len(rows)} metrics of the table (Holm 1979); a verdict needs the adjusted one "
+        f"changed, in brackets adjusted for the {_tests(verdict)} (Holm 1979); a verdict needs the adjusted one "
         "at 5 %. The sixth column is the smallest change that this many pictures show in 80 of 100 cases: 'cannot tell' means "
         "smaller than about that, not none. The bracket of a metric names its network.",
     }
 
 
-def untested_table(verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str]) -> dict[str, Any]:
+def _tests(verdict: "Verdict") -> str:
+    if verdict.tests > len(verdict.rows):
+        return f"{verdict.tests} tests of all tables"
+    return f"{len(verdict.rows)} metrics of the table"
+
+
+def untested_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:
     """The metrics that have an interval and no test of their change."""
     tested = {row.metric for row in verdict.rows}
     columns = {
@@ -113,7 +146,8 @@ def largest_losses(first: Measured, second: Measured) -> "tuple[list[int], np.nd
     return [int(row) for row in np.argsort(change, kind="stable")], change
 
 
-def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
+def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> tuple[Any, str]:
+    """Every change beside what could have been seen."""
     from t2i.evaluation.verdict import BETTER, WORSE
     from t2i.reporting.figures import Change, changes
 
@@ -130,7 +164,7 @@ def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
             )
             for row in verdict.rows
         ],
-        run.figures() / "changes.png",
+        run.figures() / f"changes{mark}.png",
         f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}",
         "Grey band: changes that this many pictures miss in more than 20 of 100 cases.",
     )
@@ -138,7 +172,13 @@ def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
 
 
 def _pictures(
-    config: Config, run: Run, first: Measured, second: Measured, names: tuple[str, str], data: "Prepared"
+    config: Config,
+    run: Run,
+    first: Measured,
+    second: Measured,
+    names: tuple[str, str],
+    data: "Prepared",
+    mark: str,
 ) -> list[tuple[Any, str]]:
     from t2i.reporting.figures import rows_of_pictures
 
@@ -155,7 +195,7 @@ def _pictures(
     path = rows_of_pictures(
         pictures,
         captions,
-        run.figures() / "base_versus_tuned.png",
+        run.figures() / f"base_versus_tuned{mark}.png",
         f"{names[0]} and {names[1]}, same captions and seeds: the largest losses first",
         "Brackets: change of the CLIP score, from the largest loss to the largest gain."
         if len(change)

@@ -10,7 +10,7 @@ from t2i.config import Config, Task, as_dict, as_override, composed
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
-from t2i.stages import reference
+from t2i.stages import reference, references
 from t2i.stages.generated import Generated
 from t2i.stages.metrics import Metrics
 from t2i.stages.networks import model_digest
@@ -92,7 +92,7 @@ class Identities:
             "data": made(Prepared(own), run).digest,
             "model": model_digest(own, run),
             "evaluators": extractors.digests(own.eval),
-            "reference": reference.identity_of(own, run),
+            "reference": references.identity_of(own, run),
             "trained on": own.training.images,
         }
         if cell_trains(self._config, cell):

@@ -1,42 +1,32 @@
-"""`task=compare runs=[a,b]`: is the second run's model better than the first's, by which metrics, and how sure is that?"""
-
-from pathlib import Path
+"""`task=compare runs=[a,b,...]`, `task=compare pictures=[a,b,...]`: is each better than the first, by what, how sure is that?"""
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.errors import ConfigError
-from t2i.stages.comparison import Comparison, Elsewhere
-from t2i.stages.evaluated import evaluated
+from t2i.stages.comparison import Comparison
+from t2i.stages.sides import of_pictures, of_runs
+from t2i.stories import compared
 from t2i.stories.report import write
-from t2i.stories.verdict import tell
 
 
 def compare(config: Config, run: Run) -> dict[str, float]:
-    """Returns each metric's change (b minus a) with interval, p values and smallest detectable change; leaves report.html.
+    """Returns each metric's change (minus the first's) with interval, p values and smallest detectable change, of several with
+    the name of each in front; leaves report.html.
 
     The runs: task=evaluate, or task=pipeline, of which the tuned model counts. Given one pipeline run alone, its base
-    and its tuned model are compared. Raises UserError that names the fields in which the two definitions differ.
+    and its tuned model are compared. Raises UserError that names the fields in which two definitions differ.
     """
-    folders = [Path(name).expanduser() for name in config.runs]
-    if len(folders) not in (1, 2):
-        raise ConfigError(
-            f"task=compare compares two runs and {len(folders)} are given; type runs=[<run folder>,<run folder>]"
-        )
-    models = [evaluated(folder, run) for folder in folders]
-    if len(models) == 1 and len(models[0]) == 1:
-        raise ConfigError(
-            f"runs=[{folders[0]}] alone holds one model; give a second run, or a run of task=pipeline, which has two"
-        )
-    first, second = models[0] if len(models) == 1 else (models[0][-1], models[1][-1])
-    verdict = Comparison(config, *(Elsewhere(config, own.numbers) for own in (first, second))).read(run)
+    found = None
+    if config.pictures_given:
+        sides, found = of_pictures(config, run)
+    else:
+        sides = of_runs(config, run)
+    first, *others = sides
+    paired = found is None or found.paired
+    verdicts = Comparison(config, first.numbers, tuple(side.numbers for side in others), paired).read(run)
     if run.main:
-        names = ("base", "tuned") if len(folders) == 1 else _names(folders)
-        tell(config, run, verdict, first, second, names, "Comparison")
+        compared.tell(config, run, sides, verdicts, found)
         run.tracker.artifact(write([run.folder], run.folder / "report.html"))
-    return verdict.numbers
-
-
-def _names(folders: list[Path]) -> tuple[str, str]:
-    """What the two runs are called: their folders' names, told apart if they are one."""
-    first, second = (folder.name for folder in folders)
-    return (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
+    if len(others) == 1:
+        return verdicts[0].numbers
+    named = zip(others, verdicts, strict=True)
+    return {f"{side.name}/{key}": value for side, own in named for key, value in own.numbers.items()}

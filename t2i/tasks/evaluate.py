@@ -1,17 +1,22 @@
-"""`task=evaluate`: numbers with intervals for the base or the tuned model, by their definition."""
+"""`task=evaluate`: numbers with intervals for the base or the tuned model, or for pictures of any origin, by their definition."""
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.data.given.folder import gallery
 from t2i.stages.fitting import fit_images
+from t2i.stages.given import MetricsOfGiven, against
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.prepared import Prepared
 from t2i.stages.weights import Given
-from t2i.stories import evaluation
+from t2i.stories import evaluation, given
+from t2i.stories.report import write
 
 
 def stages(config: Config, run: Run) -> Goals:
     """The numbers, and before them the data."""
+    if config.pictures_given:
+        return {"numbers": [_numbers_of_given(config, run)]}
     return {"data": [Prepared(config)], "numbers": [_numbers(config)]}
 
 
@@ -19,8 +24,18 @@ def _numbers(config: Config) -> Metrics:
     return Metrics(config, Given(config))
 
 
+def _numbers_of_given(config: Config, run: Run) -> MetricsOfGiven:
+    return MetricsOfGiven(config, gallery(config.pictures_given[0]), against(config, run))
+
+
 def evaluate(config: Config, run: Run) -> dict[str, float]:
-    """Returns every metric with its interval; leaves `definition.json` and a table beside it."""
+    """Returns every metric with its interval; leaves `definition.json` and a table beside it, of given pictures report.html."""
+    if config.pictures_given:
+        judged = _numbers_of_given(config, run).read(run)
+        if run.main:
+            given.tell_numbers(config, run, judged)
+            run.tracker.artifact(write([run.folder], run.folder / "report.html"))
+        return judged.result.metrics
     fit_images(config, run)
     stage = _numbers(config)
     tuned = stage.weights.find(run)

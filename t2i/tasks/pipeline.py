@@ -118,7 +118,7 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     base, tuned = (own.read(run) for own in numbers)
     yield "base", base.result.metrics
     yield "tuned", tuned.result.metrics
-    verdict = Comparison(config, *numbers).read(run)
+    verdict = Comparison(config, numbers[0], (numbers[1],)).read(run)[0]
     yield "comparison", verdict.numbers
     if run.main:
         note(run, {"base": base, "tuned": tuned})
@@ -159,7 +159,7 @@ def _compared(config: Config, run: Run) -> Goals:
     return {
         "base": [base],
         "tuned": [tuned],
-        "comparison": [Comparison(config, base, tuned)],
+        "comparison": [Comparison(config, base, (tuned,))],
         "features of the training pictures": [TrainingFeatures(config)],
         "memorisation": [Nearest(config, base, tuned), TrainScores(config, tuned.weights)],
     }
@@ -167,9 +167,7 @@ def _compared(config: Config, run: Run) -> Goals:
 
 def _charted(config: Config, run: Run) -> Goals:
     weights = weights_of(config)
-    return {
-        f"chart of {kind}": list(charts.columns_of(config, weights, kind).values()) for kind in config.charts.kinds
-    }
+    return {f"chart of {kind}": list(charts.columns_of(config, weights, kind).values()) for kind in config.charts.kinds}
 
 
 STAGES: dict[Part, Callable[[Config, Run], Goals]] = {

@@ -4,10 +4,12 @@ Pixels by the rules of preparation (`t2i/data/preparation`: orientation, colour 
 equal red, green and blue), whole and in their own size: nothing is cropped here.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +21,12 @@ from t2i.data.pictures import Pictures
 from t2i.errors import ConfigError
 from t2i.progress import progress
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 
 @dataclass(frozen=True)
-class Given:
+class Gallery:
     """The pictures of a folder in the order of their names."""
 
     root: Path
@@ -44,9 +49,9 @@ class Given:
         """The files."""
         return [self.root / name for name in self.names]
 
-    def part(self, rows: Sequence[int]) -> "Given":
+    def part(self, rows: Sequence[int]) -> "Gallery":
         """Some of the pictures, in the order of `rows`."""
-        return Given(
+        return Gallery(
             self.root,
             tuple(self.names[row] for row in rows),
             None if self.captions is None else tuple(self.captions[row] for row in rows),
@@ -62,18 +67,21 @@ class Given:
         return Pictures.of_sizes(sizes, lambda rows: [pixels(self.root / self.names[row]) for row in rows])
 
 
-def given(folder: str | Path) -> Given:
-    """The pictures below `folder`. Raises ConfigError when it is no folder, holds none, or a list of captions does not fit."""
+def gallery(folder: str | Path, key: str = "pictures") -> Gallery:
+    """The pictures below `folder`, which `key` of the configuration names.
+
+    Raises ConfigError when it is no folder, holds none, or a list of captions does not fit.
+    """
     root = Path(folder).expanduser()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise ConfigError(f"pictures={folder} {what}; give a folder of pictures, e.g. pictures=outputs/my_pictures")
+        raise ConfigError(f"{key}={folder} {what}; give a folder of pictures, e.g. {key}=outputs/my_pictures")
     found = list(walk(root, Fence(root)))
     names = sorted(own.file for own in found if own.picture and not own.reason)
     passed = [f"{own.file} ({own.reason})" for own in found if own.picture and own.reason]
     if not names:
         why = f"; {passed[0]} is passed over" if passed else ""
-        raise ConfigError(f"pictures={folder} holds no picture that can be read{why}; PNG, JPEG or WebP files are")
+        raise ConfigError(f"{key}={folder} holds no picture that can be read{why}; PNG, JPEG or WebP files are")
     captions, source = said(root, names, sorted(own.file for own in found if not own.picture))
     within = {name: own for name in names if (own := inside(root / name)) is not None}
     if not captions and within:
@@ -90,7 +98,7 @@ def given(folder: str | Path) -> Given:
         )
     whole = len(captions) == len(names)
     seeds = [own.seed for name in names if (own := within.get(name)) is not None and own.seed is not None]
-    return Given(
+    return Gallery(
         root,
         tuple(names),
         tuple(captions[name] for name in names) if whole else None,
@@ -104,20 +112,29 @@ def size_of(path: Path) -> tuple[int, int]:
     """Height and width as the picture is looked at; ConfigError for a file that is no picture."""
     from PIL import ExifTags
 
-    from t2i.data.preparation.decode import opened
-
-    with opened(path) as image:
+    with _opened(path) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def pixels(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) of a whole picture in sRGB."""
+    """uint8 (H, W, 3) of a whole picture in sRGB; ConfigError for a file that cannot be read."""
     from PIL import ImageOps
 
     from t2i.data.preparation.colours import rgb
-    from t2i.data.preparation.decode import opened
 
-    with opened(path) as image:
+    with _opened(path) as image:
         image.load()
         return np.asarray(rgb(ImageOps.exif_transpose(image)))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> "Iterator[Image.Image]":
+    from t2i.data.preparation.colours import Unusable
+    from t2i.data.preparation.decode import opened
+
+    try:
+        with opened(path) as image:
+            yield image
+    except Unusable as error:
+        raise ConfigError(f"{path} cannot be judged: {error}; remove it, or save it again") from error

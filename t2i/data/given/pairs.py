@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from t2i.data.base import draw
-from t2i.data.given.folder import Given
+from t2i.data.given.folder import Gallery
 from t2i.data.given.said import stem
 
 LEFT_OUT = 0.1
@@ -16,7 +16,7 @@ LEFT_OUT = 0.1
 class Together:
     """Folders of equal length; with `by`, picture i of each belongs to picture i of the others."""
 
-    sets: tuple[Given, ...]
+    sets: tuple[Gallery, ...]
     by: str
     """`file name`, `caption and seed` or `caption`; empty where the pictures are independent of each other."""
     notes: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Together:
         return bool(self.by)
 
 
-def together(sets: Sequence[Given]) -> Together:
+def together(sets: Sequence[Gallery]) -> Together:
     """The pictures of `sets` that can be compared.
 
     By file name (without its end), where the folders have the same names and do not say different captions for one; by caption,
@@ -50,7 +50,7 @@ def together(sets: Sequence[Given]) -> Together:
     return Together(tuple(_by_lot(own, least) for own in sets), "", notes)
 
 
-def _ways(sets: Sequence[Given]) -> list[tuple[str, list[list[Hashable]]]]:
+def _ways(sets: Sequence[Gallery]) -> list[tuple[str, list[list[Hashable]]]]:
     ways: list[tuple[str, list[list[Hashable]]]] = [("file name", [[stem(name) for name in own.names] for own in sets])]
     captions = [own.captions for own in sets if own.captions is not None]
     if len(captions) == len(sets):
@@ -73,8 +73,8 @@ def _numbered(keys: Sequence[Hashable]) -> list[Hashable]:
 
 
 def _matched(
-    sets: Sequence[Given], keys: Sequence[Sequence[Hashable]]
-) -> tuple[tuple[Given, ...], tuple[str, ...]] | None:
+    sets: Sequence[Gallery], keys: Sequence[Sequence[Hashable]]
+) -> tuple[tuple[Gallery, ...], tuple[str, ...]] | None:
     """The pictures whose key every folder has, in the order of the first; None where too few are."""
     if any(len(set(own)) < len(own) for own in keys):  # a.png and a.jpg in one folder
         return None
@@ -92,12 +92,12 @@ def _matched(
     return parts, notes
 
 
-def _contradicted(parts: Sequence[Given]) -> bool:
+def _contradicted(parts: Sequence[Gallery]) -> bool:
     """Whether pictures of one name are said to show different things: 000.png of two tools need not be one prompt."""
     known = [own.captions for own in parts if own.captions is not None]
     return any(own != known[0] for own in known[1:])
 
 
-def _by_lot(own: Given, count: int) -> Given:
+def _by_lot(own: Gallery, count: int) -> Gallery:
     rows = sorted(range(len(own)), key=lambda row: draw("compared", own.names[row]))[:count]
     return own.part(sorted(rows))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from t2i.data.given.folder import given
+from t2i.data.given.folder import gallery
 from t2i.data.given.inside import OURS, inside
 from t2i.errors import ConfigError, UserError
 from t2i.sampling.recipe import KEY
@@ -104,7 +104,7 @@ INSIDE: dict[str, Callable[[str, int], dict[str, str]]] = {
 @pytest.mark.parametrize("write", [_list, _object, _stems, _entries, _csv, _txt, _marked, _metadata, _beside])
 def test_captions_are_read_wherever_they_are_written(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(folder(tmp_path))
-    found = given(tmp_path)
+    found = gallery(tmp_path)
     assert found.names == NAMES and found.captions == CAPTIONS and found.source and not found.notes
 
 
@@ -112,7 +112,7 @@ def test_captions_are_read_wherever_they_are_written(write: Callable[[Path], Non
 def test_prompt_and_seed_are_read_from_inside(tool: str, tmp_path: Path) -> None:
     for number, (name, text) in enumerate(zip(NAMES, CAPTIONS, strict=True)):
         picture(tmp_path / name, chunks=INSIDE[tool](text, 40 + number))
-    found = given(tmp_path)
+    found = gallery(tmp_path)
     assert found.captions == CAPTIONS and found.seeds == (40, 41, 42)
 
 
@@ -136,13 +136,13 @@ def test_what_says_nothing_gives_no_caption(chunks: dict[str, str], tmp_path: Pa
     picture(tmp_path / "a.png", chunks=chunks)
     found = inside(tmp_path / "a.png")
     assert found is None or not found.prompt
-    assert given(tmp_path).captions is None
+    assert gallery(tmp_path).captions is None
 
 
 def test_a_picture_without_caption_is_told_and_none_is_read(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "captions.json").write_text(json.dumps({"a.png": "a red kite", "c.png": "a bus"}))
-    found = given(tmp_path)
+    found = gallery(tmp_path)
     assert found.captions is None and "2 of the 3" in found.notes[0] and "b.png" in found.notes[0]
 
 
@@ -163,7 +163,7 @@ def test_a_list_that_does_not_fit_is_one_sentence(
 ) -> None:
     (folder(tmp_path) / name).write_text(text)
     with pytest.raises(error, match=words):
-        given(tmp_path)
+        gallery(tmp_path)
 
 
 @pytest.mark.parametrize("case", ["missing", "a file", "empty", "no picture"])
@@ -176,7 +176,7 @@ def test_a_folder_without_pictures_is_one_sentence(case: str, tmp_path: Path) ->
         if case == "no picture":
             (root / "x.psd").write_bytes(b"x")
     with pytest.raises(ConfigError, match="pictures="):
-        given(root)
+        gallery(root)
 
 
 def test_pictures_keep_their_size_and_grey_and_transparent_ones_are_rgb(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_pictures_keep_their_size_and_grey_and_transparent_ones_are_rgb(tmp_path
     exif = turned.getexif()
     exif[274] = 6  # seen upright it is 36 high
     turned.save(tmp_path / "c.jpg", exif=exif)
-    found = given(tmp_path).pictures
+    found = gallery(tmp_path).pictures
     assert found.sizes is not None and found.sizes.tolist() == [[20, 30], [16, 40], [36, 18]]
     np.testing.assert_array_equal(found[0:1][0], np.stack([grey] * 3, axis=-1))
     np.testing.assert_array_equal(found[1:2][0, 0, [0, -1]], [[255, 255, 255], [255, 0, 0]])
@@ -199,5 +199,5 @@ def test_pictures_keep_their_size_and_grey_and_transparent_ones_are_rgb(tmp_path
 
 
 def test_pictures_of_one_size_are_an_array(tmp_path: Path) -> None:
-    found = given(folder(tmp_path)).pictures
+    found = gallery(folder(tmp_path)).pictures
     assert found.sizes is None and found.shape == (3, 24, 32, 3) and found[:].shape == (3, 24, 32, 3)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from t2i.data.given.folder import Given
+from t2i.data.given.folder import Gallery
 from t2i.data.given.pairs import together
 
 
-def given(name: str, names: list[str], captions: list[str] | None = None, seeds: list[int] | None = None) -> Given:
-    return Given(
+def given(name: str, names: list[str], captions: list[str] | None = None, seeds: list[int] | None = None) -> Gallery:
+    return Gallery(
         Path(name),
         tuple(names),
         None if captions is None else tuple(captions),

@@ -6,6 +6,7 @@ captions and seeds (`statistics/paired.py`), otherwise of independent sets (`sta
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -207,8 +208,14 @@ def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any], paired: b
         both = " and ".join(_value(definition, fields[0]) for definition in (first, second))
         raise UserError(
             f"the two results are not comparable, they differ in {', '.join(fields)} ({fields[0]}: {both}): evaluate both "
-            "alike"
+            f"alike{_of_one_size(first, second) if fields == ['image_format'] else ''}"
         )
+
+
+def _of_one_size(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """What brings pictures of two sizes to one: the smallest side of either."""
+    sides = [int(side) for own in (first, second) for side in re.findall(r"\d+(?=x)|(?<=x)\d+", own["image_format"])]
+    return f", e.g. with eval.resolution={min(sides, default=256)}"
 
 
 def _verdict(change: Interval, p: float, higher_is_better: bool | None) -> str:

@@ -73,18 +73,27 @@ def _summary(
     best, alike = _best(sides, verdicts, metric, found is None or found.paired)
     text = (
         f"{len(others)} sets against {first.name}, {verdicts[0].tests} tests in all, adjusted together (Holm 1979). "
-        f"By {verdicts[0].rows[0].label}, best: {best}"
-        + (f", which cannot be told from {_listed(alike)}." if alike else ", apart from every other one.")
+        f"{_leads(verdicts[0].rows[0].label, best, alike)}."
     )
     table = {
         "columns": [f"against {first.name}", "answer", "verdict", f"change of {metric}"],
         "rows": rows,
         "caption": "Changes with 95 % intervals; a verdict needs p, adjusted for all tests of all rows, at 5 %.",
     }
-    told = f"**Best by {verdicts[0].rows[0].label}: {best}.** " + "; ".join(f"{row[0]}: {row[2]}" for row in rows) + "."
+    told = (
+        f"**{_leads(verdicts[0].rows[0].label, best, alike)}.** "
+        + "; ".join(f"{row[0]}: {row[2]}" for row in rows)
+        + "."
+    )
     figures = _figure(config, run, sides, verdicts, metric, found)
     run.section("All against the first", text, [table], figures, verdict=told, question="Which is the best?")
     run.say(text)
+
+
+def _leads(label: str, best: str, alike: Sequence[str]) -> str:
+    if alike:
+        return f"By {label} {best} leads, and cannot be told from {_listed(alike)}"
+    return f"By {label} {best} is the best, apart from every other one"
 
 
 def _best(sides: Sequence[Side], verdicts: "Sequence[Verdict]", metric: str, paired: bool) -> tuple[str, list[str]]:

@@ -57,7 +57,11 @@ class Plan:
 
 
 def plan(
-    config: Config, folder: Path, overrides: list[str], say: Callable[[str], None], goals: Callable[[Config, Run], Goals]
+    config: Config,
+    folder: Path,
+    overrides: list[str],
+    say: Callable[[str], None],
+    goals: Callable[[Config, Run], Goals],
 ) -> Plan:
     """Print the plan of a configured task, line by line through `say`, and return it. Writes nothing but the digests of the
     data's files, which take long to read and are remembered. Raises ConfigError for what the run would refuse.
@@ -149,7 +153,11 @@ def _tell(config: Config, found: Plan, run: Run, say: Callable[[str], None]) -> 
     if not new:
         say("time: everything is in the store")
     elif len(known) < len(seconds):
-        least = f"; at least {spoken.duration(sum(known))} for the {len(known)} stages that were timed here" if known else ""
+        least = (
+            f"; at least {spoken.duration(sum(known))} for the {len(known)} stages that were timed here"
+            if known
+            else ""
+        )
         say(f"time: {UNKNOWN}{least}")
     else:
         say(f"time: about {spoken.duration(sum(known))}, as such stages took here before")

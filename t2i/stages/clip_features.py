@@ -76,7 +76,12 @@ class ClipFeatures(Stage):
 
         held_out = data_of(self.config, run).split("held_out")
         found = extract(
-            self.config, self.extractor(run), held_out, pictures(self.config, run), self._captions(run), self._classes(run)
+            self.config,
+            self.extractor(run),
+            held_out,
+            pictures(self.config, run),
+            self._captions(run),
+            self._classes(run),
         )
         np.savez(folder / "features.npz", **found)  # type: ignore[arg-type]
 
@@ -106,7 +111,11 @@ class ClipFeatures(Stage):
         accepted = [frozenset(place[name] for name in held_out.categories[i]) for i in chosen]
         labelled = bool(classes) and any(accepted)
         features = Features(
-            found["images"], found["texts"], said, found["classes"] if labelled else None, accepted if labelled else None
+            found["images"],
+            found["texts"],
+            said,
+            found["classes"] if labelled else None,
+            accepted if labelled else None,
         )
         numbers = contrast(features, self.config.eval.seed, self.config.eval.replicates)
         return Measured(features, numbers, classes, captions)

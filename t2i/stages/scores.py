@@ -43,7 +43,11 @@ class Scores(Stage):
         from t2i.evaluation.extractors import registry as extractors
         from t2i.evaluation.metrics.clip_score import clip_scores
 
-        clip, size, texts = extractor_of(self.config, run), self.config.eval.batch_size, self.pictures.captions.texts(run)
+        clip, size, texts = (
+            extractor_of(self.config, run),
+            self.config.eval.batch_size,
+            self.pictures.captions.texts(run),
+        )
         pictures = read_pictures(made(self.pictures, run).path, len(texts))
         images = extractors.image_features(clip, "generated", pictures, size)
         found = clip_scores(images, extractors.text_features(clip, texts, size))

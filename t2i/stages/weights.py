@@ -46,7 +46,11 @@ class Given(Weights):
     def hangs_on(self) -> Any:
         names = self.config.weights_given
         # what it may not be put on, or be judged by, is refused as it is found
-        return [names, list(self.config.weights_scale), as_dict(self.config.model), self.config.eval.clip] if names else None
+        return (
+            [names, list(self.config.weights_scale), as_dict(self.config.model), self.config.eval.clip]
+            if names
+            else None
+        )
 
     def find(self, run: Run) -> Optional[Tuned]:
         return find_tuned(self.config, run)

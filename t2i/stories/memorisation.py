@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 SHOWN = 9
 
 
-def memorisation(config: Config, run: Run, base: Metrics, tuned: Metrics, metrics: dict[str, float]) -> dict[str, float]:
+def memorisation(
+    config: Config, run: Run, base: Metrics, tuned: Metrics, metrics: dict[str, float]
+) -> dict[str, float]:
     """The nearest training picture of each generated one, as pairs, and how much better the training captions do.
 
     metrics: the run's numbers, of which the losses on held-out and training pictures are told again. Returns

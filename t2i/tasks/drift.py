@@ -56,7 +56,9 @@ def _names(config: Config, run: Run) -> list[str]:
 
     found: list[str] = []
     for folder in config.runs:
-        Given(replace(config, weights=folder, weights_scale=[])).find(run)  # what is none is told before anything is drawn
+        Given(replace(config, weights=folder, weights_scale=[])).find(
+            run
+        )  # what is none is told before anything is drawn
         path = Path(folder).expanduser() / "config.yaml"
         values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
         name = "+".join(values.get("dataset", {}).get("domains", [])) or Path(folder).name

@@ -167,9 +167,7 @@ def _compared(config: Config, run: Run) -> Goals:
 
 def _charted(config: Config, run: Run) -> Goals:
     weights = weights_of(config)
-    return {
-        f"chart of {kind}": list(charts.columns_of(config, weights, kind).values()) for kind in config.charts.kinds
-    }
+    return {f"chart of {kind}": list(charts.columns_of(config, weights, kind).values()) for kind in config.charts.kinds}
 
 
 STAGES: dict[Part, Callable[[Config, Run], Goals]] = {

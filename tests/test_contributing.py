@@ -112,12 +112,14 @@ def a_stage(project: Path) -> None:
     put(project, guide.file(), guide.blocks[0])
     row = "| `comparison` | two `metrics` |"
     edit(project, "docs/architecture.md", {row: guide.blocks[1] + row})
-    read, importing = "    measured = stage.read(run)\n", "from t2i.stages.fitting import"
+    goals, read = '    yield "numbers", [_numbers(config)]\n', "    measured = stage.read(run)\n"
+    importing = "from t2i.stages.fitting import"
     module = guide.file().removesuffix(".py").replace("/", ".")
     changes = {
-        "    return {": f"    return {{\n        {guide.entry()}",
-        read: read + guide.blocks[2],
-        importing: f"from {module} import Brightness\nfrom t2i.stages.stage import made\n{importing}",
+        goals: goals + guide.blocks[2],
+        read: read + guide.blocks[3],
+        "import is_there\n": "import is_there, made\n",
+        importing: f"from {module} import Brightness\n{importing}",
     }
     edit(project, "t2i/tasks/evaluate.py", changes)
 

@@ -72,11 +72,10 @@ def plan(
     run = Dry(folder, LookingStore(Path(config.outputs) / "store"), overrides=overrides)
     found = Plan(downloads=missing(config))
     look = Look(run, {own.resource for own in found.downloads}, found.notes)
-    wanted = goals(config, run)
-    for title, stages in wanted.items():
+    for title, stages in goals(config, run):
         for goal in stages:
             found.rows += look.along(title, goal)
-    found.notes += [f"{title}" for title, stages in wanted.items() if not stages]
+        found.notes += [] if stages else [title]
     _tell(config, found, run, say)
     return found
 

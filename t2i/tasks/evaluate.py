@@ -6,13 +6,17 @@ from t2i.stages.fitting import fit_images
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.prepared import Prepared
+from t2i.stages.stage import is_there
 from t2i.stages.weights import Given
 from t2i.stories import evaluation
 
 
 def stages(config: Config, run: Run) -> Goals:
     """The numbers, and before them the data."""
-    return {"data": [Prepared(config)], "numbers": [_numbers(config)]}
+    yield "data", [Prepared(config)]
+    if is_there(Prepared(config), run):
+        fit_images(config, run)
+    yield "numbers", [_numbers(config)]
 
 
 def _numbers(config: Config) -> Metrics:

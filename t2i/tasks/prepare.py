@@ -10,7 +10,8 @@ from t2i.stories import data
 
 def stages(config: Config, run: Run) -> Goals:
     """The data, and what is in it."""
-    return {"data": [Prepared(config)], "survey": [Survey(config)]}
+    yield "data", [Prepared(config)]
+    yield "survey", [Survey(config)]
 
 
 def prepare(config: Config, run: Run) -> dict[str, float]:

@@ -165,7 +165,8 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
     birds(tmp_path / "birds")
     data = f"dataset=birds dataset.root={tmp_path}/birds"
     common = f"outputs={tmp_path}/outputs track.enabled=false"
-    evaluating = f"task=evaluate {data} scheduler=my_deis scheduler.steps=2 eval.images=6 eval.replicates=100 eval.metrics=[spread] {common}"
+    drawn = "scheduler=my_deis scheduler.steps=2 eval.images=6 eval.replicates=100 eval.metrics=[spread]"
+    evaluating = f"task=evaluate {data} {drawn} {common}"
     lines = [f"task=verify strategy=attn1_to_v {common}", f"{evaluating} plan=true", evaluating]
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

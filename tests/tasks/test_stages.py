@@ -21,8 +21,6 @@ from .test_plan import table
 
 KEPT_BY_SOURCES = {"scenes", "unpacked", "coco_index", "chosen", "extracted"}
 """Rows of the map that data sources keep for themselves (t2i/data/sources)."""
-BESIDE = {"long_captions"}
-"""Kept with another one, by t2i/data."""
 
 
 def classes() -> list[type[Stage]]:
@@ -44,7 +42,7 @@ def mapped() -> set[str]:
 
 def test_the_map_has_a_row_for_every_stage_and_none_besides() -> None:
     assert len(classes()) > 20
-    assert mapped() == {own.name for own in classes()} | KEPT_BY_SOURCES | BESIDE
+    assert mapped() == {own.name for own in classes()} | KEPT_BY_SOURCES
 
 
 def test_a_stage_lies_in_the_file_of_its_name() -> None:

@@ -5,11 +5,7 @@ import json
 import logging
 import math
 import os
-import platform
 import signal
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,24 +15,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from t2i.interruption import Arrivals, Interrupted
 from t2i.store import Stage, Store, digest_of, write_json
 from t2i.tracking import NullTracker, Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PACKAGE = Path(__file__).resolve().parent
-PROJECT = PACKAGE.parent
-CHECKOUT = (PROJECT / "run.py").is_file() and (PROJECT / "conf").is_dir()
-"""Whether this is a working copy of the project, or a package that was installed from a wheel."""
-CONFIGURATION = PROJECT if CHECKOUT else PACKAGE / "installed"
-"""Where conf/, sweeps/ and constraints.txt are: a wheel carries them inside the package (tools/wheel.py)."""
-HOME = PROJECT if CHECKOUT else Path.cwd()
-"""Where outputs/ and mlruns/ are: beside a working copy's code; of an installed package, in the working folder."""
-COMMAND = "python run.py" if CHECKOUT else "t2i"
-"""What is typed."""
-PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
-            "pillow numpy scipy safetensors").split()  # fmt: skip
 FROZEN = "T2I_FROZEN"
 """Environment variable: the file with the composed job of a process that was started by another one."""
 ASKED = "stages.txt"
@@ -45,14 +30,6 @@ ELSEWHERE = "elsewhere.txt"
 """In a store: run folders that are not beside it and need stages of it, one a line."""
 Kept = TypeVar("Kept")
 log = logging.getLogger("t2i")
-
-
-class Interrupted(BaseException):
-    """SIGTERM or SIGINT arrived; what could be saved has been saved. The exit status is 128 + signal."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.status = 128 + number
 
 
 def rank() -> int:
@@ -79,31 +56,6 @@ COLLECTIVE = timedelta(hours=1)
 """Until a process that waits for another one in a computation fails: longer than any step."""
 ALONE = timedelta(hours=12)
 """The same where the main process works alone: it may prepare a large dataset for hours."""
-REPEAT = 1.0
-"""Seconds in which a signal that comes again is the same one: `timeout` and service managers send it to a process and then
-to its whole group."""
-
-
-class Arrivals:
-    """When signals arrived. A handler may be interrupted by the next signal at any point: each notes its time first, and is then
-    judged by what was noted before.
-    """
-
-    def __init__(self) -> None:
-        self._times: list[list[float]] = []
-        self.second = False
-        """Whether a signal has come that is not the first one again."""
-
-    def again(self) -> bool:
-        """Note a signal; whether it is one that has been heard already."""
-        mine = [time.monotonic()]
-        self._times.append(mine)
-        first = self._times[0]
-        if first is mine:
-            return False
-        again = mine[0] - first[0] < REPEAT
-        self.second = self.second or not again
-        return again
 
 
 @dataclass
@@ -280,44 +232,6 @@ class Run:
             self._deferred = False
         if self.pending_signal:
             raise Interrupted(self.pending_signal)
-
-
-def git_state() -> dict[str, str]:
-    """Commit and cleanliness of the project's checkout; empty when it is not one."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    if not CHECKOUT:  # an environment may lie inside a repository that is not ours
-        return {}
-    commit = git("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": str(bool(git("status", "--porcelain"))).lower()} if commit else {}
-
-
-def environment() -> dict[str, Any]:
-    """What a reader needs to know to repeat the run: packages, machine, device, git state, command line."""
-    installed = {}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            installed[package] = metadata.version(package)
-    state: dict[str, Any] = {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "git": git_state(),
-        "packages": installed,
-        "processes": world_size(),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
-    }
-    if "torch" in sys.modules:  # a task that never needed torch says nothing about devices
-        import torch
-
-        state["threads"] = torch.get_num_threads()
-        state["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        state["cuda"] = torch.version.cuda
-    return state
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

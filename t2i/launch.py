@@ -21,21 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
-from t2i.context import (
-    COLLECTIVE,
-    COMMAND,
-    FROZEN,
-    Interrupted,
-    Run,
-    device_type,
-    environment,
-    flat,
-    rank,
-    world_size,
-)
+from t2i.context import COLLECTIVE, FROZEN, Run, device_type, flat, rank, world_size
 from t2i.errors import ConfigError, LeftAlone, UserError
+from t2i.interruption import Interrupted
 from t2i.messages import explain
+from t2i.places import COMMAND
 from t2i.quoting import verbatim
+from t2i.record import environment
 from t2i.store import Store, write_json
 from t2i.tasks import function
 

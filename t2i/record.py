@@ -1,15 +1,23 @@
 """What a run leaves of itself, in its folder and in the tracker: its log, its numbers, and how it ended."""
 
+import contextlib
 import logging
+import os
+import platform
+import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from t2i.context import Run, environment, rank, write_results
+from t2i.context import Run, rank, world_size, write_results
+from t2i.places import CHECKOUT, PROJECT
 from t2i.store import write_json
 from t2i.workers import STATUS
 
 LOG = "run.log"
+PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
+            "pillow numpy scipy safetensors").split()  # fmt: skip
 log = logging.getLogger("t2i")
 
 
@@ -63,3 +71,41 @@ def log_to(folder: Path) -> list[logging.Handler]:
     log.addHandler(console)
     log.addHandler(file)
     return [console, file]
+
+
+def git_state() -> dict[str, str]:
+    """Commit and cleanliness of the project's checkout; empty when it is not one."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    if not CHECKOUT:  # an environment may lie inside a repository that is not ours
+        return {}
+    commit = git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": str(bool(git("status", "--porcelain"))).lower()} if commit else {}
+
+
+def environment() -> dict[str, Any]:
+    """What a reader needs to know to repeat the run: packages, machine, device, git state, command line."""
+    installed = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    state: dict[str, Any] = {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "git": git_state(),
+        "packages": installed,
+        "processes": world_size(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+    if "torch" in sys.modules:  # a task that never needed torch says nothing about devices
+        import torch
+
+        state["threads"] = torch.get_num_threads()
+        state["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        state["cuda"] = torch.version.cuda
+    return state

@@ -14,9 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from t2i.config import Config, as_dict, restore
-from t2i.context import CONFIGURATION, Run, device_type
+from t2i.context import Run, device_type
 from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
+from t2i.places import CONFIGURATION
 
 LEAST, COMFORTABLE = 1e9, 20e9
 """Bytes of free disk space."""

@@ -72,11 +72,10 @@ def plan(
     run = Dry(folder, LookingStore(Path(config.outputs) / "store"), overrides=overrides)
     found = Plan(downloads=missing(config))
     look = Look(run, {own.resource for own in found.downloads}, found.notes)
-    wanted = goals(config, run)
-    for title, stages in wanted.items():
+    for title, stages in goals(config, run):
         for goal in stages:
             found.rows += look.along(title, goal)
-    found.notes += [f"{title}" for title, stages in wanted.items() if not stages]
+        found.notes += [] if stages else [title]
     _tell(config, found, run, say)
     return found
 
@@ -190,8 +189,8 @@ def _spoken(times: list[Optional[float]]) -> str:
 
 def _memory(config: Config, found: Plan) -> list[str]:
     """One line for each kind of work that is still to be done, and one that says how the numbers were got."""
-    names = {row.name for row in found.rows if not row.there}
-    if not names & {"training", "generated"}:
+    works = {row.stage.work for row in found.rows if not row.there and row.name == row.stage.name} - {""}
+    if not works:
         return []
     from t2i.models.weightless import weightless
     from t2i.plan.memory import METHOD, drawing_memory, training_memory
@@ -200,9 +199,9 @@ def _memory(config: Config, found: Plan) -> list[str]:
     if models is None:
         return [f"memory: unknown, since model={config.model.name} is not here and names no architecture"]
     told = []
-    if "generated" in names:
+    if "drawing" in works:
         told.append(("drawing", drawing_memory(config, models)))
-    if "training" in names and (memory := training_memory(config, models)) is not None:
+    if "training" in works and (memory := training_memory(config, models)) is not None:
         told.append(("training", memory))
     return [f"memory, {what}: {_shown(memory)}" for what, memory in told] + [f"memory is an estimate: {METHOD}"]
 

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from t2i.context import COMMAND, Run
+from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.places import COMMAND
 from t2i.stages.metrics import TERMS, Measured, read_result
 from t2i.store import require_sound, write_json
 

@@ -37,6 +37,7 @@ class Generated(Stage):
     collective = True
     resumable = True
     resources = ("model",)
+    work = "drawing"
 
     def needs(self) -> list[Stage]:
         return [*self.captions.needs(), *self.weights.needs()]

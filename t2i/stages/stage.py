@@ -43,6 +43,9 @@ class Stage(ABC):
     resources: ClassVar[tuple[str, ...]] = ()
     """What must be on this machine before its address can be known: data, model, eval, numbers, clip."""
 
+    work: ClassVar[str] = ""
+    """Whose memory a plan counts while it is made: drawing, training."""
+
     # -- what it stands on ---------------------------------------------------------------------------------------------
 
     def needs(self) -> "Sequence[Stage]":

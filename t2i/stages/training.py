@@ -43,6 +43,7 @@ class Training(Stage):
     collective = True
     resumable = True
     resources = ("model",)
+    work = "training"
 
     # -- where it lies -------------------------------------------------------------------------------------------------
 

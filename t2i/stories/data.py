@@ -7,6 +7,7 @@ from t2i.context import Run
 from t2i.data.base import NearDuplicates
 from t2i.data.preparation.census import census
 from t2i.data.reading import audit_head
+from t2i.stages.long_captions import LongCaptions
 from t2i.stages.prepared import Prepared
 from t2i.stages.stage import made
 from t2i.stages.survey import Survey
@@ -25,7 +26,10 @@ Table = dict[str, Any]
 
 def tell(config: Config, run: Run) -> dict[str, float]:
     """Returns how many pictures, captions and words there are, how many captions are cut, and what was set aside."""
-    stage, found = made(Prepared(config), run), Survey(config).read(run)
+    stage, long = made(Prepared(config), run), LongCaptions(config)
+    if long.wanted(run):
+        made(long, run)
+    found = Survey(config).read(run)
     files = census(config.dataset, stage.path) if run.main else None
     if run.main:
         _section(config, run, stage, found, files)

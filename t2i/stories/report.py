@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from t2i.context import COMMAND
 from t2i.errors import ConfigError
+from t2i.places import COMMAND
 
 
 def newest(outputs: Path) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 from t2i import spoken
 from t2i.config import Config
 from t2i.context import Run
+from t2i.manifest import told, unlike
 from t2i.progress import progress
-from t2i.store import told, unlike
 from t2i.upkeep import Held, State, freed, prune, size
 
 SHOWN = 20

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict, as_override
-from t2i.context import CHECKOUT, FROZEN, PROJECT, Run
+from t2i.context import FROZEN, Run
+from t2i.places import CHECKOUT, PROJECT
 from t2i.store import write_json
 from t2i.sweeps.cells import grid_size
 

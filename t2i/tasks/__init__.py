@@ -18,7 +18,7 @@ def function(task: Task) -> Callable[[Config, Run], dict[str, float]]:
 
 def goals(config: Config, run: Run) -> "Goals":
     """What the configured task wants of the store; nothing for one that keeps nothing there."""
-    stages: Callable[[Config, Run], Goals] = getattr(_module(config.task), "stages", lambda config, run: {})
+    stages: Callable[[Config, Run], Goals] = getattr(_module(config.task), "stages", lambda config, run: iter(()))
     return stages(config, run)
 
 

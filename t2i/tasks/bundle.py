@@ -5,8 +5,9 @@ from pathlib import Path
 
 from t2i.bundles import LOCK, NEEDED, OPTIONAL, lock, pack
 from t2i.config import Config
-from t2i.context import COMMAND, Run
+from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.places import COMMAND
 from t2i.store import MANIFEST, digest_of
 
 

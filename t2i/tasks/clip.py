@@ -18,18 +18,19 @@ from t2i.training.contrastive.config import RANDOM
 def stages(config: Config, run: Run) -> Goals:
     """The tuned CLIP; what it knows in each state and between them, here and elsewhere; pictures with both text encoders."""
     clip = Clip(config)
-    found: Goals = {"data": [Prepared(config)], "tuning of the CLIP": [clip]}
+    yield "data", [Prepared(config)]
+    yield "tuning of the CLIP", [clip]
     places = {"": config} | ({"elsewhere, ": other_data(config)} if config.clip.forgetting else {})
     for prefix, where in places.items():
         if prefix:
-            found[f"{prefix}data"] = [Prepared(where)]
-        found |= {f"{prefix}CLIP {state}": [OfState(where, clip, state)] for state in clip.states()}
+            yield f"{prefix}data", [Prepared(where)]
+        for state in clip.states():
+            yield f"{prefix}CLIP {state}", [OfState(where, clip, state)]
         if _blends(config):
-            found[f"{prefix}blends"] = [blend(where, clip, alpha) for alpha in ALPHAS[1:-1]]
+            yield f"{prefix}blends", [blend(where, clip, alpha) for alpha in ALPHAS[1:-1]]
     if config.clip.generate:
-        sets = text_towers.sets_of(config).items()
-        found |= {f"pictures with the {name} text encoder": [own] for name, own in sets}
-    return found
+        for name, own in text_towers.sets_of(config).items():
+            yield f"pictures with the {name} text encoder", [own]
 
 
 def _blends(config: Config) -> bool:

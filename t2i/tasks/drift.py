@@ -26,7 +26,8 @@ def _numbers(config: Config) -> dict[str, list[Metrics]]:
 
 def stages(config: Config, run: Run) -> Goals:
     """The numbers of every domain."""
-    return {f"on {domain}": numbers for domain, numbers in _numbers(config).items()}
+    for domain, numbers in _numbers(config).items():
+        yield f"on {domain}", numbers
 
 
 def drift(config: Config, run: Run) -> dict[str, float]:

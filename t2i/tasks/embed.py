@@ -13,11 +13,9 @@ from t2i.stories import embeddings, pairing
 
 def stages(config: Config, run: Run) -> Goals:
     """The embeddings, and the features that pictures and captions are paired by."""
-    return {
-        "data": [Prepared(config)],
-        "caption embeddings": [TextEmbeddings(config)],
-        "pairing": [pairing.features(config)],
-    }
+    yield "data", [Prepared(config)]
+    yield "caption embeddings", [TextEmbeddings(config)]
+    yield "pairing", [pairing.features(config)]
 
 
 def embed(config: Config, run: Run) -> dict[str, float]:

@@ -8,6 +8,7 @@ from t2i.stages.given import MetricsOfGiven, against
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.prepared import Prepared
+from t2i.stages.stage import is_there
 from t2i.stages.weights import Given
 from t2i.stories import evaluation, given
 from t2i.stories.report import write
@@ -16,8 +17,12 @@ from t2i.stories.report import write
 def stages(config: Config, run: Run) -> Goals:
     """The numbers, and before them the data."""
     if config.pictures_given:
-        return {"numbers": [_numbers_of_given(config, run)]}
-    return {"data": [Prepared(config)], "numbers": [_numbers(config)]}
+        yield "numbers", [_numbers_of_given(config, run)]
+        return
+    yield "data", [Prepared(config)]
+    if is_there(Prepared(config), run):
+        fit_images(config, run)
+    yield "numbers", [_numbers(config)]
 
 
 def _numbers(config: Config) -> Metrics:

@@ -16,7 +16,8 @@ from t2i.stories.generation import tell, tell_remade
 
 def stages(config: Config, run: Run) -> Goals:
     """The pictures; none for those of a recipe, which are made again in any case."""
-    return {"pictures": [_pictures(config)]} if config.recipe is None else {}
+    if config.recipe is None:
+        yield "pictures", [_pictures(config)]
 
 
 def _pictures(config: Config) -> Generated:

@@ -15,7 +15,7 @@ from t2i.stages.metrics import Metrics
 from t2i.stages.nearest import Nearest
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared, data_of
-from t2i.stages.stage import made
+from t2i.stages.stage import is_there, made
 from t2i.stages.train_scores import TrainScores
 from t2i.stages.training import Trained, Training
 from t2i.stages.training_features import TrainingFeatures
@@ -148,26 +148,27 @@ def _whole(part: Part, task: Callable[[Config, Run], dict[str, float]]) -> Calla
 
 def stages(config: Config, run: Run) -> Goals:
     """What its parts want, in their order."""
-    found: Goals = {"data": [Prepared(config)]} if config.parts != [Part.verify] else {}
     for part in (part for part in PARTS if part in config.parts):
-        found |= {title: own for title, own in STAGES[part](config, run).items() if title not in found}
-    return found
+        if part is not Part.verify:
+            yield "data", [Prepared(config)]
+        if not (is_there(Prepared(config), run) and _unmeasured(part, config, run)):
+            yield from STAGES[part](config, run)
 
 
 def _compared(config: Config, run: Run) -> Goals:
+    if is_there(Prepared(config), run):
+        fit_images(config, run)
     base, tuned = both_of(config)
-    return {
-        "base": [base],
-        "tuned": [tuned],
-        "comparison": [Comparison(config, base, (tuned,))],
-        "features of the training pictures": [TrainingFeatures(config)],
-        "memorisation": [Nearest(config, base, tuned), TrainScores(config, tuned.weights)],
-    }
+    yield "base", [base]
+    yield "tuned", [tuned]
+    yield "comparison", [Comparison(config, base, (tuned,))]
+    yield "features of the training pictures", [TrainingFeatures(config)]
+    yield "memorisation", [Nearest(config, base, tuned), TrainScores(config, tuned.weights)]
 
 
 def _charted(config: Config, run: Run) -> Goals:
-    weights = weights_of(config)
-    return {f"chart of {kind}": list(charts.columns_of(config, weights, kind).values()) for kind in config.charts.kinds}
+    for kind in config.charts.kinds:
+        yield f"chart of {kind}", list(charts.columns_of(config, weights_of(config), kind).values())
 
 
 STAGES: dict[Part, Callable[[Config, Run], Goals]] = {

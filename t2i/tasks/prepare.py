@@ -3,6 +3,7 @@
 from t2i.config import Config
 from t2i.context import Run
 from t2i.stages.goals import Goals
+from t2i.stages.long_captions import LongCaptions
 from t2i.stages.prepared import Prepared
 from t2i.stages.survey import Survey
 from t2i.stories import data
@@ -10,7 +11,8 @@ from t2i.stories import data
 
 def stages(config: Config, run: Run) -> Goals:
     """The data, and what is in it."""
-    return {"data": [Prepared(config)], "survey": [Survey(config)]}
+    yield "data", [Prepared(config)]
+    yield "survey", [LongCaptions(config), Survey(config)]
 
 
 def prepare(config: Config, run: Run) -> dict[str, float]:

@@ -10,6 +10,7 @@ from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.prepared import Prepared
 from t2i.stages.reference import OfStage
+from t2i.stages.stage import is_there
 from t2i.stages.weights import Weights
 from t2i.sweeps import workers
 from t2i.sweeps.cells import Identities, cell_config, cell_trains, grid_cells, require_read, weights_of
@@ -29,18 +30,22 @@ def stages(config: Config, run: Run, weights: Optional[Weights] = None) -> Goals
     weights: those that draw; None: what `weights=` and the cells name.
     """
     require_read(config, run)
+    yield "data", [Prepared(config)]
+    if is_there(Prepared(config), run):
+        fit_images(config, run)
     every = cells(config.sweeps.space)
     if config.sweeps.sampler is not Sampler.grid or cell_trains(config, config.sweeps.space):
-        title = f"sweep: up to {config.sweeps.trials or len(every)} cells, chosen while it runs"
-        return {"data": [Prepared(config)], title: []}
+        yield f"sweep: up to {config.sweeps.trials or len(every)} cells, chosen while it runs", []
+        return
     reference = drawn(config, run, weights) if config.sweeps.reference is not None else None
+    if reference is not None:
+        yield "reference of the sweep", [reference]
     numbers = []
     for cell in every:
         own = cell_config(config, run, cell)
         against = OfStage(own, reference.pictures) if reference else None
         numbers.append(Metrics(own, weights or weights_of(config, run, cell), against))
-    before: Goals = {"reference of the sweep": [reference]} if reference else {}
-    return {"data": [Prepared(config)], **before, f"sweep, {len(every)} cells": numbers}
+    yield f"sweep, {len(every)} cells", numbers
 
 
 def sweep(config: Config, run: Run) -> dict[str, float]:

@@ -19,7 +19,9 @@ from t2i.stories import training as story
 def stages(config: Config, run: Run) -> Goals:
     """The training, and before it the data."""
     training = Training(config)
-    return {"data": [Prepared(config)], "training": [training], "exported pipeline": [Pipeline(config, training)]}
+    yield "data", [Prepared(config)]
+    yield "training", [training]
+    yield "exported pipeline", [Pipeline(config, training)]
 
 
 def train(config: Config, run: Run) -> dict[str, float]:

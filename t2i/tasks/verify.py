@@ -10,7 +10,7 @@ from t2i.stories import wiring
 
 def stages(config: Config, run: Run) -> Goals:
     """The checks."""
-    return {"wiring check": [_checks(config)]}
+    yield "wiring check", [_checks(config)]
 
 
 def _checks(config: Config) -> Wiring:

@@ -30,7 +30,7 @@ def _asked(config: Config, run: Run, name: str, **off: bool) -> None:
     if models is None:
         return
     models.to("meta", dtype_of(config)).digest = model_digest(config, run)
-    text_trains = "text_encoder" in config.strategy.modules()
+    text_trains = config.strategy.trains_text
     flip = config.training.flip and name == "train"
     settings = replace(config.training, **off)  # type: ignore[arg-type]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

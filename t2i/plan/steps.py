@@ -122,7 +122,7 @@ def _train(config: Config, run: Run) -> Iterator[Step]:
 
     needs = ("data", "model")
     yield Step("training", ("training",), needs, lambda: trained(config, run), config)
-    text_trains = "text_encoder" in config.strategy.modules()
+    text_trains = config.strategy.trains_text
     for name in ("train", "held_out"):
         if config.training.cache_latents:
             look = partial(latents, config, run, name)

@@ -85,8 +85,8 @@ def tuned(config: Config, run: Run) -> Stage:
     address = {"clip": settings, "precision": precision_of(config), "device": device_type()}
 
     def build(path: Path) -> None:
-        from t2i.models.load import module_digest
         from t2i.models.text_tower import describe
+        from t2i.models.weights import module_digest
         from t2i.training.contrastive.card import clip_card
         from t2i.training.contrastive.loop import Tuner
         from t2i.training.contrastive.pairs import pairs_of

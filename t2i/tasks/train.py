@@ -128,7 +128,7 @@ def _train(
         config.scheduler.start(models.scheduler_config)
     config.strategy.attach(models)
     models.to(device, dtype_of(config))
-    text_trains = "text_encoder" in config.strategy.modules()
+    text_trains = config.strategy.trains_text
     flips = {"train": config.training.flip, "held_out": False}
     splits = {"train": training_split(config, data), "held_out": data.split("held_out")}
     sets = [

@@ -12,7 +12,7 @@ from t2i.errors import UserError
 from t2i.stages.shared import dtype_of, model_digest, precision_of
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 
-VERSION = 2
+VERSION = 3
 CHECKS = "checks.json"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft")
 """A new version of one of these can break the wiring, so it is checked again."""
@@ -79,18 +79,24 @@ def require(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _check(config: Config, run: Run, path: Path, tuned: Optional[Tuned]) -> None:
-    from t2i.models.load import count, load
+    from t2i.models.load import load
+    from t2i.models.weights import count
+    from t2i.sampling import parity
     from t2i.training import wiring
 
     device = run.accelerator.device
     models = load(config.model, run.store)
     checks = list(wiring.structure(models, config.model))
     sizes = {name: count(module.parameters()) for name, module in models.modules.items()}
+    models.to(device, dtype_of(config))
+    drawn = [*parity.conditions(models), *parity.latents(models)]
     config.strategy.attach(models)
     models.to(device, dtype_of(config))
     checks += wiring.hand_overs(models, config.model)
     checks += wiring.text_key_layouts(models)
     declared = len(checks)
+    checks += drawn
+    checks += wiring.conditions(models)
     checks += wiring.gradients(models, config.strategy)
     checks += wiring.adapter(models, config.strategy)
     trainable = count(config.strategy.trainable(models).values())

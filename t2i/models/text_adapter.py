@@ -18,9 +18,9 @@ TOWER, TOKENIZER = "tower", "tokenizer"
 class AdaptedTextEncoder(nn.Module):
     """A frozen text tower followed by a linear layer without bias, called as the text encoder of a pipeline is."""
 
-    def __init__(self, tower: nn.Module, width: int) -> None:
+    def __init__(self, tower: Any, width: int) -> None:
         super().__init__()
-        self.tower: Any = tower
+        self.tower = tower
         self.adapter = nn.Linear(int(self.tower.config.hidden_size), width, bias=False)
 
     @property

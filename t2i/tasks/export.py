@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import CONF, Config, Dtype, Format, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.models import source
 from t2i.models.adapters.kinds import Kind
 from t2i.stages.read_back import by_diffusers, difference, drawn, save_pipeline
 from t2i.stages.shared import model_digest
@@ -188,13 +189,13 @@ def _read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
     `model.source=` would read them. In float32, since the machine that exports need not compute in half.
     """
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from t2i.models.load import load
 
     size = config.model.resolution
     if config.format is Format.diffusers:
-        plain = StableDiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
+        plain = DiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
         if written.adapter is not None:
             plain.load_lora_weights(written.adapter)
         return by_diffusers(plain, size, _words(config))
@@ -238,6 +239,7 @@ def _card(
         written.adapter.name if written.adapter else "",
         config.model.resolution,
         config.scheduler.steps,
+        source.family(config.model).pipelines[0],
     )
     facts = {
         "model": f"{config.model.name}, digest `{model_digest(config, run)}`",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity as slices
 from t2i.config import Config
 from t2i.context import Run, device_type, flat
+from t2i.models import source
 from t2i.models.adapters.kinds import LORA
 from t2i.models.layout import copy as copy_pipeline
 from t2i.stages import extras, validation
@@ -125,7 +126,7 @@ def _train(
     models = load(config.model, run.store)
     noise.settle(config.training, models)
     if validation.prompts_of(config, run):
-        config.scheduler.start(models.scheduler_config)
+        config.scheduler.start(models.schedule())
     config.strategy.attach(models)
     models.to(device, dtype_of(config))
     text_trains = config.strategy.trains_text
@@ -209,7 +210,7 @@ def _export(config: Config, run: Run, models: "Models", weights: Path, target: P
     between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
     and noise schedule.
     """
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
@@ -222,10 +223,10 @@ def _export(config: Config, run: Run, models: "Models", weights: Path, target: P
     fuse(fresh)
     shutil.rmtree(target, ignore_errors=True)
     save_pipeline(fresh, target)
-    models.unet.eval()
+    models.denoiser.eval()
     with run.accelerator.autocast():
         ours = drawn(models)
-    plain = StableDiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
+    plain = DiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
     return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
 
 
@@ -251,12 +252,12 @@ def _usage(config: Config) -> "Usage | None":
     """The code that uses a run's weights as they lie in its folder; None where only a pipeline reads them."""
     from t2i.training.card import Usage
 
-    size, steps = config.model.resolution, config.scheduler.steps
+    size, steps, pipeline = config.model.resolution, config.scheduler.steps, source.family(config.model).pipelines[0]
     if config.strategy.kind == "lora":
-        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps)
+        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps, pipeline=pipeline)
     if not config.training.export_pipeline:
         return None
-    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps)
+    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps, pipeline=pipeline)
 
 
 def start_digest(config: Config) -> str:

@@ -8,7 +8,7 @@ from t2i.models import single_file, source
 from t2i.models.config import Init, Model
 from t2i.models.families.family import Family, Models
 from t2i.models.weightless import tokenizers_for
-from t2i.models.weights import built, class_of, strictly
+from t2i.models.weights import class_of, networks_of, strictly
 from t2i.store import Store
 
 __all__ = ["Models", "load"]
@@ -31,7 +31,7 @@ def _random(config: Model, family: Family, digest: str, seed: int) -> Models:
     parts = source.architecture(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        networks = {name: built(kind, parts[name]) for name, kind in family.networks.items()}
+        networks = networks_of(family, parts)
     tokenizers = tokenizers_for(family, parts)
     return Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, digest)
 

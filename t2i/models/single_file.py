@@ -14,7 +14,7 @@ from t2i.errors import UserError
 from t2i.models import original, source
 from t2i.models.config import Model
 from t2i.models.families.family import Family
-from t2i.models.weights import built, class_of
+from t2i.models.weights import class_of, networks_of
 
 
 def read(config: Model, family: Family, path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -25,7 +25,7 @@ def read(config: Model, family: Family, path: Path) -> tuple[dict[str, Any], dic
     """
     parts, words = source.candidate(config, path)
     with torch.device("meta"):
-        networks = {name: built(kind, parts[name]) for name, kind in family.networks.items()}
+        networks = networks_of(family, parts)
     with safe_open(path, framework="pt") as file:
         for part, network in networks.items():
             _fill(part, network, parts, file, path)

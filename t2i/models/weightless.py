@@ -9,7 +9,7 @@ from t2i.errors import UserError
 from t2i.models import source
 from t2i.models.config import Model
 from t2i.models.families.family import Family, Models
-from t2i.models.weights import built, class_of
+from t2i.models.weights import class_of, networks_of
 
 
 def weightless(config: Model) -> Models | None:
@@ -21,7 +21,7 @@ def weightless(config: Model) -> Models | None:
         return None
     family = source.family_of_settings(parts)
     with torch.device("meta"):
-        networks = {name: built(kind, parts[name]) for name, kind in family.networks.items()}
+        networks = networks_of(family, parts)
     tokenizers = tokenizers_for(family, parts)
     return Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "").freeze()
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from t2i.errors import UserError
+from t2i.models.families.family import Family
 from t2i.models.files import variant_of
 
 # Nothing that these libraries say while loading can be acted upon: problems are reported below, by name.
@@ -24,9 +25,12 @@ def class_of(name: str) -> Any:
     return getattr(diffusers, name, None) or getattr(transformers, name)
 
 
-def built(name: str, settings: Mapping[str, Any]) -> Any:
-    """A network of a class of diffusers or transformers from its settings, on the device of the context."""
-    kind = class_of(name)
+def networks_of(family: Family, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A family's networks of these settings, by name, with fresh weights on the device of the context."""
+    return {name: _built(class_of(kind), settings[name]) for name, kind in family.networks.items()}
+
+
+def _built(kind: Any, settings: Mapping[str, Any]) -> Any:
     return kind(kind.config_class(**settings)) if hasattr(kind, "config_class") else kind(**settings)
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from t2i.models.config import Model
-from t2i.models.load import Models, count
+from t2i.models.load import Models
+from t2i.models.weights import count
 from t2i.training import wiring
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder
@@ -46,7 +47,7 @@ def test_a_sound_model_passes(toy: Model, loaded: Loader, name: str, precision: 
     assert failed(found) == []
     assert found["cross-attention layers in the U-Net"].found == "4"
     states = found["text states handed to the U-Net"].found
-    whole = "text_encoder" in strategy.modules() and name != "text_adapter"  # whose tower stays in the compute dtype
+    whole = strategy.trains_text and name != "text_adapter"  # whose tower stays in the compute dtype
     kind = "float32" if precision == "no" or whole else "bfloat16"
     assert states == f"(1, {toy.tokens}, 24) {kind}"
     trainable = found[f"trainable parameters ({name})"]

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from t2i.models.check import Check
 from t2i.models.families.family import Conditions, Models
+from t2i.models.latents import decode
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode
 
@@ -47,25 +49,51 @@ def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def latents(models: Models) -> Iterator[Check]:
-    """A few guided steps of ours and of the pipeline, from the same seed, under two schedulers."""
-    factor = models.family.factor(models)
-    small = replace(models, resolution=min(models.resolution, MOST * factor))
+def pictures(models: Models) -> Iterator[Check]:
+    """A few guided steps of ours and of the pipeline, from the same seed, under two schedulers: latents and what they become."""
+    small = replace(models, resolution=min(models.resolution, MOST * models.family.factor(models)))
+    guidance = Guidance(scale=SCALE)
+    prompts = encode(small, CAPTIONS[:1], guidance)
     for kind in models.family.schedulers:
-        scheduler, guidance = Scheduler(name=kind, type=kind, steps=STEPS), Guidance(scale=SCALE)
-        prompts = encode(small, CAPTIONS[:1], guidance)
+        scheduler = Scheduler(name=kind, type=kind, steps=STEPS)
         ours = denoise(small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance)
-        pipeline = small.pipeline()
-        pipeline.scheduler = scheduler.build(small.schedule())
-        pipeline.set_progress_bar_config(disable=True)
-        theirs = pipeline(
-            CAPTIONS[0],
-            num_inference_steps=STEPS,
-            guidance_scale=SCALE,
-            height=small.resolution,
-            width=small.resolution,
-            generator=torch.Generator("cpu").manual_seed(SEED),
-            output_type="latent",
-        ).images
-        name = f"latents of {STEPS} steps of {kind.removesuffix('Scheduler')}, as the pipeline's"
-        yield _equal(name, {"latents": ours}, {"latents": theirs})
+        latents, picture = _theirs(small, scheduler)
+        told = f"{STEPS} steps of {kind.removesuffix('Scheduler')}, as the pipeline's"
+        yield _equal(f"latents of {told}", {"latents": ours}, {"latents": latents})
+        grey = float(np.abs(decode(small, ours)[0].astype(float) - picture).max())
+        most = 1 if ours.dtype == torch.float32 else 3
+        yield Check(f"picture of {told}", f"within {most} of 255", f"{grey:g}", grey <= most)
+
+
+def _theirs(models: Models, scheduler: Scheduler) -> tuple[torch.Tensor, np.ndarray]:
+    """Last latents and picture (H, W, 3) in grey levels of the pipeline."""
+    pipeline = models.pipeline()
+    pipeline.scheduler = scheduler.build(models.schedule())
+    pipeline.set_progress_bar_config(disable=True)
+    kept: dict[str, torch.Tensor] = {}
+    picture = pipeline(
+        CAPTIONS[0],
+        num_inference_steps=STEPS,
+        guidance_scale=SCALE,
+        height=models.resolution,
+        width=models.resolution,
+        generator=torch.Generator("cpu").manual_seed(SEED),
+        output_type="np",
+        callback_on_step_end=lambda pipeline, step, time, tensors: kept.update(tensors) or tensors,
+    ).images[0]
+    return kept["latents"], (picture * 255).round()
+
+
+@torch.no_grad()
+def autoencoder(models: Models) -> Iterator[Check]:
+    """Latents are scaled for training as they are scaled back for drawing: a picture's, decoded, are what the autoencoder
+    itself makes of them.
+    """
+    shape = models.family.latent_shape(replace(models, resolution=MOST * models.family.factor(models)), 1)
+    noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(SEED)).to(models.device, models.dtype)
+    images = models.family.decode(models, noise).clamp(-1, 1).to(next(models.vae.parameters()).dtype)
+    moments = models.family.encode(models, images)
+    mean = moments.chunk(2, dim=1)[0]
+    ours = models.family.decode(models, models.family.latents(models, moments, torch.zeros_like(mean)))
+    theirs = models.vae.decode(mean, return_dict=False)[0]
+    yield _equal("latents that are trained on, decoded as drawn ones", {"pictures": ours}, {"pictures": theirs})

@@ -89,7 +89,7 @@ def _check(config: Config, run: Run, path: Path, tuned: Optional[Tuned]) -> None
     checks = list(wiring.structure(models, config.model))
     sizes = {name: count(module.parameters()) for name, module in models.modules.items()}
     models.to(device, dtype_of(config))
-    drawn = [*parity.conditions(models), *parity.latents(models)]
+    drawn = [*parity.conditions(models), *parity.autoencoder(models), *parity.pictures(models)]
     config.strategy.attach(models)
     models.to(device, dtype_of(config))
     checks += wiring.hand_overs(models, config.model)

@@ -88,8 +88,8 @@ class LatentSet:
     """The same of the mirrored pictures; None when training does not mirror."""
     states: Optional[Rows]
     """One row for each caption, as `packed` packs them; None when the text encoder trains or runs in every step."""
-    rows: dict[str | None, int]
-    """Caption to row of `states`; None: the unconditional one."""
+    rows: dict[str, int]
+    """Caption to row of `states`; the empty one: the unconditional row."""
     text_trains: bool
     config: Training
 
@@ -109,7 +109,7 @@ class LatentSet:
         if self.states is None:
             found = family.conditions(self.models, captions)
             return {name: values.to(device, dtype) for name, values in found.items()}
-        kept = torch.from_numpy(self.states[[self.rows[caption] for caption in captions]])
+        kept = torch.from_numpy(self.states[[self.rows[caption or ""] for caption in captions]])
         return {name: values.to(dtype) for name, values in unpacked(_sent(kept, device), self.models).items()}
 
     def batch(
@@ -192,12 +192,12 @@ def latent_set(
         )[1]
 
     views = moments(False), moments(True) if flip else None
-    states, places = None, dict[str | None, int]()
+    states, places = None, dict[str, int]()
     # Tags in any order are too many texts to keep.
     if config.cache_text and not text_trains and not rule.shuffle_tags:
         captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
         distinct = ["", *dict.fromkeys(captions)]
-        places = {caption or None: i for i, caption in enumerate(distinct)}
+        places = {caption: i for i, caption in enumerate(distinct)}
         states = keyed_rows(
             store,
             "text_states",

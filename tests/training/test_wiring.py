@@ -28,7 +28,11 @@ def sound(models: Models, toy: Model) -> Model:
 def checks(models: Models, config: Model, strategy: Strategy, load: Callable[[], Models]) -> dict[str, Check]:
     """All checks in the order of task=verify, by name."""
     found = [*wiring.structure(models, config), *wiring.hand_overs(models, config), *wiring.text_key_layouts(models)]
-    found += [*wiring.gradients(models, strategy), *wiring.round_trip(models, strategy, load)]
+    found += [
+        *wiring.conditions(models),
+        *wiring.gradients(models, strategy),
+        *wiring.round_trip(models, strategy, load),
+    ]
     assert len({check.name for check in found}) == len(found)
     return {check.name: check for check in found}
 

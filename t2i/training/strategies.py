@@ -205,7 +205,7 @@ class Attn2(Strategy):
 
 @dataclass
 class UNet(Strategy):
-    """Every parameter of the denoiser."""
+    """Every parameter of the U-Net."""
 
     kind: str = "unet"
     learning_rate: float = 1e-5
@@ -219,7 +219,7 @@ class UNet(Strategy):
 
 @dataclass
 class TextEncoder(Strategy):
-    """Every parameter of the text encoder, through the frozen denoiser."""
+    """Every parameter of the CLIP text encoder, through the frozen U-Net."""
 
     kind: str = "text_encoder"
     learning_rate: float = 1e-5
@@ -240,7 +240,7 @@ class TextEncoder(Strategy):
 
 @dataclass
 class Both(Strategy):
-    """Every parameter of the denoiser and of the text encoder."""
+    """Every parameter of the U-Net and of the text encoder."""
 
     kind: str = "both"
     learning_rate: float = 1e-5

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2i.config import compose
 from t2i.models.config import Model
 from t2i.models.load import Models
 from t2i.models.weights import count
@@ -58,6 +59,14 @@ def test_a_sound_model_passes(toy: Model, loaded: Loader, name: str, precision: 
     assert trainable.found == str(strategy.expected(models)) == trainable.expected
     kept = [p for module in models.modules.values() for p in module.parameters()]
     assert all(p.is_meta and p.grad is None for p in kept), "two full-size models would need twice the memory"
+
+
+def test_the_bundled_model_can_be_trained_in_half_precision(loaded: Loader) -> None:
+    """Its lowest level is one place wide: attention there has no gradient but rounding in float32, and bf16 has none."""
+    models, strategy = loaded(compose(["model=tiny"]).model), Lora()
+    strategy.attach(models)
+    models.to("cpu", torch.bfloat16)
+    assert gradient_failures(models, strategy) == []
 
 
 def test_parameters_are_counted(models: Models, toy: Model) -> None:

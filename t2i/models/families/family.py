@@ -271,8 +271,6 @@ class Family:
         """Its repeated blocks, which gradient checkpointing computes again one by one."""
         raise NotImplementedError
 
-    # -- what strategies and files need -------------------------------------------------------------------------------
-
     def text_width(self, settings: Mapping[str, Any]) -> int:
         """Width of the text states that the denoiser of these settings (by part) reads."""
         raise NotImplementedError

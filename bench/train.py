@@ -103,12 +103,12 @@ class _Trainer:
         channels_last: bool,
     ) -> None:
         import torch
-        from diffusers import DDPMScheduler
 
         from bench.sampling import _models
         from t2i.config import compose
         from t2i.models.blocks import compile_blocks
         from t2i.sampling.config import Sampling
+        from t2i.training.objective import objective_of
 
         self.models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
         chosen = compose([f"strategy={strategy}"]).strategy
@@ -120,7 +120,7 @@ class _Trainer:
             self.models.unet.enable_gradient_checkpointing()
         self.parameters = list(chosen.trainable(self.models).values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached and device == "cuda")
-        self.schedule = DDPMScheduler.from_config(self.models.scheduler_config)
+        self.objective = objective_of(self.models)
         if channels_last and self.cached:
             self.models.unet.to(memory_format=torch.channels_last)
         if compile and self.cached:
@@ -136,10 +136,10 @@ class _Trainer:
         self.number = 0
         if self.cached:
             from t2i.models.latents import encode_moments
-            from t2i.models.text import text_states
 
             self.moments = encode_moments(self.models, self.pixels).float().cpu().numpy()
-            self.states = text_states(self.models, self.captions).float().cpu().numpy()
+            conditions = self.models.family.conditions(self.models, self.captions)
+            self.states = conditions["states"].float().cpu().numpy()
 
     def gradients(self) -> None:
         """Of a whole batch, for nobody."""
@@ -168,8 +168,7 @@ class _Trainer:
         import torch
 
         from t2i.models.latents import draw_latents, encode_moments
-        from t2i.models.text import text_states
-        from t2i.training.objective import Denoiser, losses
+        from t2i.training.objective import Batch, Denoiser, losses
 
         noise, latent_noise = (
             torch.from_numpy(part[rows]).to(self.device) for part in self.noises[self.number % STEPS]
@@ -177,12 +176,11 @@ class _Trainer:
         timesteps = torch.from_numpy(self.timesteps[self.number % STEPS][rows]).to(self.device)
         if self.cached:
             moments = torch.from_numpy(self.moments[rows]).to(self.device)
-            text = torch.from_numpy(self.states[rows]).to(self.device, self.dtype)
+            text = {"states": torch.from_numpy(self.states[rows]).to(self.device, self.dtype)}
         else:
             moments = encode_moments(self.models, self.pixels[rows]).float()
-            text = text_states(self.models, self.captions[rows])
+            text = self.models.family.conditions(self.models, self.captions[rows])
         latents = draw_latents(self.models, moments, latent_noise)
         with torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32):
-            return losses(
-                Denoiser(self.models.unet, None), self.schedule, latents, noise, timesteps, text, None, self.dtype
-            )
+            data = Batch(latents, noise, timesteps, text)
+            return losses(Denoiser(self.models, False), self.objective, data, self.dtype)

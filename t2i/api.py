@@ -210,7 +210,7 @@ def _folder(config: "Config", typed: list[str]) -> Path:
     from omegaconf import OmegaConf
 
     from t2i.config import as_dict
-    from t2i.context import environment
+    from t2i.record import environment
     from t2i.store import write_json
 
     now = datetime.now()

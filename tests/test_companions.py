@@ -15,16 +15,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from t2i.config import compose
 from t2i.models.load import Models, load
 from t2i.models.source import architecture
-from t2i.models.text import text_states
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
 from t2i.training import checkpoints
-from t2i.training.objective import Denoiser, losses
+from t2i.training.objective import Batch, Denoiser, losses, objective_of
 from t2i.training.strategies import Attn2ToV, Strategy, UNet
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
-from .models.toy import loaded, run, store, toy
+from .models.toy import loaded, run, states, store, toy
 from .training.conftest import STRATEGIES, Start, start, training
 
 __all__ = ["loaded", "run", "start", "store", "toy"]
@@ -37,14 +36,12 @@ def models(tmp_path: Path) -> Models:
 
 def flops(models: Models, strategy: Strategy) -> int:
     """Of one training step of two pictures whose latents and text states are cached."""
-    from diffusers import DDPMScheduler
-
     strategy.attach(models)
-    schedule = DDPMScheduler.from_config(models.scheduler_config)
     noise = torch.randn(models.latent_shape(2), generator=torch.Generator().manual_seed(0))
-    text = text_states(models, ["a cat", "a bus"])
+    text = states(models, ["a cat", "a bus"])
     with FlopCounterMode(display=False) as counter:
-        losses(Denoiser(models.unet, None), schedule, noise, noise, torch.tensor([5, 900]), text).mean().backward()
+        batch = Batch(noise, noise, torch.tensor([5, 900]), {"states": text})
+        losses(Denoiser(models, False), objective_of(models), batch).mean().backward()
     return counter.get_total_flops()
 
 
@@ -74,7 +71,7 @@ def test_a_cached_step_of_to_v_computes_at_most_three_fifths_of_the_usual_one() 
 def test_frozen_weights_cost_no_gradients(models: Models) -> None:
     """A whole step is forward, gradients of the data and of the weights: three parts. Of the last, to_v needs 1 %."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        text = text_states(models, ["a cat", "a bus"])
+        text = states(models, ["a cat", "a bus"])
         models.unet(torch.zeros(models.latent_shape(2)), 5, encoder_hidden_states=text)
     forward = counter.get_total_flops() - _text_flops(models)
     assert flops(models, UNet()) / forward == pytest.approx(3.0, abs=0.1)
@@ -83,7 +80,7 @@ def test_frozen_weights_cost_no_gradients(models: Models) -> None:
 
 def _text_flops(models: Models) -> int:
     with FlopCounterMode(display=False) as counter:
-        text_states(models, ["a cat", "a bus"])
+        states(models, ["a cat", "a bus"])
     return counter.get_total_flops()
 
 

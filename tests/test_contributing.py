@@ -98,11 +98,24 @@ def a_strategy(project: Path) -> None:
     put(project, guide.file(), guide.blocks[1])
 
 
+def a_family(project: Path) -> None:
+    guide = section("A model family")
+    put(project, guide.file(0), guide.blocks[0])
+    put(project, guide.file(1), guide.blocks[1])
+    importing = "from t2i.models.families.sd1 import StableDiffusion1\n"
+    opening = "FAMILIES: dict[str, Family] = {\n"
+    changes = {
+        opening: f"{opening}    {guide.entry()}\n",
+        importing: f"from t2i.models.families.harbour import Harbour\n{importing}",
+    }
+    edit(project, "t2i/models/families/registry.py", changes)
+
+
 def a_metric(project: Path) -> None:
     guide = section("A metric")
     put(project, guide.file(), guide.blocks[0])
     opening = "METRICS: dict[str, Metric] = {\n"
-    importing = "from t2i.evaluation import (\n"
+    importing = "from t2i.evaluation.metrics import (\n"
     changes = {opening: f"{opening}    {guide.entry()}\n", importing: f"{importing}    spread,\n"}
     edit(project, "t2i/evaluation/metrics/registry.py", changes)
 
@@ -124,7 +137,14 @@ def a_stage(project: Path) -> None:
     edit(project, "t2i/tasks/evaluate.py", changes)
 
 
-ADDITIONS: dict[Callable[[Path], None], int] = {a_dataset: 1, a_scheduler: 1, a_strategy: 3, a_metric: 2, a_stage: 3}
+ADDITIONS: dict[Callable[[Path], None], int] = {
+    a_dataset: 1,
+    a_scheduler: 1,
+    a_strategy: 3,
+    a_family: 3,
+    a_metric: 2,
+    a_stage: 3,
+}
 """What is added, and how many files that may touch."""
 
 
@@ -148,6 +168,14 @@ def birds(root: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), root / "data" / "train-00000-of-00001.parquet")
 
 
+def harbour(root: Path) -> None:
+    """The bundled model as the maker of another family would publish it."""
+    shutil.copytree(PROJECT / "t2i" / "assets" / "tiny", root)
+    path = root / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(index | {"_class_name": "HarbourPipeline"}), encoding="utf-8")
+
+
 def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
@@ -163,17 +191,25 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
         touched = sorted(name for name in after if after[name] != before.get(name))
         assert len(touched) == most, f"{add.__name__} touched {touched}"
     birds(tmp_path / "birds")
+    harbour(project / "models" / "harbour")
     data = f"dataset=birds dataset.root={tmp_path}/birds"
     common = f"outputs={tmp_path}/outputs track.enabled=false"
     drawn = "scheduler=my_deis scheduler.steps=2 eval.images=6 eval.replicates=100 eval.metrics=[spread]"
     evaluating = f"task=evaluate {data} {drawn} {common}"
-    lines = [f"task=verify strategy=attn1_to_v {common}", f"{evaluating} plan=true", evaluating]
+    lines = [
+        f"task=verify strategy=attn1_to_v {common}",
+        f"{evaluating} plan=true",
+        evaluating,
+        f"task=train {data} model=harbour training.steps=2 training.batch_size=2 training.validation_images=0 {common}",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", RUN, *lines], cwd=project, env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr + done.stdout
-    verified, evaluated = sorted((tmp_path / "outputs").glob("20*/*_*"), key=lambda folder: folder.stat().st_ctime)
+    verified, evaluated, trained = sorted(
+        (tmp_path / "outputs").glob("20*/*_*"), key=lambda folder: folder.stat().st_ctime
+    )
     counted = json.loads((verified / "metrics.json").read_text(encoding="utf-8"))
     assert counted["trainable_parameters"] > 0
     assert re.search(r"brightness +brightness +to be made", done.stdout)
@@ -185,9 +221,16 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
     assert numbers["spread[tiny_clip].low"] < numbers["spread[tiny_clip]"] < numbers["spread[tiny_clip].high"]
     definition = json.loads((evaluated / "definition.json").read_text(encoding="utf-8"))
     assert definition["generation"]["scheduler"]["type"] == "DEISMultistepScheduler"
+    weights = json.loads((trained / "weights" / "strategy.json").read_text(encoding="utf-8"))
+    assert weights["model"] == "harbour" and (trained / "pipeline" / "model_index.json").exists()
+    assert (tmp_path / "outputs" / "store" / "wiring").exists(), "the family went through task=verify's checks"
+    index = json.loads((trained / "pipeline" / "model_index.json").read_text(encoding="utf-8"))
+    assert index["_class_name"] == "StableDiffusionPipeline", "whose classes its networks are"
     assert 6 <= definition["reference_count"] <= 20, "three tenths of 40, each by its own draw"
 
 
-@pytest.mark.parametrize("title", ["A scheduler", "A dataset", "A strategy", "A metric", "A stage", "A sweep"])
+@pytest.mark.parametrize(
+    "title", ["A scheduler", "A dataset", "A strategy", "A model family", "A metric", "A stage", "A sweep"]
+)
 def test_every_addition_has_its_section_with_an_example(title: str) -> None:
     assert section(title).blocks

@@ -1,10 +1,10 @@
-"""Pictures to latents and back."""
+"""Pictures to latents and back: the border between uint8 and what a family computes with."""
 
 import numpy as np
 import torch
 
 from t2i.errors import UserError
-from t2i.models.load import Models
+from t2i.models.families.family import Models
 
 
 @torch.no_grad()
@@ -15,15 +15,12 @@ def encode_moments(models: Models, pixels: np.ndarray) -> torch.Tensor:
     """
     parameter = next(models.vae.parameters())
     images = torch.from_numpy(pixels).to(parameter.device).permute(0, 3, 1, 2).to(parameter.dtype) / 127.5 - 1
-    moments: torch.Tensor = models.vae.encode(images).latent_dist.parameters
-    return moments
+    return models.family.encode(models, images)
 
 
 def draw_latents(models: Models, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Scaled latents (N, channels, h, w) from moments and standard normal `noise` (Kingma and Welling 2013)."""
-    mean, log_variance = moments.chunk(2, dim=1)
-    latents: torch.Tensor = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise
-    return latents * models.vae.config["scaling_factor"]
+    """Scaled latents (N, channels, h, w) from moments and standard normal `noise`."""
+    return models.family.latents(models, moments, noise)
 
 
 @torch.no_grad()
@@ -32,7 +29,7 @@ def decode(models: Models, latents: torch.Tensor) -> np.ndarray:
 
     Raises UserError when a picture is not finite: it would be shown black.
     """
-    images = models.vae.decode(latents / models.vae.config["scaling_factor"], return_dict=False)[0]
+    images = models.family.decode(models, latents)
     if not bool(images.isfinite().all()):
         raise UserError("the model's output is not finite; try launch.mixed_precision=no, or other weights")
     images = (images.float() / 2 + 0.5).clamp(0, 1) * 255

@@ -27,7 +27,7 @@ def settle(folder: Path) -> Path:
 
 
 def settle_text_encoder(folder: Path) -> None:
-    """Names of a CLIPTextModel's tensors with the `text_model.` level; and float32 for who names no dtype, whatever the
+    """Names of a CLIP text encoder's tensors with the `text_model.` level; and float32 for who names no dtype, whatever the
     file holds: transformers 5 would take the file's, and diffusers loads the networks beside it in float32.
     """
     for path in sorted(folder.glob("model*.safetensors")):

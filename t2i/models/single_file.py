@@ -6,39 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models import original, source
 from t2i.models.config import Model
+from t2i.models.families.family import Family
+from t2i.models.weights import class_of, networks_of
 
 
-def networks(parts: Mapping[str, Any]) -> dict[str, nn.Module]:
-    """Text encoder, autoencoder and U-Net of these settings, on the device of the context."""
-    return {
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**parts["text_encoder"])),
-        "vae": AutoencoderKL(**parts["vae"]),
-        "unet": UNet2DConditionModel(**parts["unet"]),
-    }
+def read(config: Model, family: Family, path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The networks in float32 by name, the tokenizers and the noise schedule of a checkpoint.
 
-
-def read(config: Model, path: Path) -> tuple[dict[str, Any], CLIPTokenizer, dict[str, Any]]:
-    """The three networks in float32 by name, the tokenizer and the noise schedule of a checkpoint.
-
-    Raises UserError when a tensor is missing or of another shape; what belongs to none of the three (a moving average,
-    the noise schedule's buffers) is left.
+    Raises UserError when a tensor is missing or of another shape; what belongs to none of them (a moving average, the noise
+    schedule's buffers) is left.
     """
     parts, words = source.candidate(config, path)
     with torch.device("meta"):
-        built: dict[str, Any] = networks(parts)
+        networks = networks_of(family, parts)
     with safe_open(path, framework="pt") as file:
-        for part, network in built.items():
+        for part, network in networks.items():
             _fill(part, network, parts, file, path)
-    return built, CLIPTokenizer.from_pretrained(words), parts["scheduler"]
+    tokenizers = {name: class_of(kind).from_pretrained(words) for name, kind in family.tokenizers.items()}
+    return networks, tokenizers, parts["scheduler"]
 
 
 def _fill(part: str, network: nn.Module, parts: Mapping[str, Any], file: Any, path: Path) -> None:

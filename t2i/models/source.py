@@ -8,10 +8,11 @@ from typing import Any
 from t2i.errors import ConfigError, UserError
 from t2i.models.adapters.kinds import whole
 from t2i.models.config import Init, Model
+from t2i.models.families.family import Family
+from t2i.models.families.registry import DEFAULT, FAMILIES, family_by
 from t2i.models.files import weight_files
-from t2i.models.original import TEXT, UNET, VAE
 from t2i.models.pickles import SUFFIXES, refusal
-from t2i.models.safetensors_file import Header, header_of
+from t2i.models.safetensors_file import header_of
 from t2i.store import Store, digest_of
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
@@ -19,13 +20,45 @@ ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED = ASSETS / "tiny"
 VOCABULARY = ASSETS / "clip_vocabulary"
 """The tokenizer of every Stable Diffusion 1.x."""
-PARTS = ("text_encoder", "vae", "unet")
+INDEX = "model_index.json"
+CLASS = "_class_name"
+"""In the index of a pipeline's folder, and of an architecture: the class of diffusers that tells the family."""
 SCHEDULER = "t2i.scheduler"
 """In the metadata of a single file that we wrote: its noise schedule, as JSON."""
 
 
+def family(config: Model) -> Family:
+    """The family of the configured model: by its folder's index, by the shapes of a single file, or by its architecture.
+
+    Raises ConfigError for a pipeline of no known family, UserError when the model is not on this machine.
+    """
+    if config.init is Init.random or is_file(config):
+        return family_of_settings(settings(config))
+    return family_in(locate(config, [INDEX, *_patterns("tokenizers", "/*")]))
+
+
+def family_in(folder: Path) -> Family:
+    """The family of a pipeline's folder."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # an architecture's folder may lack it
+        index = {}
+    return family_by(index.get(CLASS), f"the model in {folder}")
+
+
+def family_of_settings(parts: dict[str, Any]) -> Family:
+    """The family of what `settings` and `architecture` give."""
+    return family_by(parts.get(CLASS), "the architecture")
+
+
+def _patterns(kind: str, end: str) -> list[str]:
+    """Patterns of the folders of any family."""
+    names = [name for family in FAMILIES.values() for name in getattr(family, kind)]
+    return [f"{name}{end}" for name in dict.fromkeys(names)]
+
+
 def architecture(config: Model) -> dict[str, Any]:
-    """The settings of every part (text_encoder, vae, unet, scheduler) that `model.architecture` names."""
+    """The settings of every part (by the names of its family's networks, and scheduler) that `model.architecture` names."""
     name = str(config.architecture)
     if (folder := Path(name).expanduser()).is_dir():
         return read_settings(folder)
@@ -41,13 +74,15 @@ def architecture(config: Model) -> dict[str, Any]:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """As `architecture`, from a pipeline's folder."""
-    files = {name: folder / name / "config.json" for name in PARTS}
+    family = family_in(folder)
+    files = {name: folder / name / "config.json" for name in family.networks}
     files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
     try:
         read = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items()}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} lacks the settings of a part ({error}); copy the pipeline again") from error
-    return {name: {key: v for key, v in values.items() if not key.startswith("_")} for name, values in read.items()}
+    parts = {name: {key: v for key, v in values.items() if not key.startswith("_")} for name, values in read.items()}
+    return parts if family is DEFAULT else parts | {CLASS: family.pipelines[0]}
 
 
 def settings(config: Model) -> dict[str, Any]:
@@ -64,7 +99,7 @@ def tokenizer(config: Model) -> Path:
         return BUNDLED / "tokenizer"
     if is_file(config):
         return candidate(config, locate(config))[1]
-    return locate(config, ["model_index.json", "tokenizer/*"]) / "tokenizer"
+    return locate(config, [INDEX, *_patterns("tokenizers", "/*")]) / "tokenizer"
 
 
 def is_file(config: Model) -> bool:
@@ -85,7 +120,7 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
     for name in every:
         parts = architecture(Model(architecture=name))
         folder = Path(name).expanduser()
-        if _fits(parts, header):
+        if family_of_settings(parts).fits(parts, header):
             if SCHEDULER in header.metadata:
                 parts["scheduler"] = json.loads(header.metadata[SCHEDULER])
             elif "v_pred" in header.shapes:  # as trainers mark it
@@ -101,30 +136,6 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
         f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in every)}; give "
         "Stable Diffusion 1.x, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
     )
-
-
-def _fits(parts: dict[str, Any], header: Header) -> bool:
-    """Whether the tensors that tell architectures apart have the shapes of these settings; all are compared on loading."""
-    unet, vae, text = parts["unet"], parts["vae"], parts["text_encoder"]
-    widths = unet["block_out_channels"]
-    embeddings = f"{TEXT}text_model.embeddings"
-    if f"{embeddings}.token_embedding.weight" not in header.shapes:
-        embeddings = f"{TEXT}embeddings"  # as transformers 5.6 and newer name it
-    per = int(unet["layers_per_block"]) + 1
-    decoder = max((i for i in range(9) if f"{VAE}decoder.up.{i}.block.0.conv1.weight" in header.shapes), default=-1)
-    outputs = max(
-        (i for i in range(99) if f"{UNET}output_blocks.{i}.0.in_layers.2.weight" in header.shapes), default=-1
-    )
-    wanted = {
-        f"{UNET}input_blocks.0.0.weight": (widths[0], unet["in_channels"], 3, 3),
-        f"{UNET}middle_block.0.in_layers.2.weight": (widths[-1], widths[-1], 3, 3),
-        f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight": (widths[-1], unet["cross_attention_dim"]),
-        f"{VAE}decoder.conv_in.weight": (vae["block_out_channels"][-1], vae["latent_channels"], 3, 3),
-        f"{embeddings}.token_embedding.weight": (text["vocab_size"], text["hidden_size"]),
-        f"{embeddings}.position_embedding.weight": (text["max_position_embeddings"], text["hidden_size"]),
-    }
-    levels = len(vae["block_out_channels"]) == decoder + 1 and per * len(widths) == outputs + 1
-    return levels and all(header.shapes.get(name) == shape for name, shape in wanted.items())
 
 
 REWRITTEN = {"769232093108d607c1155f32590a3241": "db53038e817eb2397bc37d23109cb65e"}
@@ -146,13 +157,13 @@ def digest(config: Model, store: Store, seed: int = 0) -> str:
     return REWRITTEN.get(found, found)
 
 
-WANTED = ["model_index.json", "scheduler/*", "tokenizer/*"] + [
-    f"{part}/{name}"
-    for part in ("unet", "vae", "text_encoder")
+WANTED = [INDEX, "scheduler/*", *_patterns("tokenizers", "/*")] + [
+    pattern
     for name in ("config.json", "*model.safetensors", "*model-*-of-*.safetensors", "*model.safetensors.index.json")
+    for pattern in _patterns("networks", f"/{name}")
 ]
 """The files of a pipeline that are read."""
-VARIANT = [f"{part}/*.fp16*" for part in ("unet", "vae", "text_encoder")]
+VARIANT = _patterns("networks", "/*.fp16*")
 """Fetched from a hub repository that has no others."""
 
 
@@ -183,14 +194,14 @@ def locate(config: Model, wanted: Sequence[str] = WANTED) -> Path:
 
 
 def _pipeline(folder: Path, wanted: Sequence[str]) -> Path:
-    if not (folder / "model_index.json").exists():
+    if not (folder / INDEX).exists():
         single = sorted(folder.glob("*.safetensors"))
         hint = f"; or name a file in it, e.g. model.source={single[0]}" if single else ""
         raise ConfigError(
             f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id{hint}"
         )
     if wanted is WANTED:
-        for part in PARTS:
+        for part in family_in(folder).networks:
             if (folder / part).is_dir():
                 weight_files(folder / part)
     return folder
@@ -202,7 +213,8 @@ def _fetch(config: Model, wanted: Sequence[str]) -> Path:
 
     try:
         folder = Path(snapshot_download(config.source, revision=config.revision, allow_patterns=list(wanted)))
-        if wanted is WANTED and not list(folder.glob("unet/*.safetensors")):
+        denoiser = family_in(folder).denoiser
+        if wanted is WANTED and not list(folder.glob(f"{denoiser}/*.safetensors")):
             folder = Path(
                 snapshot_download(config.source, revision=config.revision, allow_patterns=[*wanted, *VARIANT])
             )

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from t2i.models.clip import load_clip
+from t2i.models.families.family import Models
 from t2i.models.layout import settle_text_encoder, settle_tokenizer
-from t2i.models.load import Models, strictly, text_layout
+from t2i.models.weights import class_of, strictly, text_layout
 
 TOWER, TOKENIZER = "tower", "tokenizer"
 
@@ -17,9 +18,9 @@ TOWER, TOKENIZER = "tower", "tokenizer"
 class AdaptedTextEncoder(nn.Module):
     """A frozen text tower followed by a linear layer without bias, called as the text encoder of a pipeline is."""
 
-    def __init__(self, tower: CLIPTextModel, width: int) -> None:
+    def __init__(self, tower: Any, width: int) -> None:
         super().__init__()
-        self.tower: Any = tower
+        self.tower = tower
         self.adapter = nn.Linear(int(self.tower.config.hidden_size), width, bias=False)
 
     @property
@@ -44,20 +45,21 @@ def place(models: Models, folder: Path) -> None:
     The adapter begins with normal weights of variance 1 / width of the tower (its states are normalised), the same in
     every process.
     """
+    kind = class_of(models.family.networks["text_encoder"])
     if (folder / TOWER).is_dir():
-        tower, tokenizer = strictly(CLIPTextModel, folder / TOWER), CLIPTokenizer.from_pretrained(folder / TOKENIZER)
+        tower, tokenizer = strictly(kind, folder / TOWER), CLIPTokenizer.from_pretrained(folder / TOKENIZER)
     else:
         source: Any = load_clip(folder).text_model
-        tower = CLIPTextModel(source.config)
+        tower = kind(source.config)
         tower.load_state_dict(text_layout(source.state_dict(), tower.state_dict()), strict=True)
         tokenizer = CLIPTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, tower.config.max_position_embeddings)
-    encoder = AdaptedTextEncoder(tower, int(models.unet.config["cross_attention_dim"]))
+    encoder = AdaptedTextEncoder(tower, int(models.denoiser.config["cross_attention_dim"]))
     generator = torch.Generator("cpu").manual_seed(0)
     with torch.no_grad():
         encoder.adapter.weight.normal_(0.0, tower.config.hidden_size**-0.5, generator=generator)
-    models.text_encoder = encoder.requires_grad_(False).eval()
-    models.tokenizer = tokenizer
+    models.networks["text_encoder"] = encoder.requires_grad_(False).eval()
+    models.tokenizers["tokenizer"] = tokenizer
 
 
 def keep(models: Models, folder: Path) -> None:
@@ -71,15 +73,15 @@ def keep(models: Models, folder: Path) -> None:
 
 @torch.no_grad()
 def fold(models: Models) -> None:
-    """Move the adapter into the U-Net: keys and values are W (A h) = (W A) h, so that a plain CLIPTextModel and a U-Net
+    """Move the adapter into the U-Net: keys and values are W (A h) = (W A) h, so that the plain tower and a denoiser
     that reads its width give the same pictures, and plain diffusers loads both.
     """
     encoder: Any = models.text_encoder
     adapter = encoder.adapter.weight.float()
-    for name, module in models.unet.named_modules():
-        if name.endswith(("attn2.to_k", "attn2.to_v")):
+    for name, module in models.denoiser.named_modules():
+        if name.endswith(models.family.text_projections):
             layer: Any = module
             layer.weight = nn.Parameter((layer.weight.float() @ adapter).to(layer.weight.dtype), requires_grad=False)
             layer.in_features = adapter.shape[1]
-    models.unet.register_to_config(cross_attention_dim=adapter.shape[1])
-    models.text_encoder = encoder.tower
+    models.denoiser.register_to_config(cross_attention_dim=adapter.shape[1])
+    models.networks["text_encoder"] = encoder.tower

@@ -10,7 +10,8 @@ from transformers import CLIPConfig, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models.clip import load_clip
-from t2i.models.load import Models, module_digest, text_layout
+from t2i.models.families.family import Models
+from t2i.models.weights import module_digest, text_layout
 from t2i.store import write_json
 
 KIND = "clip"
@@ -27,7 +28,7 @@ def describe(folder: Path, origin: str, facts: dict[str, Any]) -> None:
 def widths(folder: Path, models: Models) -> tuple[int, int]:
     """Of the text states that the CLIP in `folder` gives, and of those that the U-Net reads."""
     settings: Any = CLIPConfig.from_pretrained(folder)
-    return int(settings.text_config.hidden_size), int(models.unet.config["cross_attention_dim"])
+    return int(settings.text_config.hidden_size), int(models.denoiser.config["cross_attention_dim"])
 
 
 def misfit(folder: Path, models: Models) -> str:
@@ -68,4 +69,4 @@ def place(models: Models, folder: Path) -> None:
     tower: Any = load_clip(folder).text_model
     encoder = type(models.text_encoder)(tower.config)
     encoder.load_state_dict(text_layout(tower.state_dict(), encoder.state_dict()), strict=True)
-    models.text_encoder = encoder.requires_grad_(False).eval()
+    models.networks["text_encoder"] = encoder.requires_grad_(False).eval()

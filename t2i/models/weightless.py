@@ -1,15 +1,15 @@
 """The networks of a model without their weights, on PyTorch's meta device: shapes and counts at no cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models import source
 from t2i.models.config import Model
-from t2i.models.load import Models
+from t2i.models.families.family import Family, Models
+from t2i.models.weights import class_of, networks_of
 
 
 def weightless(config: Model) -> Models | None:
@@ -19,11 +19,23 @@ def weightless(config: Model) -> Models | None:
     parts = _parts(config)
     if parts is None:
         return None
+    family = source.family_of_settings(parts)
     with torch.device("meta"):
-        text = CLIPTextModel(CLIPTextConfig(**parts["text_encoder"]))
-        vae, unet = AutoencoderKL(**parts["vae"]), UNet2DConditionModel(**parts["unet"])
-    tokenizer = CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer")
-    return Models(config.name, tokenizer, text, vae, unet, parts["scheduler"], config.resolution, "").freeze()
+        networks = networks_of(family, parts)
+    tokenizers = tokenizers_for(family, parts)
+    return Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "").freeze()
+
+
+def tokenizers_for(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Stand-ins for a network without a vocabulary: none is bundled for the full-size models; the tiny one's ids are all
+    inside their embedding tables. Each is as long as its text encoder reads.
+    """
+    found: dict[str, Any] = {}
+    for name, kind in family.tokenizers.items():
+        found[name] = tokenizer = class_of(kind).from_pretrained(source.BUNDLED / "tokenizer")
+        limit = parts[name.replace("tokenizer", "text_encoder")].get("max_position_embeddings")
+        tokenizer.model_max_length = limit or tokenizer.model_max_length
+    return found
 
 
 def _parts(config: Model) -> dict[str, Any] | None:

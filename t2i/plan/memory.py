@@ -13,7 +13,7 @@ from t2i.training.config import Optimizer
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from t2i.models.load import Models
+    from t2i.models.families.family import Models
 
 STATES = {
     Optimizer.sgd: 4,
@@ -81,16 +81,16 @@ def drawing_memory(config: Config, models: "Models") -> Memory:
         tensors = [tensor for tensor in (*inputs, output) if isinstance(tensor, torch.Tensor)]
         largest = max(largest, sum(tensor.numel() for tensor in tensors))
 
-    leaves = [m for part in (models.unet, models.vae) for m in part.modules() if not list(m.children())]
+    leaves = [m for part in (models.denoiser, models.vae) for m in part.modules() if not list(m.children())]
     hooks = [module.register_forward_hook(note) for module in leaves]
     with torch.no_grad(), torch.device("meta"):
         _predict(models, config.batch_size * (2 if config.cfg.active else 1))
-        unet, largest = largest, 0
+        denoiser, largest = largest, 0
         count = 1 if config.sampling.vae_slicing else config.batch_size
-        models.vae.decode(torch.empty(models.latent_shape(count)))
+        models.family.decode(models, torch.empty(models.latent_shape(count)))
     for hook in hooks:
         hook.remove()
-    return Memory(weights, 0, 0, 2 * max(unet, largest) * size)
+    return Memory(weights, 0, 0, 2 * max(denoiser, largest) * size)
 
 
 def _saved(models: "Models", batch: int, config: Config) -> tuple[int, int]:
@@ -125,34 +125,30 @@ def _saved(models: "Models", batch: int, config: Config) -> tuple[int, int]:
 
         return before, after
 
-    blocks = {
-        name: module
-        for name, module in models.unet.named_modules()
-        if name.count(".") == 3 and (".resnets." in name or ".attentions." in name)
-    }
-    blocks |= {
-        f"mid {n}": m for n, m in models.unet.named_modules() if n.startswith("mid_block.") and n.count(".") == 2
-    }
     hooks = []
-    for name, module in blocks.items():
+    for name, module in models.family.blocks(models.denoiser).items():
         before, after = measured(name)
         hooks += [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
-    models.unet.train()
+    models.denoiser.train()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.enable_grad():
-        _predict(models, batch, "text_encoder" in config.strategy.modules())
+        _predict(models, batch, config.strategy.trains_text)
     for hook in hooks:
         hook.remove()
-    models.unet.eval()
+    models.denoiser.eval()
     return total, inputs + max(sizes.values(), default=0)
 
 
 def _predict(models: "Models", batch: int, through_text: bool = False) -> None:
-    """One forward pass of the U-Net for a batch, of the text encoder too where it trains."""
+    """One forward pass of the denoiser for a batch, of the text encoders too where they train."""
     import torch
 
-    tokens, width = models.text_encoder.config.max_position_embeddings, models.unet.config["cross_attention_dim"]
+    from t2i.models.families.family import Picture
+
+    family, size = models.family, (models.resolution, models.resolution)
     if through_text:
-        text = models.text_encoder(torch.zeros((batch, tokens), dtype=torch.long)).last_hidden_state
+        tokens = {name: values.to("meta") for name, values in family.tokens(models, [""] * batch).items()}
+        text = family.read(models, tokens)
     else:
-        text = torch.empty((batch, tokens, width))
-    models.unet(torch.empty(models.latent_shape(batch)), torch.zeros(batch, dtype=torch.long), text)
+        text = {name: torch.empty((batch, *shape)) for name, shape in family.rows(models).items()}
+    latents, time = torch.empty(models.latent_shape(batch)), torch.zeros(batch, dtype=torch.long)
+    family.predict(models, latents, time, text, Picture.whole(size))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import SchedulerMixin
 
-    from t2i.models.load import Models
+    from t2i.models.families.family import Models
 
 
 ZERO_SNR = "rescale_betas_zero_snr"
@@ -187,14 +187,14 @@ class Sampling:
         import torch
 
         if self.channels_last:
-            models.unet.to(memory_format=torch.channels_last)
+            models.denoiser.to(memory_format=torch.channels_last)
             models.vae.to(memory_format=torch.channels_last)
         if self.compile:
             from t2i.models.blocks import compile_blocks
 
-            compile_blocks(models.unet)
+            compile_blocks(models.denoiser)
         if self.attention_slicing:
-            models.unet.set_attention_slice("auto")
+            models.denoiser.set_attention_slice("auto")
         if self.vae_slicing:
             models.vae.enable_slicing()
         if self.vae_tiling:

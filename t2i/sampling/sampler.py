@@ -1,4 +1,4 @@
-"""The one sampler: captions and seeds in, uint8 pictures out; equal to diffusers' StableDiffusionPipeline."""
+"""The one sampler: captions and seeds in, uint8 pictures out; equal to the pipeline of diffusers that the family names."""
 
 import contextlib
 import inspect
@@ -10,9 +10,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from t2i.errors import UserError
+from t2i.models.families.family import Conditions, Models, Picture
 from t2i.models.latents import decode
-from t2i.models.load import Models
-from t2i.models.text import text_states
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.text_cache import text_kept
 
@@ -22,28 +21,33 @@ ends the sampling."""
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """Text states of every distinct prompt: float (K, tokens, width); `index` maps each picture to its row."""
+class Prompts:
+    """What the denoiser reads of every distinct prompt; `index` maps each picture to its row."""
 
-    states: torch.Tensor
+    rows: Conditions
     index: torch.Tensor
-    empty: torch.Tensor
-    """(1, tokens, width): the negative or the empty prompt."""
+    unconditional: Conditions
+    """One row: of the negative prompt, or of none."""
+
+    def of(self, chosen: slice) -> Conditions:
+        """The rows of these pictures."""
+        return {name: values[self.index[chosen]] for name, values in self.rows.items()}
 
 
-def encode(models: Models, prompts: Sequence[str], guidance: Guidance) -> Conditions:
+def encode(models: Models, prompts: Sequence[str], guidance: Guidance) -> Prompts:
     """Each distinct prompt once, and the negative prompt once."""
     distinct = list(dict.fromkeys(prompts))
     position = {prompt: i for i, prompt in enumerate(distinct)}
-    with models.on_device("text_encoder"):
-        states = text_states(models, [*distinct, guidance.negative_prompt or ""])
-    return Conditions(states[:-1], torch.tensor([position[p] for p in prompts], dtype=torch.long), states[-1:])
+    with models.on_device(*models.family.encoders):
+        every = models.family.conditions(models, [*distinct, guidance.negative_prompt])
+    rows, last = ({name: values[part] for name, values in every.items()} for part in (slice(-1), slice(-1, None)))
+    return Prompts(rows, torch.tensor([position[p] for p in prompts], dtype=torch.long), last)
 
 
 @torch.no_grad()
 def sample(
     models: Models,
-    conditions: Conditions,
+    prompts: Prompts,
     seeds: Sequence[int],
     scheduler: Scheduler,
     guidance: Guidance,
@@ -60,10 +64,10 @@ def sample(
     start = 0
     while start < len(seeds):
         chosen = slice(start, start + batch_size)
-        text = conditions.states[conditions.index[chosen]]
+        rows, unconditional = prompts.of(chosen), prompts.unconditional
         try:
             latents = denoise(
-                models, text, conditions.empty, seeds[chosen], scheduler, guidance, on_step=on_step, keep_text=keep_text
+                models, rows, unconditional, seeds[chosen], scheduler, guidance, on_step=on_step, keep_text=keep_text
             )
             with models.on_device("vae"):
                 pictures = decode(models, latents)
@@ -84,8 +88,8 @@ def sample(
 @torch.no_grad()
 def denoise(
     models: Models,
-    text: torch.Tensor,
-    empty: torch.Tensor,
+    conditions: Conditions,
+    unconditional: Conditions,
     seeds: Sequence[int],
     scheduler_config: Scheduler,
     guidance: Guidance,
@@ -93,12 +97,12 @@ def denoise(
     on_step: OnStep | None = None,
     keep_text: bool = True,
 ) -> torch.Tensor:
-    """Latents (n, channels, height, width) of one batch. text: (n, tokens, width), empty: (1, tokens, width).
+    """Latents (n, channels, height, width) of one batch, from n rows of conditions and one unconditional row.
 
     start: standard normal latents of the same shape to begin from, in place of those of `seeds`.
     """
-    device, dtype = models.device, next(models.vae.parameters()).dtype
-    scheduler = scheduler_config.start(models.scheduler_config)
+    device, dtype = models.device, models.dtype
+    scheduler = scheduler_config.start(models.schedule())
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
@@ -107,16 +111,17 @@ def denoise(
     extra = {"generator": generators} if "generator" in accepted else {}
     if "eta" in accepted:
         extra["eta"] = scheduler_config.eta  # type: ignore[assignment]
-    text = text.to(dtype)
-    both = torch.cat([empty.to(dtype).expand_as(text), text]) if guidance.active else text
+    rows = {name: values.to(dtype) for name, values in conditions.items()}
+    both = {name: torch.cat([unconditional[name].to(dtype).expand_as(own), own]) for name, own in rows.items()}
+    picture = Picture.whole((models.resolution, models.resolution))
     # The scheduler computes with numbers on the CPU: one read from the device would wait for it in every step.
     on_device = scheduler.timesteps.to(device)
     total = len(on_device)
-    with models.on_device("unet"), text_kept(models.unet) if keep_text else contextlib.nullcontext():
+    with models.on_device(models.family.denoiser), text_kept(models) if keep_text else contextlib.nullcontext():
         for step, timestep in enumerate(scheduler.timesteps):
             guided = guidance.acts_at(float(timestep))
             inputs = scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
-            prediction = models.unet(inputs, on_device[step], encoder_hidden_states=both if guided else text).sample
+            prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, picture)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))
             latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]

@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+
+from t2i.models.families.family import Models
 
 
 @contextlib.contextmanager
-def text_kept(unet: nn.Module) -> Iterator[None]:
-    """Inside, the projections of the text in every cross-attention layer answer a tensor they have seen from memory.
+def text_kept(models: Models) -> Iterator[None]:
+    """Inside, the denoiser's projections that read nothing but text answer a tensor they have seen from memory.
 
     For inference only. Works below adapters and any attention processor, since it stands before the projections.
     """
-    layers = [module for name, module in unet.named_modules() if name.endswith(("attn2.to_k", "attn2.to_v"))]
+    suffixes = models.family.text_projections
+    layers = [module for name, module in models.denoiser.named_modules() if name.endswith(suffixes)]
     try:
         for layer in layers:
             layer.forward = _remembering(layer.forward)

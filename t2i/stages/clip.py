@@ -56,7 +56,7 @@ class Clip(Stage):
         return Address(digests, self._slice())
 
     def build(self, run: Run, folder: Path) -> None:
-        from t2i.models.load import module_digest
+        from t2i.models.weights import module_digest
         from t2i.training.contrastive.loop import Tuner
         from t2i.training.contrastive.pairs import pairs_of
         from t2i.training.contrastive.towers import start

@@ -64,7 +64,7 @@ class ByModel(Encoded):
 
     def hangs_on(self) -> Any:
         config = self.config
-        settings = {**as_dict(config.training), "trains": list(config.strategy.modules())}
+        settings = {**as_dict(config.training), "trains text": config.strategy.trains_text}
         return [self.split, as_dict(config.model), settings, config.launch.precision]
 
     def ask(self, run: Run) -> None:
@@ -79,7 +79,7 @@ class ByModel(Encoded):
         if models is None:
             return
         models.to("meta", dtype_of(config)).digest = model_digest(config, run)
-        text_trains = "text_encoder" in config.strategy.modules()
+        text_trains = config.strategy.trains_text
         flip = config.training.flip and self.split == "train"
         settings = replace(config.training, **self.off)  # type: ignore[arg-type]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

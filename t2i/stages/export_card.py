@@ -6,6 +6,7 @@ from typing import Optional
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.models import source
 from t2i.stages.exports import Exported, runs_of
 from t2i.stages.model_card import hub_id
 from t2i.stages.networks import model_digest
@@ -31,6 +32,7 @@ def export_card(
         written.adapter.name if written.adapter else "",
         config.model.resolution,
         config.scheduler.steps,
+        source.family(config.model).pipelines[0],
     )
     facts = {
         "model": f"{config.model.name}, digest `{model_digest(config, run)}`",

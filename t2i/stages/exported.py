@@ -23,7 +23,7 @@ def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, t
     between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
     and noise schedule.
     """
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
@@ -35,10 +35,10 @@ def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, t
     fuse(fresh)
     shutil.rmtree(target, ignore_errors=True)
     save_pipeline(fresh, target)
-    models.unet.eval()
+    models.denoiser.eval()
     with run.accelerator.autocast():
         ours = drawn(models)
-    plain = StableDiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
+    plain = DiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
     return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
 
 

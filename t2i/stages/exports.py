@@ -153,13 +153,13 @@ def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
     `model.source=` would read them. In float32, since the machine that exports need not compute in half.
     """
     import torch
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from t2i.models.load import load
 
     size = config.model.resolution
     if config.format is Format.diffusers:
-        plain = StableDiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
+        plain = DiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
         if written.adapter is not None:
             plain.load_lora_weights(written.adapter)
         return by_diffusers(plain, size, _words(config))

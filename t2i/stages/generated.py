@@ -82,14 +82,14 @@ class Generated(Stage):
 
         config, tuned = self.config, self.weights.find(run)
         facts = {**identity.pictures(config), **origin_of(config, run, tuned)}
-        unet = load_models(config, run, tuned).unet
+        denoiser = load_models(config, run, tuned).denoiser
         written = evaluations = 0
 
         def count(module: object, inputs: tuple[Any, ...], output: object) -> None:
             nonlocal evaluations
             evaluations += len(inputs[0])
 
-        counter, began = unet.register_forward_hook(count), time.perf_counter()
+        counter, began = denoiser.register_forward_hook(count), time.perf_counter()
         label = f"{config.scheduler.name} {config.scheduler.steps} steps, guidance {config.cfg.scale:g}"
         # Compressing a PNG takes a tenth of a second at 512 pixels: threads do it while the next batch is drawn.
         with (

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from t2i.config import CONF, Config
 from t2i.context import Run
+from t2i.models import source
 from t2i.models.adapters.kinds import LORA
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared, training_split
@@ -38,12 +39,12 @@ def usage(config: Config) -> "Usage | None":
     """The code that uses a run's weights as they lie in its folder; None where only a pipeline reads them."""
     from t2i.training.card import Usage
 
-    size, steps = config.model.resolution, config.scheduler.steps
+    size, steps, pipeline = config.model.resolution, config.scheduler.steps, source.family(config.model).pipelines[0]
     if config.strategy.kind == "lora":
-        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps)
+        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps, pipeline=pipeline)
     if not config.training.export_pipeline:
         return None
-    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps)
+    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps, pipeline=pipeline)
 
 
 def hub_id(config: Config) -> str:
@@ -52,10 +53,10 @@ def hub_id(config: Config) -> str:
     """
     import yaml
 
-    source = config.model.source
-    if not Path(source).expanduser().exists() and not source.startswith(("/", "~", ".")):
-        return source
-    for part in Path(source).parts:  # the hub's cache: models--<owner>--<name>
+    given = config.model.source
+    if not Path(given).expanduser().exists() and not given.startswith(("/", "~", ".")):
+        return given
+    for part in Path(given).parts:  # the hub's cache: models--<owner>--<name>
         if part.startswith("models--"):
             return part.removeprefix("models--").replace("--", "/", 1)
     path = CONF / "model" / f"{config.model.name}.yaml"

@@ -57,7 +57,7 @@ class Training(Stage):
         """The caches that it reads, and the checks before its first step."""
         config = self.config
         caches: list[Stage] = []
-        text = config.training.cache_text and "text_encoder" not in config.strategy.modules()
+        text = config.training.cache_text and not config.strategy.trains_text
         for split in ("train", "held_out"):
             caches += [Latents(config, split)] if config.training.cache_latents else []
             caches += [TextStates(config, split)] if text and not config.training.captions.shuffle_tags else []
@@ -151,7 +151,7 @@ class Training(Stage):
         models = load(config.model, run.store)
         noise.settle(config.training, models)
         if validation.prompts_of(config, run):
-            config.scheduler.start(models.scheduler_config)
+            config.scheduler.start(models.schedule())
         config.strategy.attach(models)
         return models.to(run.accelerator.device, dtype_of(config))
 
@@ -160,7 +160,7 @@ class Training(Stage):
         from t2i.training.loop import Trainer
 
         config, device = self.config, run.accelerator.device
-        text_trains = "text_encoder" in config.strategy.modules()
+        text_trains = config.strategy.trains_text
         prepared, held_out = made(Prepared(config), run), Prepared(config).read(run).split("held_out")
         sets = [
             latent_set(run.store, prepared, split, models, config.training, text_trains, flip, device)

@@ -13,6 +13,7 @@ from t2i.models import source
 from t2i.models.adapters.kinds import FAMILIES, LORA, Found, Kind, identify
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.config import Model
+from t2i.models.families.family import Family
 from t2i.stages.copies import identifying, require_whole
 from t2i.store import digest_of
 from t2i.training.lora import Lora
@@ -69,7 +70,7 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
             _refuse_family(config.model, found)
         pieces.append(Piece(found, _digest(found, run), scale))
     _refuse_scales(pieces)
-    _refuse_twice(pieces)
+    _refuse_twice(pieces, config.model)
     if len(pieces) == 1 and pieces[0].found.kind is Kind.run and pieces[0].scale == 1:
         return Tuned(pieces[0].found.path, pieces[0].digest)
     digest = digest_of([[piece.digest, piece.scale] for piece in pieces])[:32]
@@ -106,7 +107,7 @@ def _refuse_own_judge(config: Config, folder: Path) -> None:
 
 def _refuse_family(model: Model, found: Found) -> None:
     """ConfigError when the file was made for models of another width of text states."""
-    reads = int(source.settings(model)["unet"]["cross_attention_dim"])
+    reads = source.family(model).text_width(source.settings(model))
     if (found.width and found.width != reads) or (
         found.family and not found.width and FAMILIES.get(reads) != found.family
     ):
@@ -133,20 +134,22 @@ def _refuse_scales(pieces: Sequence[Piece]) -> None:
             )
 
 
-def _replaces(found: Found) -> set[str]:
+def _replaces(found: Found, family: Family) -> set[str]:
     """The networks that it puts others in the place of."""
     if found.kind in (Kind.unet, Kind.text_encoder):
         return {found.kind.name}
     if found.kind is not Kind.run or _scales(found):
         return set()
     kind = describe(found.path)["strategy"]["kind"]
-    return {"text_encoder"} if kind == "clip" else set(strategy_from(describe(found.path)["strategy"]).modules())
+    return {"text_encoder"} if kind == "clip" else set(strategy_from(describe(found.path)["strategy"]).modules(family))
 
 
-def _refuse_twice(pieces: Sequence[Piece]) -> None:
-    places: dict[str, Path] = {}
+def _refuse_twice(pieces: Sequence[Piece], model: Model) -> None:
+    if len(pieces) < 2:
+        return
+    family, places = source.family(model), dict[str, Path]()
     for piece in pieces:
-        for network in _replaces(piece.found):
+        for network in _replaces(piece.found, family):
             if network in places:
                 raise ConfigError(
                     f"weights= names {places[network]} and {piece.found.path}, and both put weights of their own into the "
@@ -162,11 +165,13 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
     if not tuned.pieces:
         _apply_run(models, tuned.folder)
     # What replaces a network comes first, then what changes it, then words for its vocabulary.
-    order = sorted(enumerate(tuned.pieces), key=lambda entry: (not _replaces(entry[1].found), _is_word(entry[1])))
+    order = sorted(
+        enumerate(tuned.pieces), key=lambda entry: (not _replaces(entry[1].found, models.family), _is_word(entry[1]))
+    )
     for number, piece in order:
         if piece.found.kind is not Kind.run:
             bring(models, piece.found, f"adapter{number}", piece.scale)
-        elif _replaces(piece.found):
+        elif _replaces(piece.found, models.family):
             _apply_run(models, piece.found.path)
         else:
             require_base(models, piece.found.path)

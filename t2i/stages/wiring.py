@@ -37,7 +37,7 @@ class Wiring(Stage):
     weights: Weights = field(default_factory=Base)
 
     name = "wiring"
-    version = 2
+    version = 3
     resources = ("model",)
     title = "wiring check"
 
@@ -63,18 +63,24 @@ class Wiring(Stage):
         return Address(digests, self._slice())
 
     def build(self, run: Run, folder: Path) -> None:
-        from t2i.models.load import count, load
+        from t2i.models.load import load
+        from t2i.models.weights import count
+        from t2i.sampling import parity
         from t2i.training import wiring
 
         config, tuned, device = self.config, self.weights.find(run), run.accelerator.device
         models = load(config.model, run.store)
         checks = list(wiring.structure(models, config.model))
         sizes = {name: count(module.parameters()) for name, module in models.modules.items()}
+        models.to(device, dtype_of(config))
+        drawn = [*parity.conditions(models), *parity.autoencoder(models), *parity.pictures(models)]
         config.strategy.attach(models)
         models.to(device, dtype_of(config))
         checks += wiring.hand_overs(models, config.model)
         checks += wiring.text_key_layouts(models)
         declared = len(checks)
+        checks += drawn
+        checks += wiring.conditions(models)
         checks += wiring.gradients(models, config.strategy)
         checks += wiring.adapter(models, config.strategy)
         trainable = count(config.strategy.trainable(models).values())

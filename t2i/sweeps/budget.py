@@ -96,11 +96,11 @@ def _timed(config: Config, run: Run) -> tuple[float, float, float]:
     models = load_models(own, run, find_tuned(own, run))
     count = min(own.batch_size, own.eval.images)
     scheduler = Scheduler(name="ddim", type="DDIMScheduler", steps=STEPS)
-    conditions = encode(models, ["a picture"] * count, own.cfg)
-    text = conditions.states[conditions.index]
+    prompts = encode(models, ["a picture"] * count, own.cfg)
+    rows = prompts.of(slice(None))
     for _ in range(2):  # the first one warms up
         began = time.perf_counter()
-        latents = denoise(models, text, conditions.empty, range(count), scheduler, own.cfg)
+        latents = denoise(models, rows, prompts.unconditional, range(count), scheduler, own.cfg)
         latents.cpu()  # waits for the device
         drawn = time.perf_counter()
         decode(models, latents)
@@ -116,5 +116,5 @@ def _untrained(config: Config) -> dict[str, Any]:
 
 def _evaluations(own: Config, run: Run) -> int:
     """U-Net evaluations of one picture of a cell, by the schedule of its base model."""
-    timesteps = own.scheduler.start(load_models(own, run).scheduler_config).timesteps.tolist()
+    timesteps = own.scheduler.start(load_models(own, run).schedule()).timesteps.tolist()
     return sum(2 if own.cfg.acts_at(timestep) else 1 for timestep in timesteps)

@@ -59,6 +59,8 @@ class Usage:
     """A file with the adapter, beside a pipeline that was left without it."""
     resolution: int = 512
     steps: int = 25
+    pipeline: str = "DiffusionPipeline"
+    """The class of diffusers that reads it."""
 
 
 def licence_in_words(name: str) -> str:
@@ -68,13 +70,13 @@ def licence_in_words(name: str) -> str:
 
 def usage_code(usage: Usage) -> str:
     """Python that draws a picture with plain diffusers; run in the card's folder."""
-    base = f'pipeline = StableDiffusionPipeline.from_pretrained("{usage.base}")'
-    lines = ["from diffusers import StableDiffusionPipeline", ""]
+    base = f'pipeline = {usage.pipeline}.from_pretrained("{usage.base}")'
+    lines = [f"from diffusers import {usage.pipeline}", ""]
     if usage.format == "diffusers":
-        lines += [f'pipeline = StableDiffusionPipeline.from_pretrained("{usage.name}")']
+        lines += [f'pipeline = {usage.pipeline}.from_pretrained("{usage.name}")']
         lines += [f'pipeline.load_lora_weights(".", weight_name="{usage.adapter}")'] if usage.adapter else []
     elif usage.format == "single_file":
-        lines += [f'pipeline = StableDiffusionPipeline.from_single_file("{usage.name}", config="{usage.base}")']
+        lines += [f'pipeline = {usage.pipeline}.from_single_file("{usage.name}", config="{usage.base}")']
     elif usage.format == "kohya":
         lines += [base, f'pipeline.load_lora_weights(".", weight_name="{usage.name}")']
     else:

@@ -1,7 +1,9 @@
 """Training pictures as latents and text states: cached under their content, or encoded anew in every step."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Optional, Protocol
 
 import numpy as np
@@ -10,13 +12,12 @@ import torch
 from t2i.data.captions import caption_choice
 from t2i.data.prepared import Split
 from t2i.data.rows import Rows, key_of, keyed_rows
+from t2i.models.families.family import Conditions, Models, Picture
 from t2i.models.latents import draw_latents, encode_moments
-from t2i.models.load import Models
-from t2i.models.text import text_states, tokenize
 from t2i.store import Stage, Store, digest_of
 from t2i.training.config import Training
 from t2i.training.memory import Portion
-from t2i.training.objective import draw
+from t2i.training.objective import Batch, Objective, draw, objective_of
 
 LATENTS_VERSION = 3
 STATES_VERSION = 2
@@ -27,16 +28,6 @@ costs as much as a picture and large batches are no faster, batches are short. O
 its convolutions."""
 TEXTS = {"cpu": 8, "cuda": 64}
 """By device: captions that are encoded at once."""
-
-
-@dataclass
-class Batch:
-    """One micro-batch on the device: latents and noise (n, channels, h, w), timesteps (n,), text states or token ids."""
-
-    latents: torch.Tensor
-    noise: torch.Tensor
-    timesteps: torch.Tensor
-    text: torch.Tensor
 
 
 class Moments(Protocol):
@@ -96,23 +87,30 @@ class LatentSet:
     flipped: Optional[Moments]
     """The same of the mirrored pictures; None when training does not mirror."""
     states: Optional[Rows]
-    """(captions, tokens, width); None when the text encoder trains or runs in every step."""
+    """One row for each caption, as `packed` packs them; None when the text encoder trains or runs in every step."""
     rows: dict[str, int]
-    """Caption to row of `states`."""
+    """Caption to row of `states`; the empty one: the unconditional row."""
     text_trains: bool
     config: Training
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def text(self, captions: Sequence[str], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        """Text states, or token ids when the text encoder trains."""
+    @cached_property
+    def objective(self) -> Objective:
+        """What the pictures are trained with: first asked for when the noise schedule is settled."""
+        return objective_of(self.models, self.config)
+
+    def text(self, captions: Sequence[str | None], device: torch.device, dtype: torch.dtype) -> Conditions:
+        """Conditions, or tokens when the text encoder trains. None: no caption."""
+        family = self.models.family
         if self.text_trains:
-            return tokenize(self.models, captions).to(device)
+            return {name: values.to(device) for name, values in family.tokens(self.models, captions).items()}
         if self.states is None:
-            return text_states(self.models, captions).to(device, dtype)
-        states = torch.from_numpy(self.states[[self.rows[caption] for caption in captions]])
-        return _sent(states, device).to(dtype)
+            found = family.conditions(self.models, captions)
+            return {name: values.to(device, dtype) for name, values in found.items()}
+        kept = torch.from_numpy(self.states[[self.rows[caption or ""] for caption in captions]])
+        return {name: values.to(dtype) for name, values in unpacked(_sent(kept, device), self.models).items()}
 
     def batch(
         self,
@@ -121,15 +119,14 @@ class LatentSet:
         caption_dropout: float,
         device: torch.device,
         dtype: torch.dtype,
-        timesteps: Sequence[int] | None = None,
+        timesteps: Sequence[float] | None = None,
     ) -> Batch:
         """The batch of (epoch, position) pairs; with given `timesteps` (the held-out loss) the noise is plain."""
         double, height, width = self.moments.row_shape(samples[0][1])
-        count = self.models.scheduler_config["num_train_timesteps"]
-        shape, settings = (double // 2, height, width), self.config if timesteps is None else None
-        draws = [draw(seed, epoch, self.ids[i], shape, count, caption_dropout, settings) for epoch, i in samples]
+        shape, objective = (double // 2, height, width), self.objective if timesteps is None else self.objective.plain
+        draws = [draw(seed, epoch, self.ids[i], shape, objective, caption_dropout) for epoch, i in samples]
         captions = [
-            "" if choice.drop_caption else self._caption(seed, epoch, i)
+            None if choice.drop_caption else self._caption(seed, epoch, i) or None  # an empty one is none
             for choice, (epoch, i) in zip(draws, samples, strict=True)
         ]
         moments = self.moments[[i for _, i in samples]]
@@ -139,9 +136,10 @@ class LatentSet:
                 moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]]
         latent_noise = _sent(torch.from_numpy(np.stack([d.latent_noise for d in draws])), device)
         noise = _sent(torch.from_numpy(np.stack([d.noise for d in draws])), device)
-        steps = _sent(torch.tensor([d.timestep for d in draws] if timesteps is None else list(timesteps)), device)
+        steps = _sent(objective.tensor([d.timestep for d in draws] if timesteps is None else timesteps), device)
         latents = draw_latents(self.models, _sent(torch.from_numpy(moments), device).float(), latent_noise)
-        return Batch(latents, noise, steps, self.text(captions, device, dtype))
+        picture = Picture.whole(self.sizes[samples[0][1]][::-1])
+        return Batch(latents, noise, steps, self.text(captions, device, dtype), picture)
 
     def _caption(self, seed: int, epoch: int, position: int) -> str:
         sample_id = self.ids[position]
@@ -165,7 +163,7 @@ def latent_set(
     groups: dict[tuple[int, int], list[int]] = {}
     for i, size in enumerate(sizes):
         groups.setdefault(size, []).append(i)
-    setting = {"dtype": str(next(models.vae.parameters()).dtype), "device": device.type}
+    setting = {"dtype": str(models.dtype), "device": device.type}
 
     pictures = Portion(max((_at_once(size, device) for size in groups), default=1))
     texts = Portion(TEXTS.get(device.type, 64))
@@ -194,7 +192,7 @@ def latent_set(
         )[1]
 
     views = moments(False), moments(True) if flip else None
-    states, places = None, {}
+    states, places = None, dict[str, int]()
     # Tags in any order are too many texts to keep.
     if config.cache_text and not text_trains and not rule.shuffle_tags:
         captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
@@ -208,12 +206,28 @@ def latent_set(
             STATES_VERSION,
             lambda: [key_of(caption.encode()) for caption in distinct],
             lambda indices: texts.run(
-                lambda most: _portable(text_states(models, [distinct[i] for i in indices], most))
+                lambda most: packed(models.family.conditions(models, [distinct[i] or None for i in indices], most))
             ),
             texts.size,
             f"text states of {split.name}",
         )[1]
     return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+
+
+def packed(conditions: Conditions) -> np.ndarray:
+    """Rows as they are kept, (n, ...): the one condition in its own shape, several one after the other."""
+    if len(conditions) == 1:
+        return _portable(*conditions.values())
+    return np.concatenate([_portable(values).reshape(len(values), -1) for values in conditions.values()], axis=1)
+
+
+def unpacked(rows: torch.Tensor, models: Models) -> Conditions:
+    """What `packed` packed."""
+    shapes = models.family.rows(models)
+    if len(shapes) == 1:
+        return dict.fromkeys(shapes, rows)
+    parts = rows.split([math.prod(shape) for shape in shapes.values()], dim=1)
+    return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def of_one_size(

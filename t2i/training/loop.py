@@ -120,10 +120,7 @@ class Trainer(State):
             data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
             last = number + 1 == len(micros)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.denoiser):
-                each = losses(
-                    self.denoiser, self.noise_schedule, data.latents, data.noise, data.timesteps, data.text,
-                    self.config.min_snr_gamma, self.dtype,
-                )  # fmt: skip
+                each = losses(self.denoiser, self.objective, data, self.dtype)
                 loss = each.sum() / len(mine)
                 self._backward(loss, communicating=last and self.accelerator.num_processes > 1)
             total += loss.detach()
@@ -197,7 +194,7 @@ class Trainer(State):
         """float64 (pictures, timesteps)."""
         count = min(self._measured, len(pictures))
         return probe.picture_losses(
-            self.module, self.noise_schedule, pictures, count, epoch, self.accelerator, self.dtype, self._probe
+            self.module, self.objective, pictures, count, epoch, self.accelerator, self.dtype, self._probe
         )
 
     def _compared(self, held_out: torch.Tensor | None) -> dict[str, list[float]]:
@@ -265,8 +262,7 @@ class Trainer(State):
         rows = [row[:2] for row in history["held_out"]]
         self.measured = probe.Losses(rows, history["pictures"], self._compared(known))
         before, after = history["held_out"][0], next(row for row in history["held_out"] if row[0] == step)
-        top = self.noise_schedule.config["num_train_timesteps"] // probe.TIMESTEPS
-        ranges = [f"{k * top}-{(k + 1) * top - 1}" for k in range(probe.TIMESTEPS)]
+        ranges = self.objective.ranges(probe.TIMESTEPS)
         return {
             "final_loss": sum(tail) / len(tail),
             "held_out_loss_before": before[1],

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
 from t2i.models.adapters.kinds import LORA
-from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate, weightless
+from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate
 
 if TYPE_CHECKING:
-    from t2i.models.load import Models
+    from t2i.models.families.family import Family, Models
 
 KOHYA = Path("kohya") / "lora.safetensors"
 """Below the folder of the weights, for programs that do not read diffusers' layout."""
@@ -55,25 +55,29 @@ class Lora(Strategy):
                 "strategy.targets=[] and strategy.text_targets=[] leave nothing to train; use e.g. [to_q,to_v]"
             )
 
-    def modules(self) -> tuple[str, ...]:
-        return tuple(name for name, targets in self._targets().items() if targets)
+    @property
+    def trains_text(self) -> bool:
+        return bool(self.text_targets)
+
+    def modules(self, family: "Family") -> tuple[str, ...]:
+        return tuple(name for name, targets in self._targets(family).items() if targets)
 
     def rate(self, module: str) -> float:
-        own = self.text_encoder_learning_rate if module == "text_encoder" else None
+        own = self.text_encoder_learning_rate if module.startswith("text_encoder") else None
         return self.learning_rate if own is None else own
 
-    def _targets(self) -> dict[str, list[str]]:
-        return {"unet": list(self.targets), "text_encoder": list(self.text_targets)}
+    def _targets(self, family: "Family") -> dict[str, list[str]]:
+        return {family.denoiser: list(self.targets)} | {name: list(self.text_targets) for name in family.encoders}
 
     def chooses(self, name: str) -> bool:
         return "lora_" in name
 
     def attach(self, models: "Models") -> None:
         models.freeze()
-        for module in self.modules():
-            self._adapt(module, models.modules[module])
+        for module in self.modules(models.family):
+            self._adapt(module, models.modules[module], models.family)
 
-    def _adapt(self, module: str, network: Any) -> None:
+    def _adapt(self, module: str, network: Any, family: "Family") -> None:
         import torch
         from peft import LoraConfig
 
@@ -81,7 +85,7 @@ class Lora(Strategy):
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else self.rank,
             lora_dropout=self.dropout,
-            target_modules=self._targets()[module],
+            target_modules=self._targets(family)[module],
             init_lora_weights="gaussian",
             use_dora=self.use_dora,
             use_rslora=self.use_rslora,
@@ -91,9 +95,10 @@ class Lora(Strategy):
                 torch.manual_seed(0)
                 network.add_adapter(config)
         except ValueError as error:
-            key, example = ("targets", "[to_q,to_v]") if module == "unet" else ("text_targets", "[q_proj,v_proj]")
+            key, usual = "targets" if module == family.denoiser else "text_targets", family.targets[module]
             raise ConfigError(
-                f"strategy.{key}={self._targets()[module]} matches no layer of the {module}; use e.g. {example}"
+                f"strategy.{key}={self._targets(family)[module]} matches no layer of the {module}; use e.g. "
+                f"[{usual[0]},{usual[2]}]"
             ) from error
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -105,8 +110,8 @@ class Lora(Strategy):
     def _shapes(self, models: "Models") -> dict[str, tuple[int, ...]]:
         """Name in the saved file to shape: for layers with weights (out, in, ...), (rank, in, ...) and (out, rank, ...)."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for module in self.modules():
-            suffixes = tuple(f".{target}" for target in self._targets()[module])
+        for module in self.modules(models.family):
+            suffixes = tuple(f".{target}" for target in self._targets(models.family)[module])
             for name, (out, *inputs) in _layers(models, module):
                 if f".{name}".endswith(suffixes):
                     shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
@@ -139,12 +144,7 @@ class Lora(Strategy):
 
 def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:
     """Name and weight shape of every layer with a weight, from the architecture alone."""
-    network = models.modules[module]
-    if module == "unet":
-        fresh = weightless(type(network), network.config)
-    else:
-        import torch
+    from t2i.models.weights import rebuilt
 
-        with torch.device("meta"):
-            fresh = type(network)(network.config)
+    fresh = rebuilt(models.modules[module])
     return [(name, tuple(layer.weight.shape)) for name, layer in fresh.named_modules() if hasattr(layer, "weight")]

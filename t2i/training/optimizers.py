@@ -18,7 +18,7 @@ def build(
 ) -> torch.optim.Optimizer:
     """The optimizer of the chosen parameters, one group a network; ConfigError when its library is not installed."""
     groups: list[dict[str, Any]] = []
-    for module in strategy.modules():
+    for module in dict.fromkeys(name.partition(".")[0] for name in parameters):
         own = [parameter for name, parameter in parameters.items() if name.startswith(f"{module}.")]
         groups.append({"params": own, "lr": strategy.rate(module)})
     decay = config.weight_decay

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
 from torch import nn
 
 from t2i.training.dataset import LatentSet, of_one_size
 from t2i.training.memory import Portion
-from t2i.training.objective import losses
+from t2i.training.objective import Objective, losses
 
 TIMESTEPS = 4
 """One timestep from the middle of each equal range of the noise schedule."""
@@ -33,7 +32,7 @@ class Losses:
 
 def picture_losses(
     module: nn.Module,
-    noise_schedule: DDPMScheduler,
+    objective: Objective,
     pictures: LatentSet,
     count: int,
     epoch: int,
@@ -46,8 +45,7 @@ def picture_losses(
     Each process computes its share, a portion at a time; `module` is left in training mode, and dropout is off meanwhile.
     """
     device = accelerator.device
-    top = noise_schedule.config["num_train_timesteps"]
-    levels = [round((k + 0.5) * top / TIMESTEPS) for k in range(TIMESTEPS)]
+    levels, plain = objective.times(TIMESTEPS), objective.plain
     pairs = [(k, i) for i in range(count) for k in range(TIMESTEPS)]
     found = torch.zeros(count, TIMESTEPS, dtype=torch.float64, device=device)
     mine = pairs[accelerator.process_index :: accelerator.num_processes]
@@ -57,9 +55,7 @@ def picture_losses(
             samples, steps = [(epoch, i) for _, i in part], [levels[k] for k, _ in part]
             data = pictures.batch(samples, SEED, 0.0, device, dtype, timesteps=steps)
             with accelerator.autocast():
-                each = losses(
-                    module, noise_schedule, data.latents, data.noise, data.timesteps, data.text, None, dtype
-                )  # fmt: skip
+                each = losses(module, plain, data, dtype)
             columns, rows = (torch.tensor(side, device=device) for side in zip(*part, strict=True))
             found[rows, columns] = each.double()
 

@@ -12,12 +12,12 @@ from diffusers.optimization import get_scheduler
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.models.blocks import compile_blocks
-from t2i.models.load import Models
+from t2i.models.families.family import Models
 from t2i.training import checkpoints, noise, optimizers, probe, resume
 from t2i.training.config import Optimizer, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.memory import Portion
-from t2i.training.objective import Denoiser
+from t2i.training.objective import Denoiser, objective_of
 from t2i.training.optimizers import MovingAverage
 from t2i.training.stopping import StopFlag
 from t2i.training.strategies import Strategy
@@ -48,7 +48,7 @@ class State:
         self._latest: torch.Tensor | None = None  # what `held_out_losses` found last, picture by picture
         self.accelerator: Accelerator = self.run.accelerator
         self.device = self.accelerator.device
-        self.dtype = next(self.models.vae.parameters()).dtype
+        self.dtype = self.models.dtype
         share = self.config.batch_size // self.accelerator.num_processes
         self.portion = Portion(self.config.micro_batch or share, self._fewer)
         self._probe = Portion(probe.AT_ONCE)
@@ -57,19 +57,17 @@ class State:
         self.parameters = self.strategy.trainable(self.models)
         self._untrained = bits_of(self.parameters)
         noise.settle(self.config, self.models)
-        self.noise_schedule = noise.schedule(self.models)
+        self.objective = objective_of(self.models, self.config)
         self.total = self.config.total_steps(len(self.train_set))
-        text_trains = "text_encoder" in self.strategy.modules()
-        # nn.Module keeps a frozen text encoder out of the wrapper: its states come from the cache.
-        self.module = Denoiser(self.models.unet, self.models.text_encoder if text_trains else None).train()
+        self.module = Denoiser(self.models, self.strategy.trains_text).train()
         if self.config.gradient_checkpointing:
-            self.models.unet.enable_gradient_checkpointing()
+            self.models.denoiser.enable_gradient_checkpointing()
         if self.config.attention_slicing:
-            self.models.unet.set_attention_slice("auto")
+            self.models.denoiser.set_attention_slice("auto")
         if self.config.channels_last:
-            self.models.unet.to(memory_format=torch.channels_last)
+            self.models.denoiser.to(memory_format=torch.channels_last)
         if self.config.compile:
-            compile_blocks(self.models.unet)
+            compile_blocks(self.models.denoiser)
         self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
         self.denoiser = self.accelerator.prepare(self.module)
         self.optimizer = self.accelerator.prepare(

@@ -4,6 +4,7 @@ A new one is a dataclass here, a `store` line in t2i/config.py, a YAML in conf/s
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -13,7 +14,7 @@ from t2i.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from t2i.models.load import Models
+    from t2i.models.families.family import Family, Models
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "strategy.json"
@@ -32,9 +33,14 @@ class Strategy:
         """Raise ConfigError for values that no run could use."""
         validate_rate("learning_rate", self.learning_rate)
 
-    def modules(self) -> tuple[str, ...]:
-        """Names of the networks that hold trainable parameters: among unet, text_encoder."""
-        return ("unet",)
+    @property
+    def trains_text(self) -> bool:
+        """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
+        return False
+
+    def modules(self, family: "Family") -> tuple[str, ...]:
+        """Names of the networks that hold trainable parameters: among the family's denoiser and text encoders."""
+        return (family.denoiser,)
 
     def rate(self, module: str) -> float:
         """Peak learning rate of a network's parameters."""
@@ -54,17 +60,22 @@ class Strategy:
     def attach(self, models: "Models") -> None:
         """Freeze everything, then let the chosen parameters require gradients, in float32."""
         models.freeze()
-        for module in self.modules():
+        for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
                 if self.chooses(name):
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
+        if not self.trainable(models):
+            raise ConfigError(
+                f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
+                "strategy=lora"
+            )
 
     def trainable(self, models: "Models") -> "dict[str, nn.Parameter]":
         """The chosen parameters by `module.name`, in a fixed order."""
         return {
             f"{module}.{name}": parameter
-            for module in self.modules()
+            for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
             if parameter.requires_grad
         }
@@ -83,17 +94,17 @@ class Strategy:
 
     def load(self, models: "Models", folder: Path) -> None:
         """Put weights written by `save` into `models`; UserError when a name or a shape does not fit."""
-        own: dict[str, dict[str, Tensor]] = {module: {} for module in self.modules()}
+        own: dict[str, dict[str, Tensor]] = {module: {} for module in self.modules(models.family)}
         for name, tensor in read_tensors(folder / WEIGHTS).items():
             module, _, inner = name.partition(".")
             own.setdefault(module, {})[inner] = tensor
-        if "text_encoder" in self.modules():
-            from t2i.models.load import text_layout
+        for module in set(models.family.encoders) & set(own):
+            from t2i.models.weights import text_layout
 
-            own["text_encoder"] = text_layout(own["text_encoder"], models.text_encoder.state_dict())
+            own[module] = text_layout(own[module], models.modules[module].state_dict())
         wanted = {
             f"{module}.{name}": tuple(parameter.shape)
-            for module in self.modules()
+            for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
             if self.chooses(name)
         }
@@ -147,26 +158,6 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     return tensors
 
 
-def cross_attention_widths(unet_config: Any) -> list[int]:
-    """Width of every cross-attention layer of a U-Net, derived from its configuration (SD 1.x: 320 x5, 640 x5, 1280 x6)."""
-    widths = list(unet_config["block_out_channels"])
-    layers = unet_config["layers_per_block"]
-    down = [
-        w
-        for w, kind in zip(widths, unet_config["down_block_types"], strict=True)
-        if "CrossAttn" in kind
-        for _ in range(layers)
-    ]
-    up_widths = list(reversed(widths))
-    up = [
-        w
-        for w, kind in zip(up_widths, unet_config["up_block_types"], strict=True)
-        if "CrossAttn" in kind
-        for _ in range(layers + 1)
-    ]
-    return [*down, widths[-1], *up]
-
-
 @dataclass
 class Attn2ToV(Strategy):
     """Only the value projections of the cross-attention layers (`attn2.to_v`): what a word puts into the picture."""
@@ -178,9 +169,8 @@ class Attn2ToV(Strategy):
         return name.endswith("attn2.to_v.weight")
 
     def expected(self, models: "Models") -> int:
-        return sum(
-            width * models.unet.config["cross_attention_dim"] for width in cross_attention_widths(models.unet.config)
-        )
+        text = int(models.denoiser.config["cross_attention_dim"])
+        return sum(width * text for width in models.family.cross_attention_widths(models))
 
 
 @dataclass
@@ -208,7 +198,7 @@ class Attn2(Strategy):
         return ".attn2." in name
 
     def expected(self, models: "Models") -> int:
-        widths, text = cross_attention_widths(models.unet.config), models.unet.config["cross_attention_dim"]
+        widths, text = models.family.cross_attention_widths(models), int(models.denoiser.config["cross_attention_dim"])
         # query and output are square, key and value read the text; only the output has a bias
         return sum(2 * width * width + 2 * width * text + width for width in widths)
 
@@ -224,7 +214,7 @@ class UNet(Strategy):
         return True
 
     def expected(self, models: "Models") -> int:
-        return sum(p.numel() for p in weightless(type(models.unet), models.unet.config).parameters())
+        return _whole(models, self.modules(models.family))
 
 
 @dataclass
@@ -234,18 +224,18 @@ class TextEncoder(Strategy):
     kind: str = "text_encoder"
     learning_rate: float = 1e-5
 
-    def modules(self) -> tuple[str, ...]:
-        return ("text_encoder",)
+    @property
+    def trains_text(self) -> bool:
+        return True
+
+    def modules(self, family: "Family") -> tuple[str, ...]:
+        return family.encoders
 
     def chooses(self, name: str) -> bool:
         return True
 
     def expected(self, models: "Models") -> int:
-        c = models.text_encoder.config
-        d, m = c.hidden_size, c.intermediate_size
-        # four attention projections, two-layer perceptron, two layer norms; weights and biases (Radford et al. 2021)
-        layer = 4 * (d * d + d) + (d * m + m) + (m * d + d) + 2 * 2 * d
-        return (c.vocab_size + c.max_position_embeddings) * d + c.num_hidden_layers * layer + 2 * d
+        return _whole(models, self.modules(models.family))
 
 
 @dataclass
@@ -261,26 +251,29 @@ class Both(Strategy):
         super().validate()
         validate_rate("text_encoder_learning_rate", self.text_encoder_learning_rate)
 
-    def modules(self) -> tuple[str, ...]:
-        return ("unet", "text_encoder")
+    @property
+    def trains_text(self) -> bool:
+        return True
+
+    def modules(self, family: "Family") -> tuple[str, ...]:
+        return family.trained
 
     def rate(self, module: str) -> float:
-        own = self.text_encoder_learning_rate if module == "text_encoder" else None
+        own = self.text_encoder_learning_rate if module.startswith("text_encoder") else None
         return self.learning_rate if own is None else own
 
     def chooses(self, name: str) -> bool:
         return True
 
     def expected(self, models: "Models") -> int:
-        return UNet().expected(models) + TextEncoder().expected(models)
+        return _whole(models, self.modules(models.family))
 
 
-def weightless(kind: Any, config: Any) -> Any:
-    """A network built from its configuration alone, on the meta device: shapes without memory."""
-    import torch
+def _whole(models: "Models", names: Iterable[str]) -> int:
+    """Scalars of whole networks, from their configuration alone."""
+    from t2i.models.weights import count, rebuilt
 
-    with torch.device("meta"):
-        return kind.from_config(config)
+    return sum(count(rebuilt(models.modules[name]).parameters()) for name in names)
 
 
 def describe(folder: Path) -> dict[str, Any]:

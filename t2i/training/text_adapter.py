@@ -8,7 +8,7 @@ from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.training.strategies import Strategy
 
 if TYPE_CHECKING:
-    from t2i.models.load import Models
+    from t2i.models.families.family import Family, Models
 
 BUNDLED = "bundled"
 
@@ -22,8 +22,12 @@ class TextAdapter(Strategy):
     clip: str = BUNDLED
     """The CLIP whose text tower it is: `bundled` (tiny_clip), a folder such as <run of task=clip>/clip, or a hub id."""
 
-    def modules(self) -> tuple[str, ...]:
-        return ("text_encoder",)
+    @property
+    def trains_text(self) -> bool:
+        return True
+
+    def modules(self, family: "Family") -> tuple[str, ...]:
+        return family.encoders[:1]
 
     def chooses(self, name: str) -> bool:
         return name == "adapter.weight"
@@ -41,7 +45,7 @@ class TextAdapter(Strategy):
         from transformers import CLIPConfig
 
         width = CLIPConfig.from_pretrained(self._folder()).text_config.hidden_size
-        return int(width * models.unet.config["cross_attention_dim"])
+        return int(width * models.denoiser.config["cross_attention_dim"])
 
     def save(self, models: "Models", folder: Path) -> None:
         from t2i.models.text_adapter import keep

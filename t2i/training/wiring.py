@@ -3,89 +3,113 @@
 import copy
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from t2i.errors import UserError
+from t2i.models.check import Check, same
 from t2i.models.config import Model
+from t2i.models.families.family import Conditions, Models, Picture
 from t2i.models.latents import decode, encode_moments
-from t2i.models.load import Models, count, module_digest, text_layout
-from t2i.models.text import text_states, tokenize
 from t2i.models.text_adapter import AdaptedTextEncoder
+from t2i.models.weights import count, module_digest, text_layout
+from t2i.training.objective import objective_of
 from t2i.training.strategies import Strategy
 
 LARGEST_SIDE = 32
 """Latent height of the trial forward passes: smaller than SD 1.x's 64, since the wiring does not depend on it."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table: what was looked at, what it must be, what it is."""
-
-    name: str
-    expected: str
-    found: str
-    ok: bool
-
-
-def same(name: str, expected: object, found: object) -> Check:
-    """A check for equality."""
-    return Check(name, str(expected), str(found), expected == found)
+SMALLEST_SIDE = 16
+"""The least where gradients are asked for: of 8, four levels leave one place, whose attention to itself moves nothing."""
 
 
 class Probe:
-    """Trial passes through the networks with two captions and one fixed latent."""
+    """Trial passes through the networks with one fixed latent."""
 
-    def __init__(self, models: Models) -> None:
-        self.models = models
-        self.side = min(models.resolution // 2 ** (len(models.vae.config["block_out_channels"]) - 1), LARGEST_SIDE)
+    def __init__(self, models: Models, least: int = 0) -> None:
+        self.models, self.family = models, models.family
+        factor = self.family.factor(models)
+        side = max(least * factor, min(models.resolution, LARGEST_SIDE * factor))
+        self.small = replace(models, resolution=side)
         generator = torch.Generator("cpu").manual_seed(0)
-        shape = (1, models.unet.config["in_channels"], self.side, self.side)
-        self.dtype = next(models.vae.parameters()).dtype
-        self.latents = torch.randn(shape, generator=generator).to(models.device, self.dtype)
-        self.timestep = torch.tensor([500], device=models.device)
+        self.dtype = models.dtype
+        self.latents = torch.randn(self.small.latent_shape(1), generator=generator).to(models.device, self.dtype)
+        self.time = objective_of(models).tensor(objective_of(models).times(1)).to(models.device)
+
+    def tokens(self, caption: str) -> Conditions:
+        """Of one caption, where the networks compute."""
+        found = self.family.tokens(self.models, [caption])
+        return {name: values.to(self.models.device) for name, values in found.items()}
 
     def predict(self, caption: str) -> torch.Tensor:
-        """The U-Net's output for one caption, through the text encoder, with gradients; in the precision of training."""
-        ids = tokenize(self.models, [caption]).to(self.models.device)
+        """The denoiser's output for one caption, through the text encoders, with gradients; in the precision of training."""
         with torch.autocast(self.models.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            states = self.models.text_encoder(ids)[0]
-            prediction: torch.Tensor = self.models.unet(
-                self.latents, self.timestep, encoder_hidden_states=states
-            ).sample
-        return prediction
+            return self.given(self.family.read(self.models, self.tokens(caption)))
+
+    def given(self, conditions: Conditions, original: int | None = None) -> torch.Tensor:
+        """The denoiser's output for these conditions. original: side of the picture before it was made smaller."""
+        side = self.small.resolution
+        picture = Picture((original or side,) * 2, (0, 0), (side, side))
+        with torch.autocast(self.models.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.family.predict(self.models, self.latents, self.time, conditions, picture)
 
 
 def structure(models: Models, config: Model) -> Iterator[Check]:
     """Counts that follow from the architecture alone."""
     for name, expected in config.parameters.items():
         yield same(f"parameters of the {name}", expected, count(models.modules[name].parameters()))
-    layers = [name for name, _ in models.unet.named_modules() if name.endswith("attn2")]
-    yield same("cross-attention layers in the U-Net", config.cross_attention_layers, len(layers))
-    yield same("width that the cross-attention reads", config.width, models.unet.config["cross_attention_dim"])
+    family = models.family
+    if family.text_projections:
+        layers = {
+            n.rpartition(".")[0] for n, _ in models.denoiser.named_modules() if n.endswith(family.text_projections)
+        }
+        yield same(f"cross-attention layers in the {family.spoken}", config.cross_attention_layers, len(layers))
+        reads = int(models.denoiser.config["cross_attention_dim"])
+        yield same("width that the cross-attention reads", config.width, reads)
 
 
 @torch.no_grad()
 def hand_overs(models: Models, config: Model) -> Iterator[Check]:
     """Shapes and dtypes wherever one network hands over to the next."""
-    probe = Probe(models)
-    ids = tokenize(models, ["a picture of a cat"])
-    yield same("captions to token ids", f"(1, {config.tokens}) int64", _shape(ids))
-    states = text_states(models, ["a picture of a cat"])
+    probe, family = Probe(models), models.family
+    ids = probe.tokens("a picture of a cat")
+    for shown in ids.values():
+        yield same("captions to token ids", f"(1, {config.tokens}) int64", _shape(shown))
     kind = str(next(models.text_encoder.parameters()).dtype).removeprefix("torch.")
-    yield same("text states handed to the U-Net", f"(1, {config.tokens}, {config.width}) {kind}", _shape(states))
-    channels, side = models.unet.config["in_channels"], probe.side
+    for name, rows in family.conditions(models, ["a picture of a cat"]).items():
+        shape = (config.tokens, config.width) if name == "states" else family.rows(models)[name]
+        yield same(f"text {name} handed to the {family.spoken}", f"{(1, *shape)} {kind}", _shape(rows))
+    _, channels, side, _ = probe.small.latent_shape(1)
     kind = str(probe.dtype).removeprefix("torch.")
     yield same("latents to prediction", f"(1, {channels}, {side}, {side}) {kind}", _shape(probe.predict("a cat")))
     pixels = decode(models, probe.latents)
-    edge = side * 2 ** (len(models.vae.config["block_out_channels"]) - 1)
+    edge = side * family.factor(models)
     yield same("latents to picture", f"(1, {edge}, {edge}, 3) uint8", f"{pixels.shape} {pixels.dtype}")
     moments = encode_moments(models, pixels)
+    kind = str(next(models.vae.parameters()).dtype).removeprefix("torch.")
     yield same("picture to latent moments", f"(1, {2 * channels}, {side}, {side}) {kind}", _shape(moments))
     change = float((probe.predict("a red bus on a street") - probe.predict("two cats")).abs().max())
     yield Check("a changed caption changes the prediction", "> 0", f"{change:.3g}", change > 0)
+
+
+@torch.no_grad()
+def conditions(models: Models) -> Iterator[Check]:
+    """Every condition moves the prediction when it alone is another one: nothing is handed over that nobody reads."""
+    probe = Probe(models)
+    own = models.family.conditions(models, ["a picture of a cat"])
+    before = probe.given(own)
+    for name, rows in own.items():
+        noise = torch.randn(rows.shape, generator=torch.Generator("cpu").manual_seed(1)).to(rows.device)
+        other = rows + noise.to(rows.dtype) if rows.is_floating_point() else 1 - rows.clamp(0, 1)  # a mask, turned over
+        change = float((probe.given(own | {name: other}) - before).abs().max())
+        yield Check(f"the prediction reads the {name} of a caption", "> 0", f"{change:.3g}", change > 0)
+    change = float((probe.given(own, original=2 * probe.small.resolution) - before).abs().max())
+    reads = models.family.reads_sizes
+    expected = "> 0" if reads else "0"
+    yield Check(
+        "what another original size changes in the prediction", expected, f"{change:.3g}", (change > 0) == reads
+    )
 
 
 def _shape(tensor: torch.Tensor) -> str:
@@ -93,7 +117,9 @@ def _shape(tensor: torch.Tensor) -> str:
 
 
 def text_key_layouts(models: Models) -> Iterator[Check]:
-    """Weights in transformers' old and new key layouts must both fill the text encoder, by name and strictly."""
+    """Weights in transformers' old and new key layouts must both fill a CLIP's text encoder, by name and strictly."""
+    if not models.family.networks["text_encoder"].startswith("CLIPText"):
+        return
     target = models.text_encoder.state_dict()
     plain = {name.removeprefix("text_model."): tensor for name, tensor in target.items()}
     for label, prefix in (("old (text_model.*)", "text_model."), ("flat", "")):
@@ -111,7 +137,7 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     dtypes = {str(parameter.dtype) for parameter in chosen.values()}
     yield same("dtype of trainable parameters", "{'torch.float32'}", str(dtypes))
     _disturb(chosen)
-    Probe(models).predict("a picture of a cat").float().pow(2).mean().backward()
+    Probe(models, SMALLEST_SIDE).predict("a picture of a cat").float().pow(2).mean().backward()
     reached = {
         f"{name}.{inner}"
         for name, module in models.modules.items()
@@ -138,12 +164,14 @@ def adapter(models: Models, strategy: Strategy) -> Iterator[Check]:
     if not isinstance(models.text_encoder, AdaptedTextEncoder):
         return
     layer = models.text_encoder.adapter
-    widths = f"{models.text_encoder.config.hidden_size} to {models.unet.config['cross_attention_dim']}"
+    widths = f"{models.text_encoder.config.hidden_size} to {models.denoiser.config['cross_attention_dim']}"
     yield same("widths that the adapter joins", widths, f"{layer.in_features} to {layer.out_features}")
     expected = Probe(models).predict("a cat")
-    folded = replace(models, unet=copy.deepcopy(models.unet))
+    name = models.family.denoiser
+    folded = replace(models, networks=models.networks | {name: copy.deepcopy(models.denoiser)})
     strategy.plain(folded)
-    yield same("text encoder when exported", "CLIPTextModel", type(folded.text_encoder).__name__)
+    exported = models.family.networks["text_encoder"]
+    yield same("text encoder when exported", exported, type(folded.text_encoder).__name__)
     difference = float((Probe(folded).predict("a cat") - expected).norm() / expected.norm())
     tolerance = 1e-4 if expected.dtype == torch.float32 else 2e-2
     yield Check(
@@ -164,11 +192,11 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
         except UserError as error:
             yield Check(name, "as they were", str(error).partition(";")[0], False)
             return
-        models.freeze().to(models.device, next(models.vae.parameters()).dtype)
+        models.freeze().to(models.device, models.dtype)
         tuned = module_digest(models.text_encoder)
         adapted = any("lora_" in name for name in models.text_encoder.state_dict())
         with torch.no_grad():
-            expected, states = Probe(models).predict("a cat"), text_states(models, ["a cat"])
+            expected, states = Probe(models).predict("a cat"), told(models, "a cat")
         dtype = expected.dtype
         for module in models.modules.values():
             module.to("meta")
@@ -182,7 +210,7 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
     fresh.freeze().to(fresh.device, dtype)
     placed = module_digest(fresh.pipeline().text_encoder)
     if adapted:  # files hold an adapter with its scale multiplied in: the same change by other numbers
-        change = float((text_states(fresh, ["a cat"]) - states).abs().max())
+        change = float((told(fresh, "a cat") - states).abs().max())
         yield Check("text encoder in the pipeline (a caption)", "difference <= 1e-5", f"{change:.2g}", change <= 1e-5)
     else:
         yield same("text encoder in the pipeline (digest)", tuned[:12], placed[:12])
@@ -195,7 +223,7 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
 def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
     """Tuned weights are in use: which network they changed, by digest, and what a caption becomes; `place` puts them in."""
     before = {name: module_digest(network) for name, network in models.modules.items()}
-    states, prediction = text_states(models, ["a picture of a cat"]), Probe(models).predict("a picture of a cat")
+    states, prediction = told(models, "a picture of a cat"), Probe(models).predict("a picture of a cat")
     place(models)
     # A learned word changes no other caption: it is asked for.
     caption = " ".join(["a picture of a cat", *models.words])
@@ -205,10 +233,15 @@ def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
     if "text_encoder" in changed:
         digests = f"{before['text_encoder'][:12]}, now {after['text_encoder'][:12]}"
         yield Check("text encoder of the pipeline (digest)", "another than the base's", f"was {digests}", True)
-        change = float((text_states(models, [caption]) - states).norm() / states.norm())
+        change = float((told(models, caption) - states).norm() / states.norm())
         yield Check("change of a caption's embedding", "> 0 %", f"{100 * change:.3g} %", change > 0)
     change = float((Probe(models).predict(caption) - prediction).norm() / prediction.norm())
     yield Check("change of the prediction", "> 0 %", f"{100 * change:.3g} %", change > 0)
+
+
+def told(models: Models, caption: str) -> torch.Tensor:
+    """All that the denoiser reads of a caption, as one vector."""
+    return torch.cat([rows.flatten().float() for rows in models.family.conditions(models, [caption]).values()])
 
 
 def _disturb(chosen: dict[str, torch.nn.Parameter]) -> None:

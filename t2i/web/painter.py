@@ -56,7 +56,7 @@ class Painter:
 
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
         """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
-        return noise_levels(self.settings(order)[0].start(self.models[order.model].scheduler_config))
+        return noise_levels(self.settings(order)[0].start(self.models[order.model].schedule()))
 
     def draw(
         self, order: Order, on_step: OnStep | None = None, on_tile: Callable[[], None] = lambda: None

@@ -8,7 +8,7 @@ from diffusers import SchedulerMixin
 from torch.nn import functional as F
 
 from t2i.data.sources.scenes.world import describe, render
-from t2i.models.latents import encode_moments
+from t2i.models.latents import draw_latents, encode_moments
 from t2i.models.load import Models
 
 KERNEL = 3
@@ -38,7 +38,8 @@ class Preview:
         size = min(models.resolution, 256)
         pixels = np.stack([np.asarray(render(describe(0, i), size).convert("RGB")) for i in range(pictures)])
         moments = torch.cat([encode_moments(models, pixels[i : i + 4]) for i in range(0, pictures, 4)])
-        latents = moments.chunk(2, dim=1)[0].float().cpu() * models.vae.config["scaling_factor"]
+        moments = moments.float().cpu()
+        latents = draw_latents(models, moments, torch.zeros_like(moments[:, ::2]))  # their mean
         factor = size // latents.shape[-1]
         targets = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() / 127.5 - 1
         blocks = F.pixel_unshuffle(targets, factor).flatten(2).transpose(1, 2).flatten(0, 1)

@@ -19,12 +19,14 @@ from t2i.models.adapters.kinds import Kind, identify
 from t2i.models.adapters.names import kohya, parse
 from t2i.models.adapters.write import write_diffusers, write_kohya, write_peft
 from t2i.models.config import Init, Model
+from t2i.models.families.registry import DEFAULT
 from t2i.models.load import Models
-from t2i.models.text import text_states
 from t2i.models.weightless import weightless
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.stages.tuned import apply_tuned, find_tuned
+
+from .toy import states
 
 PROMPT, SEED, STEPS = "a red cat", 11, 3
 Loader = Callable[[Model], Models]
@@ -151,7 +153,7 @@ def test_each_thing_that_comes_in_has_a_digest_that_follows_bytes_and_scale(
 
 def adapter(models: Models, dora: bool = False, ranks: tuple[int, ...] = (3,), alpha: float = 5.0) -> low_rank.Adapter:
     """Changes of attention in both networks and of a convolution, ranks in turn."""
-    found = low_rank.Adapter()
+    found = low_rank.Adapter(DEFAULT)
     for module in ("unet", "text_encoder"):
         turn = itertools.cycle(ranks)
         for name, layer in layers(models.modules[module]).items():
@@ -202,13 +204,13 @@ def test_a_kohya_dora_has_one_magnitude_an_output(
     own = adapter(models, dora=True)
     del own.layers["text_encoder"]
     bare = low_rank.Adapter(
-        {"unet": {n: low_rank.LowRank(c.down, c.up, c.alpha) for n, c in own.layers["unet"].items()}}
+        DEFAULT, {"unet": {n: low_rank.LowRank(c.down, c.up, c.alpha) for n, c in own.layers["unet"].items()}}
     )
     write_kohya(bare, tmp_path / "bare.safetensors")
     tensors = load_file(tmp_path / "bare.safetensors")
     for name, change in own.layers["unet"].items():
         assert change.magnitude is not None
-        tensors[f"{kohya('unet', name)}.dora_scale"] = change.magnitude[:, None].contiguous()
+        tensors[f"{kohya('lora_unet_', name)}.dora_scale"] = change.magnitude[:, None].contiguous()
     save_file(tensors, tmp_path / "dora.safetensors")
     placed = loaded(toy)
     attach.place(placed, own, "own")
@@ -286,7 +288,7 @@ def test_layers_by_their_original_names_are_the_same(
 def test_kohya_files_of_any_text_layers_are_read_by_plain_diffusers(
     models: Models, toy: Model, pipeline: StableDiffusionPipeline, targets: list[str], tmp_path: Path
 ) -> None:
-    found = low_rank.Adapter({"text_encoder": {}})
+    found = low_rank.Adapter(DEFAULT, {"text_encoder": {}})
     for name, layer in layers(models.text_encoder).items():
         if name.endswith(tuple(targets)):
             change = low_rank.LowRank(
@@ -297,14 +299,14 @@ def test_kohya_files_of_any_text_layers_are_read_by_plain_diffusers(
     pipeline.load_lora_weights(load_file(tmp_path / "text.safetensors"))
     attach.place(models, found, "own")
     theirs = pipeline.encode_prompt(PROMPT, "cpu", 1, False)[0]
-    torch.testing.assert_close(theirs, text_states(models, [PROMPT]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(theirs, states(models, [PROMPT]), rtol=0, atol=1e-5)
 
 
 def test_names_are_those_of_sd_scripts_for_every_module_of_sd1() -> None:
     """sd-scripts: `lora_unet` or `lora_te`, and the module's path in diffusers' (transformers') tree, dots as underscores."""
     sd1 = weightless(Model(name="sd15", init=Init.random, architecture="sd1"))
     assert sd1 is not None
-    written = {kohya("unet", name) for name in layers(sd1.unet)}
+    written = {kohya("lora_unet_", name) for name in layers(sd1.unet)}
     assert written == {f"lora_unet_{name}".replace(".", "_") for name in layers(sd1.unet)}
     assert len(written) == len(layers(sd1.unet)) == 282, "the rule must not make two layers one"
     for name in (
@@ -314,7 +316,7 @@ def test_names_are_those_of_sd_scripts_for_every_module_of_sd1() -> None:
         "lora_unet_time_embedding_linear_1",
     ):
         assert name in written
-    text = {kohya("text_encoder", name) for name in layers(sd1.text_encoder)}
+    text = {kohya("lora_te_text_model_", name) for name in layers(sd1.text_encoder)}
     assert len(text) == 12 * 6 and "lora_te_text_model_encoder_layers_11_self_attn_out_proj" in text
     for name in (*written, *text):  # and each is found again
         key = parse(f"{name}.lora_down.weight")

@@ -14,9 +14,11 @@ from transformers import CLIPTextModel
 from t2i.config import compose
 from t2i.errors import UserError
 from t2i.models.config import Init, Model
-from t2i.models.load import Models, count, load, module_digest, strictly, text_layout
-from t2i.models.text import text_states
+from t2i.models.load import Models, load
+from t2i.models.weights import count, module_digest, strictly, text_layout
 from t2i.store import Store
+
+from .toy import states
 
 KINDS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
 
@@ -125,9 +127,9 @@ def test_text_layout_fits_either_layout_to_the_network(
             parameter.zero_()
     state = {prefix + name.removeprefix("text_model."): t for name, t in models.text_encoder.state_dict().items()}
     captions = ["a red cat", "two buses beside a tree"]
-    assert not torch.equal(text_states(models, captions), text_states(blank, captions))
+    assert not torch.equal(states(models, captions), states(blank, captions))
     blank.text_encoder.load_state_dict(text_layout(state, blank.text_encoder.state_dict()), strict=True)
-    assert torch.equal(text_states(models, captions), text_states(blank, captions))
+    assert torch.equal(states(models, captions), states(blank, captions))
 
 
 def test_text_layout_serves_networks_of_either_layout() -> None:
@@ -186,4 +188,4 @@ def small_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model
 
 
 def test_a_random_model_turns_captions_into_states_of_its_own_length(store: Store, small_architecture: Model) -> None:
-    assert text_states(load(small_architecture, store), ["a cat"]).shape == (1, 20, 24)
+    assert states(load(small_architecture, store), ["a cat"]).shape == (1, 20, 24)

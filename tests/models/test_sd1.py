@@ -13,32 +13,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from t2i.config import compose
-from t2i.models import source
-from t2i.models.load import Models, count
+from t2i.models.config import Init, Model
+from t2i.models.families.sd1 import cross_attention_widths
+from t2i.models.load import Models
+from t2i.models.weightless import weightless as weightless_networks
+from t2i.models.weights import count
 from t2i.places import PROJECT
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet, cross_attention_widths
+from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
 
 
 @pytest.fixture(scope="session")
 def weightless() -> Models:
     """The networks of the bundled architecture file without storage."""
-    parts = json.loads((source.ARCHITECTURES / "sd1.json").read_text())
-    with torch.device("meta"):
-        return Models(
-            name="sd1",
-            tokenizer=CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer"),
-            text_encoder=CLIPTextModel(CLIPTextConfig(**parts["text_encoder"])),
-            vae=AutoencoderKL(**parts["vae"]),
-            unet=UNet2DConditionModel(**parts["unet"]),
-            scheduler_config=parts["scheduler"],
-            resolution=512,
-            digest="",
-        )
+    models = weightless_networks(Model(name="sd1", init=Init.random, architecture="sd1"))
+    assert models is not None
+    return models
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ from t2i.config import compose
 from t2i.errors import ConfigError, UserError
 from t2i.models import original, single_file, source
 from t2i.models.config import Model
-from t2i.models.load import Models, load, module_digest
+from t2i.models.families.registry import DEFAULT
+from t2i.models.load import Models, load
 from t2i.models.tokenizer import TokenCounter
 from t2i.models.weightless import weightless
+from t2i.models.weights import module_digest, networks_of
 from t2i.store import Store
 
 from .test_adapters import ours, plain
@@ -140,7 +142,7 @@ def test_names_are_the_inverse_of_diffusers_converters(layers_per_block: int) ->
     parts["unet"] = {**parts["unet"], "layers_per_block": layers_per_block}
     parts["vae"] = {**parts["vae"], "layers_per_block": layers_per_block}
     with torch.device("meta"):
-        networks = single_file.networks(parts)
+        networks = networks_of(DEFAULT, parts)
     converters = {"unet": convert_ldm_unet_checkpoint, "vae": convert_ldm_vae_checkpoint}
     for part, convert in converters.items():
         state = networks[part].state_dict()
@@ -171,7 +173,7 @@ def test_every_sd1_file_has_clips_vocabulary(tmp_path: Path) -> None:
     assert len(words) == 49408 and words.model_max_length == 77
     assert words("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
     with torch.device("meta"):
-        sd1 = single_file.networks(source.architecture(Model(architecture="sd1")))
+        sd1 = networks_of(DEFAULT, source.architecture(Model(architecture="sd1")))
     tensors = {
         theirs: torch.zeros(state.shape, dtype=torch.float16).expand(state.shape)
         for part, network in sd1.items()

@@ -3,7 +3,9 @@
 import torch
 
 from t2i.models.load import Models
-from t2i.models.text import text_states, tokenize
+from t2i.models.text import tokenize
+
+from .toy import states
 
 
 def test_captions_fill_exactly_the_token_limit_and_keep_the_end_token(models: Models) -> None:
@@ -17,7 +19,7 @@ def test_captions_fill_exactly_the_token_limit_and_keep_the_end_token(models: Mo
 
 def test_states_do_not_depend_on_how_captions_are_batched(models: Models) -> None:
     captions = [f"picture number {i} of a cat" for i in range(5)]
-    together, apart = text_states(models, captions), text_states(models, captions, batch_size=2)
+    together, apart = states(models, captions), states(models, captions, batch_size=2)
     assert together.shape == (5, models.tokenizer.model_max_length, 24)
     assert torch.allclose(together, apart, atol=1e-6)
     assert torch.equal(together, models.text_encoder(tokenize(models, captions))[0])

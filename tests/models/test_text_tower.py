@@ -13,13 +13,13 @@ from transformers import CLIPModel
 from t2i.errors import UserError
 from t2i.models import text_tower
 from t2i.models.config import Model
-from t2i.models.load import Models, module_digest
-from t2i.models.text import text_states
+from t2i.models.load import Models
+from t2i.models.weights import module_digest
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.towers import attach, start
 
 from ..evaluation.conftest import toy_clip  # noqa: F401  (a fixture)
-from .toy import loaded, models, store, toy, wider_toy  # noqa: F401  (fixtures)
+from .toy import loaded, models, states, store, toy, wider_toy  # noqa: F401  (fixtures)
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def tuned(toy: Model, toy_clip: Path, models: Models, tmp_path: Path) -> Path:  
 
 
 def test_the_tower_is_in_use(models: Models, tuned: Path, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
-    before, digest = text_states(models, ["a cat"]), module_digest(models.text_encoder)
+    before, digest = states(models, ["a cat"]), module_digest(models.text_encoder)
     with caplog.at_level(logging.WARNING, "t2i"):
         text_tower.place(models, tuned)
     plain = CLIPModel.from_pretrained(tuned)
     assert module_digest(models.text_encoder) == module_digest(plain.text_model) != digest
     assert module_digest(models.pipeline().text_encoder) == module_digest(plain.text_model)
-    assert not torch.allclose(text_states(models, ["a cat"]), before)
+    assert not torch.allclose(states(models, ["a cat"]), before)
     assert not any(parameter.requires_grad for parameter in models.text_encoder.parameters())
     assert caplog.text == ""
 
@@ -62,7 +62,7 @@ def test_a_tower_of_another_origin_is_placed_with_a_warning(
 @pytest.mark.parametrize("level", ["text_model.", ""])
 def test_both_key_layouts_fill_a_text_encoder(models: Models, tuned: Path, level: str) -> None:  # noqa: F811
     """A network of transformers before 5.6 names its weights with one level more."""
-    from t2i.models.load import text_layout
+    from t2i.models.weights import text_layout
 
     file = load_file(tuned / "model.safetensors")
     tower = {name: tensor for name, tensor in file.items() if name.startswith("text_model.")}

@@ -1,6 +1,6 @@
 """A pipeline of Stable Diffusion 1.x's classes that is small enough to train inside a test, and fixtures around it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,11 @@ def write(folder: Path, width: int = WIDTH) -> Model:
         name="toy", source=str(folder), resolution=RESOLUTION, tokens=tokens, width=width,
         cross_attention_layers=len(CROSS_ATTENTION_WIDTHS),
     )  # fmt: skip
+
+
+def states(models: Models, captions: Sequence[str | None], batch_size: int = 64) -> torch.Tensor:
+    """Text states (N, tokens, width): the one condition of Stable Diffusion 1."""
+    return models.family.conditions(models, captions, batch_size)["states"]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import torch
 from t2i.config import CONF, compose
 from t2i.errors import ConfigError, UserError
 from t2i.models.config import Model
+from t2i.models.families.family import Family
 from t2i.models.latents import decode
 from t2i.models.load import Models
 from t2i.sampling.config import Guidance, Sampling, Scheduler
@@ -87,7 +88,7 @@ def difference(left: np.ndarray, right: np.ndarray) -> int:
 def test_pictures_equal_those_of_diffusers(models: Models, name: str, scale: float) -> None:
     scheduler, guidance = configured(name), Guidance(scale=scale)
     conditions = encode(models, PROMPTS, guidance)
-    latents = denoise(models, conditions.states, conditions.empty, SEEDS, scheduler, guidance)
+    latents = denoise(models, conditions.of(slice(None)), conditions.unconditional, SEEDS, scheduler, guidance)
     pictures, reference = theirs(models, scheduler, scale)
     assert torch.allclose(latents, reference, rtol=1e-4, atol=1e-4 * float(reference.abs().max()))
     assert difference(decode(models, latents).astype(int), pictures) <= TOLERANCE
@@ -230,7 +231,7 @@ def test_each_step_is_told_and_can_end_the_sampling(models: Models) -> None:
 
 def test_given_latents_take_the_place_of_the_seeds(models: Models) -> None:
     conditions = encode(models, PROMPTS, Guidance())
-    arguments = models, conditions.states, conditions.empty
+    arguments = models, conditions.of(slice(None)), conditions.unconditional
     start = torch.cat([torch.randn(models.latent_shape(1), generator=torch.Generator().manual_seed(s)) for s in SEEDS])
     by_seed = denoise(*arguments, SEEDS, DDIM, Guidance())
     assert torch.equal(by_seed, denoise(*arguments, [0, 0], DDIM, Guidance(), start=start))
@@ -286,11 +287,11 @@ def test_a_picture_depends_on_its_own_seed_and_not_on_the_batch(models: Models, 
 
 def test_prompts_are_encoded_once_each(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    states = torch.zeros(3, 4, 24)
-    monkeypatch.setattr("t2i.sampling.sampler.text_states", lambda models, prompts: seen.extend(prompts) or states)
+    rows = {"states": torch.zeros(3, 4, 24)}
+    monkeypatch.setattr(Family, "conditions", lambda self, models, prompts: seen.extend(prompts) or rows)
     conditions = encode(models, ["b", "a", "b", "b"], Guidance())
-    assert seen == ["b", "a", ""]
-    assert conditions.index.tolist() == [0, 1, 0, 0] and conditions.states.shape[0] == 2
+    assert seen == ["b", "a", None]
+    assert conditions.index.tolist() == [0, 1, 0, 0] and conditions.rows["states"].shape[0] == 2
 
 
 def test_progress_counts_pictures(models: Models) -> None:

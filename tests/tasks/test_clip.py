@@ -106,8 +106,8 @@ def test_verify_shows_the_tuned_tower_in_use(own_lab: Lab, text: Ended) -> None:
     was, now = rows["text encoder of the pipeline (digest)"][2].removeprefix("was ").split(", now ")
     from transformers import CLIPModel, CLIPTextModel
 
-    from t2i.models.load import module_digest
     from t2i.models.source import BUNDLED
+    from t2i.models.weights import module_digest
 
     assert was == module_digest(CLIPTextModel.from_pretrained(BUNDLED / "text_encoder").float())[:12]
     assert now == module_digest(CLIPModel.from_pretrained(text.folder / "clip").text_model)[:12]

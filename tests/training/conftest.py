@@ -110,7 +110,7 @@ def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Pat
         models = loaded(toy)
         strategy.attach(models)
         models.to("cpu", DTYPES[precision])
-        text_trains = "text_encoder" in strategy.modules()
+        text_trains = strategy.trains_text
         sets = [
             latents(models, run.store, pictures(name, n), text_trains, cache_latents=config.cache_latents,
                     cache_text=config.cache_text, captions=config.captions)

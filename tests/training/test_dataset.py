@@ -16,7 +16,7 @@ from t2i.randomness import generator
 from t2i.store import Store
 from t2i.training import dataset
 from t2i.training.dataset import LatentSet
-from t2i.training.objective import Denoiser, draw, losses
+from t2i.training.objective import Denoiser, draw, losses, objective_of
 
 from .conftest import Pictures, latents, pictures
 
@@ -38,7 +38,7 @@ def everything(found: LatentSet) -> np.ndarray:
 def live_loss(models: Models, schedule: DDPMScheduler, epoch: int, position: int) -> float:
     """The loss of one sample from its pixels and its caption, with no cache and no batch."""
     split = pictures("train", 10)
-    choice = draw(0, epoch, split.ids[position], (4, 8, 8), 1000, DROPOUT)
+    choice = draw(0, epoch, split.ids[position], (4, 8, 8), objective_of(models), DROPOUT)
     pixels = torch.from_numpy(split.pixels([position])).permute(0, 3, 1, 2) / 127.5 - 1
     distribution = models.vae.encode(pixels).latent_dist
     latent = (distribution.mean + distribution.std * torch.from_numpy(choice.latent_noise)) * models.vae.config[
@@ -58,8 +58,7 @@ def test_cached_loss_equals_the_live_one(models: Models, store: Store, text_trai
     cached = latents(models, store, pictures("train", 10), text_trains=text_trains)
     samples = [(epoch, i) for epoch in range(3) for i in range(10)]
     data = cached.batch(samples, 0, DROPOUT, CPU, torch.float32)
-    denoiser = Denoiser(models.unet, models.text_encoder if text_trains else None)
-    found = losses(denoiser, schedule, data.latents, data.noise, data.timesteps, data.text)
+    found = losses(Denoiser(models, text_trains), objective_of(models), data)
     expected = [live_loss(models, schedule, epoch, i) for epoch, i in samples]
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
     assert len({round(loss, 6) for loss in expected}) == len(samples)
@@ -69,8 +68,9 @@ def test_a_batch_does_not_depend_on_its_neighbours(cached: LatentSet) -> None:
     together = cached.batch(SAMPLES, 0, DROPOUT, CPU, torch.float32)
     for row, sample in enumerate(SAMPLES):
         alone = cached.batch([sample], 0, DROPOUT, CPU, torch.float32)
-        for name in ("latents", "noise", "timesteps", "text"):
+        for name in ("latents", "noise", "timesteps"):
             assert torch.equal(getattr(alone, name)[0], getattr(together, name)[row]), name
+        assert torch.equal(alone.text["states"][0], together.text["states"][row])
 
 
 def test_another_epoch_or_seed_draws_anew(cached: LatentSet) -> None:
@@ -83,9 +83,9 @@ def test_another_epoch_or_seed_draws_anew(cached: LatentSet) -> None:
 
 def test_captions_are_dropped_to_the_empty_one(models: Models, cached: LatentSet) -> None:
     empty = models.text_encoder(tokenize(models, [""]))[0][0]
-    every = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 1.0, CPU, torch.float32).text
-    none = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 0.0, CPU, torch.float32).text
-    some = cached.batch([(e, i) for e in range(40) for i in range(10)], 0, 0.25, CPU, torch.float32).text
+    every = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 1.0, CPU, torch.float32).text["states"]
+    none = cached.batch([(e, i) for e in range(4) for i in range(10)], 0, 0.0, CPU, torch.float32).text["states"]
+    some = cached.batch([(e, i) for e in range(40) for i in range(10)], 0, 0.25, CPU, torch.float32).text["states"]
     assert torch.allclose(every, empty.expand_as(every), atol=1e-5)
     assert not any(torch.allclose(row, empty, atol=1e-5) for row in none)
     share = sum(torch.allclose(row, empty, atol=1e-5) for row in some) / 400
@@ -94,7 +94,9 @@ def test_captions_are_dropped_to_the_empty_one(models: Models, cached: LatentSet
 
 def test_every_caption_of_a_picture_is_used(models: Models, store: Store) -> None:
     cached = latents(models, store, pictures("train", 3), text_trains=True)
-    ids = {tuple(row.tolist()) for row in cached.batch([(e, 0) for e in range(20)], 0, 0.0, CPU, torch.float32).text}
+    ids = {
+        tuple(row.tolist()) for row in cached.batch([(e, 0) for e in range(20)], 0, 0.0, CPU, torch.float32).text["ids"]
+    }
     assert ids == {tuple(row.tolist()) for row in tokenize(models, pictures("train", 3).captions[0])}
 
 
@@ -108,8 +110,8 @@ def test_timesteps_can_be_fixed(cached: LatentSet) -> None:
 def test_networks_are_asked_once_for_one_split(
     models: Models, store: Store, cached: LatentSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("encode_moments", "text_states"):
-        monkeypatch.setattr(f"t2i.training.dataset.{name}", lambda *arguments: pytest.fail("encoded again"))
+    for name in ("training.dataset.encode_moments", "models.families.family.Family.conditions"):
+        monkeypatch.setattr(f"t2i.{name}", lambda *arguments: pytest.fail("encoded again"))
     again = latents(models, store, pictures("train", 10))
     assert np.array_equal(everything(again), everything(cached))
     assert again.states is not None and again.states.shape == cached.states.shape  # type: ignore[union-attr]
@@ -156,7 +158,8 @@ def test_without_caches_the_numbers_are_the_same(models: Models, store: Store, c
     samples = [(epoch, i) for epoch in range(2) for i in range(10)]
     one, two = (found.batch(samples, 0, DROPOUT, CPU, torch.float32) for found in (cached, live))
     assert torch.equal(one.noise, two.noise) and torch.equal(one.timesteps, two.timesteps)
-    assert torch.allclose(one.latents, two.latents, atol=1e-5) and torch.allclose(one.text, two.text, atol=1e-5)
+    assert torch.allclose(one.latents, two.latents, atol=1e-5)
+    assert torch.allclose(one.text["states"], two.text["states"], atol=1e-5)
 
 
 def test_only_a_changed_picture_is_encoded_again(
@@ -187,7 +190,7 @@ def test_half_of_the_pictures_are_seen_mirrored(models: Models, store: Store, ca
     samples = [(epoch, i) for epoch in range(20) for i in range(10)]
     seen = both.batch(samples, 0, 0.0, CPU, torch.float32).latents
     plain = cached.batch(samples, 0, 0.0, CPU, torch.float32).latents
-    flips = [draw(0, epoch, split.ids[i], (4, 8, 8), 1000, 0.0).flip for epoch, i in samples]
+    flips = [draw(0, epoch, split.ids[i], (4, 8, 8), objective_of(models), 0.0).flip for epoch, i in samples]
     assert [not torch.equal(a, b) for a, b in zip(seen, plain, strict=True)] == flips
     assert abs(sum(flips) / 200 - 0.5) < 4 * (0.25 / 200) ** 0.5
     k = flips.index(True)
@@ -203,7 +206,7 @@ def test_templates_prefix_and_suffix_are_cached_in_every_wording(models: Models,
     found = latents(models, store, pictures("train", 3), captions=rule)
     captions = pictures("train", 3).captions
     assert set(found.rows) == {""} | {w for group in captions for c in group for w in rule.variants(c)}
-    text = found.batch([(e, 0) for e in range(30)], 0, 0.0, CPU, torch.float32).text
+    text = found.batch([(e, 0) for e in range(30)], 0, 0.0, CPU, torch.float32).text["states"]
     assert len({row.numpy().tobytes() for row in text}) == 4  # two captions in two wordings
 
 
@@ -211,7 +214,7 @@ def test_shuffled_tags_are_encoded_live(models: Models, store: Store) -> None:
     found = latents(models, store, pictures("train", 3), captions=CaptionRule(shuffle_tags=True))
     assert found.states is None
     expected = latents(models, store, pictures("train", 3))  # captions of these pictures have one tag only
-    one, two = (each.batch([(0, 0)], 0, 0.0, CPU, torch.float32).text for each in (found, expected))
+    one, two = (each.batch([(0, 0)], 0, 0.0, CPU, torch.float32).text["states"] for each in (found, expected))
     assert torch.allclose(one, two, atol=1e-5)
 
 

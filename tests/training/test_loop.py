@@ -14,6 +14,7 @@ from t2i.context import Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
 from t2i.interruption import Interrupted
+from t2i.models.families.family import Family
 from t2i.training import checkpoints, dataset, noise, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
@@ -282,9 +283,11 @@ def test_held_out_loss_is_measured_alike_each_time_and_leaves_no_trace(start: St
     data = trainer.held_out.batch(
         [(0, 0)] * 4 + [(0, 1)] * 4, 0, 0.0, trainer.device, trainer.dtype, [125, 375, 625, 875] * 2
     )
-    noisy = trainer.noise_schedule.add_noise(data.latents, data.noise, data.timesteps)
+    noisy = trainer.objective.schedule.add_noise(data.latents, data.noise, data.timesteps)
     with torch.no_grad():
-        error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
+        error = (
+            (trainer.models.unet.eval()(noisy, data.timesteps, data.text["states"]).sample - data.noise).pow(2).mean()
+        )
     assert first[0] == pytest.approx(float(error), rel=1e-5)
     assert sum(first[1:]) / 4 == pytest.approx(first[0], rel=1e-9) and len(set(first)) == 5
 
@@ -315,9 +318,11 @@ def test_pictures_of_both_splits_are_measured_at_the_same_timesteps(start: Start
     # one training picture by hand: the middle of each quarter, under noise of an epoch that no training has
     samples, levels = [(-1, 1)] * 4, [125, 375, 625, 875]
     data = trainer.train_set.batch(samples, 0, 0.0, trainer.device, trainer.dtype, levels)
-    noisy = trainer.noise_schedule.add_noise(data.latents, data.noise, data.timesteps)
+    noisy = trainer.objective.schedule.add_noise(data.latents, data.noise, data.timesteps)
     with torch.no_grad():
-        error = (trainer.models.unet.eval()(noisy, data.timesteps, data.text).sample - data.noise).pow(2).mean()
+        error = (
+            (trainer.models.unet.eval()(noisy, data.timesteps, data.text["states"]).sample - data.noise).pow(2).mean()
+        )
     assert after["train"][1] == pytest.approx(float(error), rel=1e-5)
     assert before["train"][1] != after["train"][1]
 
@@ -566,13 +571,15 @@ def test_what_is_measured_and_encoded_before_the_first_step_is_halved_too(
     target, name = {
         "held-out loss": (probe, "losses"),
         "moments": (dataset, "encode_moments"),
-        "text states": (dataset, "text_states"),
+        "text states": (Family, "conditions"),
     }[where]
     original: Callable[..., Any] = getattr(target, name)
     sizes: list[int] = []
 
     def tight(*given: Any) -> Any:
-        size = given[2] if where == "text states" else len(given[2 if where == "held-out loss" else 1])
+        # of (objective's batch), (pixels) and (the size that is asked for)
+        sizes_of = {"held-out loss": lambda: len(given[2].latents), "moments": lambda: len(given[1])}
+        size = sizes_of.get(where, lambda: given[3])()
         sizes.append(size)
         if size > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -728,7 +735,7 @@ def test_zero_terminal_snr_needs_velocity_and_ends_in_pure_noise(start: Start, m
 
     monkeypatch.setattr(noise, "settle", velocity)
     trainer = start(STRATEGIES["lora"], training(zero_terminal_snr=True))
-    assert float(trainer.noise_schedule.alphas_cumprod[-1]) == 0.0
+    assert float(trainer.objective.schedule.alphas_cumprod[-1]) == 0.0
     assert trainer.models.scheduler_config["timestep_spacing"] == "trailing"
     trainer.fit()
     exported = trainer.models.pipeline().scheduler

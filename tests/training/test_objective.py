@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
 from torch import nn
 
+from t2i.models.families.family import Picture
 from t2i.models.load import Models
-from t2i.models.text import text_states, tokenize
+from t2i.models.text import tokenize
 from t2i.training.config import Timesteps, Training
-from t2i.training.objective import Denoiser, draw, losses
+from t2i.training.objective import Batch, Denoiser, Diffusion, Draw, losses, objective_of
+from t2i.training.objective import draw as drawn
 
-from ..models.toy import SCHEDULE
+from ..models.toy import SCHEDULE, states
 
 SHAPE = (4, 8, 8)
 TIMESTEPS = torch.tensor([0, 300, 999])
@@ -20,7 +21,7 @@ TIMESTEPS = torch.tensor([0, 300, 999])
 class Halves(nn.Module):
     """A prediction that one can compute by hand: half of the noisy latents."""
 
-    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, text: object, picture: object) -> torch.Tensor:
         return 0.5 * latents
 
 
@@ -37,8 +38,17 @@ def kept_signal(timesteps: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.cumprod(1 - betas))[timesteps].reshape(-1, 1, 1, 1)
 
 
-def schedule(prediction_type: str) -> DDPMScheduler:
-    return DDPMScheduler.from_config(SCHEDULE | {"prediction_type": prediction_type})
+def objective(prediction_type: str, gamma: float | None = None, timesteps: int = 1000) -> Diffusion:
+    settings = {"prediction_type": prediction_type, "num_train_timesteps": timesteps}
+    return Diffusion(SCHEDULE | settings, Training(min_snr_gamma=gamma))
+
+
+def draw(
+    seed: int, epoch: int, name: str, shape: tuple[int, ...], timesteps: int, dropout: float,
+    config: Training | None = None,
+) -> Draw:  # fmt: skip
+    """The choices for one sample under the toy's schedule of so many timesteps."""
+    return drawn(seed, epoch, name, shape, Diffusion(SCHEDULE | {"num_train_timesteps": timesteps}, config), dropout)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -54,15 +64,17 @@ def test_loss_is_that_of_the_papers(
     if gamma is not None:
         snr = (a / (1 - a)).flatten()
         expected = expected * snr.clamp(max=gamma) / (snr if prediction_type == "epsilon" else snr + 1)
-    found = losses(Halves(), schedule(prediction_type), latents, noise, TIMESTEPS, torch.zeros(3), gamma)
+    found = losses(Halves(), objective(prediction_type, gamma), Batch(latents, noise, TIMESTEPS, {}))
     assert found.dtype is torch.float32 and found.shape == (3,)
     assert torch.allclose(found.double(), expected, rtol=1e-4)
 
 
 def test_min_snr_weights_have_their_known_ends(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     latents, noise = inputs
-    plain = losses(Halves(), schedule("epsilon"), latents, noise, TIMESTEPS, torch.zeros(3))
-    weighted = losses(Halves(), schedule("epsilon"), latents, noise, TIMESTEPS, torch.zeros(3), 5.0)
+    data = Batch(latents, noise, TIMESTEPS, {})
+    plain = losses(Halves(), objective("epsilon"), data)
+    weighted = losses(Halves(), objective("epsilon", 5.0), data)
+    assert torch.equal(losses(Halves(), objective("epsilon", 5.0).plain, data), plain), "losses that can be compared"
     weights = weighted / plain
     # step 0 keeps 1 - 0.00085 of the signal: SNR = 0.99915 / 0.00085; the last step has SNR < 5 and weight 1
     assert weights[0].item() == pytest.approx(5.0 * 0.00085 / 0.99915, rel=1e-3)
@@ -73,13 +85,14 @@ def test_loss_of_the_real_network_is_the_mean_squared_error_of_its_noise(
     models: Models, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     latents, noise = inputs
-    noise_schedule = schedule("epsilon")
-    states = text_states(models, ["a cat", "a bus", ""])
+    noise_schedule = objective("epsilon").schedule
+    text = states(models, ["a cat", "a bus", ""])
     with torch.no_grad():
-        found = losses(Denoiser(models.unet, None), noise_schedule, latents, noise, TIMESTEPS, states)
+        data = Batch(latents, noise, TIMESTEPS, {"states": text})
+        found = losses(Denoiser(models, False), objective_of(models), data)
         for i in range(3):
             noisy = noise_schedule.add_noise(latents[i : i + 1], noise[i : i + 1], TIMESTEPS[i : i + 1])
-            prediction = models.unet(noisy, TIMESTEPS[i : i + 1], encoder_hidden_states=states[i : i + 1]).sample
+            prediction = models.unet(noisy, TIMESTEPS[i : i + 1], encoder_hidden_states=text[i : i + 1]).sample
             expected = torch.nn.functional.mse_loss(prediction, noise[i : i + 1])
             assert found[i].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -90,8 +103,9 @@ def test_denoiser_reads_token_ids_when_it_holds_the_text_encoder(
     latents, _ = inputs
     captions = ["a cat", "a bus", ""]
     with torch.no_grad():
-        frozen = Denoiser(models.unet, None)(latents, TIMESTEPS, text_states(models, captions))
-        trained = Denoiser(models.unet, models.text_encoder)(latents, TIMESTEPS, tokenize(models, captions))
+        picture = Picture.whole((16, 16))
+        frozen = Denoiser(models, False)(latents, TIMESTEPS, {"states": states(models, captions)}, picture)
+        trained = Denoiser(models, True)(latents, TIMESTEPS, {"ids": tokenize(models, captions)}, picture)
     assert torch.equal(frozen, trained)
 
 

@@ -13,14 +13,14 @@ from t2i.config import strategy_from
 from t2i.errors import ConfigError, UserError
 from t2i.models.adapters.kinds import LORA
 from t2i.models.config import Model
-from t2i.models.load import Models, count
+from t2i.models.load import Models
 from t2i.models.text import tokenize
+from t2i.models.weights import count
 from t2i.training.config import Optimizer
 from t2i.training.lora import Lora
 from t2i.training.strategies import (
     WEIGHTS,
     Strategy,
-    cross_attention_widths,
     describe,
     read_tensors,
 )
@@ -122,7 +122,7 @@ def test_number_of_trainable_parameters_is_the_expected_one(models: Models, stra
 
 
 def test_expected_numbers_of_the_toy(models: Models) -> None:
-    assert cross_attention_widths(models.unet.config) == CROSS_ATTENTION_WIDTHS
+    assert models.family.cross_attention_widths(models) == CROSS_ATTENTION_WIDTHS
     values = sum(CROSS_ATTENTION_WIDTHS) * WIDTH
     assert STRATEGIES["attn2_to_v"].expected(models) == values
     one_rank = sum(width + WIDTH for width in CROSS_ATTENTION_WIDTHS)

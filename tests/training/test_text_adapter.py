@@ -11,13 +11,12 @@ from transformers import CLIPTextModel
 
 from t2i.models.config import Model
 from t2i.models.load import Models
-from t2i.models.text import text_states
 from t2i.models.text_adapter import AdaptedTextEncoder, fold
 from t2i.training import wiring
 from t2i.training.text_adapter import TextAdapter
 
 from ..evaluation.conftest import toy_clip  # noqa: F401  (a fixture)
-from ..models.toy import WIDTH
+from ..models.toy import WIDTH, states
 from .conftest import Start, training
 from .test_strategies import prediction
 
@@ -49,15 +48,15 @@ def test_weights_need_their_clip_no_longer(
     models = loaded(toy)
     strategy.attach(models)
     models.text_encoder.adapter.weight.mul_(1.5)  # type: ignore[attr-defined]
-    wanted = text_states(models, ["a cat"])
+    wanted = states(models, ["a cat"])
     (tmp_path / "weights").mkdir()
     strategy.save(models, tmp_path / "weights")
     shutil.rmtree(letters)
     fresh = loaded(toy)
     strategy.load(fresh, tmp_path / "weights")
     assert isinstance(fresh.text_encoder, AdaptedTextEncoder)
-    assert text_states(fresh, ["a cat"]).shape == (1, 16, WIDTH)  # tokens of the letters' CLIP, width of the U-Net
-    assert torch.equal(text_states(fresh, ["a cat"]), wanted)
+    assert states(fresh, ["a cat"]).shape == (1, 16, WIDTH)  # tokens of the letters' CLIP, width of the U-Net
+    assert torch.equal(states(fresh, ["a cat"]), wanted)
     assert torch.equal(prediction(fresh), prediction(models))
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2i.config import compose
 from t2i.models.config import Model
-from t2i.models.load import Models, count
+from t2i.models.load import Models
+from t2i.models.weights import count
 from t2i.training import wiring
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder
@@ -27,7 +29,11 @@ def sound(models: Models, toy: Model) -> Model:
 def checks(models: Models, config: Model, strategy: Strategy, load: Callable[[], Models]) -> dict[str, Check]:
     """All checks in the order of task=verify, by name."""
     found = [*wiring.structure(models, config), *wiring.hand_overs(models, config), *wiring.text_key_layouts(models)]
-    found += [*wiring.gradients(models, strategy), *wiring.round_trip(models, strategy, load)]
+    found += [
+        *wiring.conditions(models),
+        *wiring.gradients(models, strategy),
+        *wiring.round_trip(models, strategy, load),
+    ]
     assert len({check.name for check in found}) == len(found)
     return {check.name: check for check in found}
 
@@ -46,13 +52,21 @@ def test_a_sound_model_passes(toy: Model, loaded: Loader, name: str, precision: 
     assert failed(found) == []
     assert found["cross-attention layers in the U-Net"].found == "4"
     states = found["text states handed to the U-Net"].found
-    whole = "text_encoder" in strategy.modules() and name != "text_adapter"  # whose tower stays in the compute dtype
+    whole = strategy.trains_text and name != "text_adapter"  # whose tower stays in the compute dtype
     kind = "float32" if precision == "no" or whole else "bfloat16"
     assert states == f"(1, {toy.tokens}, 24) {kind}"
     trainable = found[f"trainable parameters ({name})"]
     assert trainable.found == str(strategy.expected(models)) == trainable.expected
     kept = [p for module in models.modules.values() for p in module.parameters()]
     assert all(p.is_meta and p.grad is None for p in kept), "two full-size models would need twice the memory"
+
+
+def test_the_bundled_model_can_be_trained_in_half_precision(loaded: Loader) -> None:
+    """Its lowest level is one place wide: attention there has no gradient but rounding in float32, and bf16 has none."""
+    models, strategy = loaded(compose(["model=tiny"]).model), Lora()
+    strategy.attach(models)
+    models.to("cpu", torch.bfloat16)
+    assert gradient_failures(models, strategy) == []
 
 
 def test_parameters_are_counted(models: Models, toy: Model) -> None:

@@ -11,8 +11,7 @@ from torch import nn
 
 from t2i.errors import UserError
 from t2i.models.adapters.low_rank import Adapter, LowRank
-from t2i.models.adapters.names import TEXT, UNET
-from t2i.models.load import Models
+from t2i.models.families.family import Models
 
 
 def place(models: Models, adapter: Adapter, name: str, scale: float = 1.0) -> None:
@@ -87,8 +86,8 @@ def _unwrap(models: Models, merged: bool) -> None:
     from diffusers.utils.peft_utils import recurse_remove_peft_layers
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for network in (models.unet, models.text_encoder):
-        adapted: Any = network
+    for name in models.family.trained:
+        adapted: Any = models.networks[name]
         layers = [module for module in adapted.modules() if isinstance(module, BaseTunerLayer)]
         if not layers:
             continue
@@ -105,8 +104,8 @@ def adapter_of(models: Models) -> Adapter:
 
     Raises UserError where one of several is a DoRA, which is no sum, and for an embedding, which no adapter file holds.
     """
-    found = Adapter()
-    for module in (UNET, TEXT):
+    found = Adapter(models.family)
+    for module in models.family.trained:
         for layer, own in models.modules[module].named_modules():
             if getattr(own, "lora_embedding_A", {}):
                 raise UserError(

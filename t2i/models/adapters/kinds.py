@@ -11,6 +11,7 @@ from typing import Any
 
 from t2i.errors import ConfigError, UserError
 from t2i.models.adapters.names import FOREIGN, TEXT_2, parse
+from t2i.models.families import registry
 from t2i.models.files import weight_files
 from t2i.models.pickles import SUFFIXES, refusal
 from t2i.models.safetensors_file import Header, header_of
@@ -112,15 +113,16 @@ def _folder(folder: Path) -> Found:
 def _network(folder: Path) -> Found:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = config.get("_class_name") or config.get("model_type", "nothing known")
-    if name == "UNet2DConditionModel":
-        width = config.get("cross_attention_dim")
-        return Found(Kind.unet, folder, (folder / "config.json", *weight_files(folder)), "", width if width else 0)
-    if name == "clip_text_model" or "CLIPTextModel" in config.get("architectures", []):
-        files = (folder / "config.json", *weight_files(folder))
-        return Found(Kind.text_encoder, folder, files, "", int(config.get("hidden_size", 0)))
+    told = {str(told).replace("_", "").lower() for told in (name, *config.get("architectures", []))}
+    tuned = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
+    for kind, network in tuned.items():
+        if kind.lower() in told:
+            files = (folder / "config.json", *weight_files(folder))
+            width = config.get("cross_attention_dim") or config.get("hidden_size") or 0
+            return Found(Kind[network], folder, files, "", int(width))
     raise ConfigError(
-        f"weights={folder} is a {name}, which is no part that can be tuned here; give a UNet2DConditionModel, a CLIPTextModel, "
-        "an adapter or a run folder"
+        f"weights={folder} is a {name}, which is no part that can be tuned here; give a {', a '.join(tuned)}, an "
+        "adapter or a run folder"
     )
 
 

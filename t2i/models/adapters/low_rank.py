@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from t2i.errors import UserError
-from t2i.models import original
 from t2i.models.adapters.kinds import PEFT, Found, Kind
-from t2i.models.adapters.names import TEXT, UNET, Key, parse
-from t2i.models.load import Models
+from t2i.models.adapters.names import Key, parse
+from t2i.models.families.family import Family, Models
 
 METADATA = "lora_adapter_metadata"
 """In a file of diffusers: the configurations of peft, as JSON with the network before each key."""
@@ -54,6 +53,8 @@ class LowRank:
 class Adapter:
     """A whole file: changes by network (unet, text_encoder) and layer (its path in the network)."""
 
+    family: Family
+    """What it is made for: how files for others name its layers."""
     layers: dict[str, dict[str, LowRank]] = field(default_factory=dict)
 
 
@@ -73,8 +74,8 @@ def read(found: Found, models: Models) -> Adapter:
     Raises UserError that names the tensors which fit none, and says what the file seems to be.
     """
     tensors, configs = _tensors(found)
-    index = {module: _spellings(module, models.modules[module]) for module in (UNET, TEXT)}
-    weights = {module: layers_of(models.modules[module]) for module in (UNET, TEXT)}
+    index = {module: _spellings(models, module) for module in models.family.trained}
+    weights = {module: layers_of(models.modules[module]) for module in models.family.trained}
     parts: dict[tuple[str, str], dict[str, Tensor]] = {}
     strange: list[str] = []
     for name, tensor in tensors.items():
@@ -87,7 +88,7 @@ def read(found: Found, models: Models) -> Adapter:
         raise _misfit(
             found, models, f"{len(strange)} of its {len(tensors)} tensors belong to no layer", sorted(strange)[0]
         )
-    adapter = Adapter()
+    adapter = Adapter(models.family)
     for (module, layer), own in parts.items():
         try:
             change = _fitted(own, weights[module][layer], _config_of(configs, module), layer)
@@ -132,15 +133,12 @@ def _config_of(configs: Mapping[str, dict[str, Any]], module: str) -> dict[str, 
     return configs.get(module) or configs.get("") or {}
 
 
-def _spellings(module: str, network: nn.Module) -> dict[str, str]:
+def _spellings(models: Models, module: str) -> dict[str, str]:
     """Every way in which tools write a layer's path, to the path."""
     found: dict[str, str] = {}
+    network: Any = models.modules[module]
     for layer in layers_of(network):
-        plain = layer.removeprefix("text_model.")
-        own = {layer, plain, f"text_model.{plain}"} if module == TEXT else {layer}
-        if module == UNET:
-            own.add(original.unet_name(layer, network.config))  # type: ignore[arg-type]
-        for spelling in own:
+        for spelling in models.family.spellings(module, layer, network.config):
             found[spelling] = found[spelling.replace(".", "_")] = layer
     return found
 
@@ -149,7 +147,7 @@ def _place(key: Key | None, index: Mapping[str, Mapping[str, str]]) -> tuple[str
     """Network, layer and part of a tensor; None when there is no such layer."""
     if key is None:
         return None
-    for module in (UNET, TEXT) if key.network is None else (key.network,):
+    for module in index if key.network is None else (key.network,):
         if (layer := index.get(module, {}).get(key.layer)) is not None:
             return module, layer, key.part
     return None

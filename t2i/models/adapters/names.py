@@ -82,8 +82,8 @@ def _modern(layer: str) -> str:
     return re.sub(r"(attn\d)\.to_out$", r"\1.to_out.0", layer)
 
 
-def kohya(network: str, layer: str) -> str:
-    """sd-scripts' name of a layer: what its files' tensors begin with. layer: its path with dots, as diffusers has it."""
-    if network == UNET:
-        return f"lora_unet_{layer.replace('.', '_')}"
-    return f"lora_te_text_model_{layer.removeprefix('text_model.').replace('.', '_')}"
+def kohya(prefix: str, layer: str) -> str:
+    """sd-scripts' name of a layer: what its files' tensors begin with. prefix: the family's for the network; layer: its path
+    with dots, as diffusers has it.
+    """
+    return prefix + layer.removeprefix("text_model.").replace(".", "_")

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from t2i.errors import UserError
 from t2i.models.adapters.kinds import Found
-from t2i.models.load import Models, text_layout
+from t2i.models.families.family import Models
+from t2i.models.weights import text_layout
 
 SETTINGS = (
     "num_attention_heads",
@@ -23,11 +24,11 @@ SETTINGS = (
 
 def place(models: Models, found: Found) -> None:
     """Load the whole network; UserError unless it fills the model's own exactly and was built with the same settings."""
-    part = "unet" if found.kind.name == "unet" else "text_encoder"
+    part = found.kind.name
     network: Any = models.modules[part]
     own = network.state_dict()
     tensors = _tensors(found)
-    if part == "text_encoder":
+    if part in models.family.encoders:
         tensors = {k: v for k, v in tensors.items() if not k.endswith("position_ids") and "text_projection" not in k}
         tensors = text_layout(tensors, own)
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}

@@ -20,7 +20,11 @@ def write_kohya(adapter: Adapter, path: Path, dtype: torch.dtype = torch.float32
     """One file with sd-scripts' names; UserError for DoRA."""
     tensors = {name: tensor.to(dtype) for name, tensor in kohya_tensors(adapter).items()}
     changes = [change for own in adapter.layers.values() for change in own.values()]
-    metadata = {"format": "pt", "ss_network_module": "networks.lora", "ss_base_model_version": "sd_v1"}
+    metadata = {
+        "format": "pt",
+        "ss_network_module": "networks.lora",
+        "ss_base_model_version": adapter.family.kohya_base,
+    }
     metadata["ss_network_dim"] = str(max(change.rank for change in changes))
     metadata["ss_network_alpha"] = str(changes[0].alpha * changes[0].rank / changes[0].divisor)
     path.parent.mkdir(exist_ok=True)
@@ -46,7 +50,7 @@ def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
                     "a DoRA has no place for its magnitudes in the kohya layout that all readers know; use "
                     "format=peft, or format=single_file with the adapter fused"
                 )
-            key = kohya(module, layer)
+            key = kohya(adapter.family.kohya[module], layer)
             tensors[f"{key}.lora_down.weight"] = change.down.contiguous()
             tensors[f"{key}.lora_up.weight"] = change.up.contiguous()
             # Readers of this layout scale by alpha / rank.
@@ -112,7 +116,7 @@ def scaled_in(adapter: Adapter) -> Adapter:
         module: {layer: _scaled(change) for layer, change in changes.items()}
         for module, changes in adapter.layers.items()
     }
-    return Adapter(layers)
+    return Adapter(adapter.family, layers)
 
 
 def _scaled(change: LowRank) -> LowRank:

@@ -14,7 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.layout import settle_tokenizer
-from t2i.models.load import strictly, text_layout
+from t2i.models.weights import strictly, text_layout
 from t2i.randomness import integer
 from t2i.training.contrastive.config import RANDOM, ClipTuning, Projection, Towers
 

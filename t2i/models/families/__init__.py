@@ -1,0 +1,1 @@
+"""Model families: one file each behind the interface of `family.py`, and their list in `registry.py`."""

@@ -1,0 +1,296 @@
+"""Every family against its plain pipeline of diffusers; and families with a fault, each caught by the check made for it."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from t2i.errors import ConfigError
+from t2i.models import source
+from t2i.models.check import Check
+from t2i.models.config import Init, Model
+from t2i.models.families.family import Conditions, Family, Models, Picture
+from t2i.models.families.registry import DEFAULT, FAMILIES
+from t2i.models.families.sd1 import StableDiffusion1, cross_attention_widths
+from t2i.models.load import load
+from t2i.sampling import parity
+from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.sampler import encode, sample
+from t2i.store import Store
+from t2i.training import wiring
+from t2i.training.config import Training
+from t2i.training.dataset import packed, unpacked
+from t2i.training.lora import Lora
+from t2i.training.objective import OBJECTIVES, objective_of
+from t2i.training.strategies import Attn2ToV
+
+from . import toy as sd1
+
+TOYS: dict[str, Callable[[Path], Model]] = {"sd1": sd1.write}
+"""By family: writes a pipeline small enough for a test, and says which model it is."""
+CAPTIONS = ["a red cat", "two buses"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """The toy of each family, loaded as every task loads a model."""
+    folder = tmp_path_factory.mktemp("family")
+    config = TOYS[request.param](folder / "model")
+    return load(config, Store(folder / "store"))
+
+
+def every(models: Models) -> list[Check]:
+    """The checks of task=verify that know no strategy."""
+    return [
+        *parity.conditions(models), *parity.autoencoder(models), *parity.pictures(models), *wiring.conditions(models),
+    ]  # fmt: skip
+
+
+def failed(checks: Iterable[Check]) -> list[str]:
+    return [check.name for check in checks if not check.ok]
+
+
+# -- families that are sound -----------------------------------------------------------------------------------------
+
+
+def test_every_family_passes_its_checks(named: Models) -> None:
+    checks = every(named)
+    assert failed(checks) == [] and len({check.name for check in checks}) == len(checks) >= 8
+
+
+def test_conditions_are_those_of_the_pipeline(named: Models) -> None:
+    """Without the checks' own code: the rows are equal, and unlike each other."""
+    theirs, none = named.family.encoded(named.pipeline(), CAPTIONS)
+    ours, own = named.family.conditions(named, CAPTIONS), named.family.unconditional(named)
+    assert set(ours) == set(own) == set(theirs) == set(none) == set(named.family.rows(named))
+    for name, shape in named.family.rows(named).items():
+        assert ours[name].shape == (2, *shape) and own[name].shape == (1, *shape)
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(own[name], none[name][:1], rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(ours[name][0], ours[name][1]) and not torch.allclose(ours[name][0], own[name][0])
+
+
+@pytest.mark.parametrize("negative", [None, "", "blurry"])
+def test_unconditional_is_one_of_the_conditions(named: Models, negative: str | None) -> None:
+    """Guidance encodes it beside the prompts, training keeps it beside the captions: the same bits."""
+    among, alone = named.family.conditions(named, [*CAPTIONS, negative]), named.family.unconditional(named, negative)
+    for name in among:
+        torch.testing.assert_close(among[name][-1:], alone[name], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("negative", [None, "a blurry drawing"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_pictures_are_those_of_the_pipeline(named: Models, number: int, negative: str | None) -> None:
+    kind = named.family.schedulers[number]
+    scheduler, guidance = Scheduler(name=kind, type=kind, steps=4), Guidance(scale=6.0, negative_prompt=negative)
+    ours = next(sample(named, encode(named, CAPTIONS, guidance), [1, 2], scheduler, guidance))
+    pipeline = named.pipeline()
+    pipeline.scheduler = scheduler.build(named.schedule())
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        CAPTIONS,
+        negative_prompt=None if negative is None else [negative] * 2,
+        num_inference_steps=4,
+        guidance_scale=6.0,
+        height=named.resolution,
+        width=named.resolution,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in (1, 2)],
+        output_type="np",
+    ).images
+    assert ours.std() > 5 and np.abs(ours.astype(float) - (theirs * 255).round()).max() <= 1
+
+
+def test_every_family_is_whole(named: Models) -> None:
+    family = named.family
+    assert list(named.networks) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
+    assert {family.denoiser, *family.encoders} <= set(family.networks)
+    assert family.objective in OBJECTIVES and set(family.targets) == set(family.kohya) == set(family.trained)
+    assert type(named.pipeline()).__name__ == family.pipelines[0] and len(set(family.schedulers)) == 2
+    assert named.latent_shape(3)[0] == 3 and family.blocks(named.denoiser)
+    for network, targets in family.targets.items():
+        names = [f".{name}" for name, _ in named.networks[network].named_modules()]
+        assert all(any(name.endswith(f".{target}") for name in names) for target in targets), network
+    assert objective_of(named, Training()).refuses("toy") is None
+
+
+def test_no_two_families_share_a_pipeline() -> None:
+    claimed = [name for family in FAMILIES.values() for name in family.pipelines]
+    assert len(set(claimed)) == len(claimed) and set(TOYS) == set(FAMILIES)
+
+
+# -- families with a fault -------------------------------------------------------------------------------------------
+
+
+class Unread(StableDiffusion1):
+    """Hands a pooled vector over that the denoiser does not take."""
+
+    def read(self, models: Models, tokens: Conditions) -> Conditions:
+        states = super().read(models, tokens)["states"]
+        return {"states": states, "pooled": states.mean(dim=1)}
+
+    def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
+        tokens, width = super().rows(models)["states"]
+        return {"states": (tokens, width), "pooled": (width,)}
+
+    def encoded(self, pipeline: object, captions: Sequence[str]) -> tuple[Conditions, Conditions]:
+        both = super().encoded(pipeline, captions)
+        return tuple(rows | {"pooled": rows["states"].mean(dim=1)} for rows in both)  # type: ignore[return-value]
+
+
+class ZerosForNone(StableDiffusion1):
+    """Takes zeros where there is no caption, as Stable Diffusion XL does: not what this pipeline does."""
+
+    def tokens(self, models: Models, captions: Sequence[str | None]) -> Conditions:
+        given = torch.tensor([caption is not None for caption in captions])
+        return super().tokens(models, captions) | {"given": given}
+
+    def read(self, models: Models, tokens: Conditions) -> Conditions:
+        return {"states": super().read(models, tokens)["states"] * tokens["given"][:, None, None]}
+
+
+class LayerBeforeLast(StableDiffusion1):
+    """Reads another layer of the text encoder."""
+
+    def read(self, models: Models, tokens: Conditions) -> Conditions:
+        return {"states": models.text_encoder(tokens["ids"], output_hidden_states=True).hidden_states[-2]}
+
+
+class Deaf(StableDiffusion1):
+    """Its denoiser is given no text."""
+
+    def predict(self, models: Models, x, time, conditions: Conditions, picture: Picture) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        nothing = {name: torch.zeros_like(rows) for name, rows in conditions.items()}
+        return super().predict(models, x, time, nothing, picture)
+
+
+class SaysItReadsSizes(StableDiffusion1):
+    """Size ids that nobody reads."""
+
+    reads_sizes = True
+
+
+class Unscaled(StableDiffusion1):
+    """Trains on latents of another scale than it draws."""
+
+    def latents(self, models: Models, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return super().latents(models, moments, noise) / models.vae.config["scaling_factor"]
+
+
+class DecodedUnscaled(StableDiffusion1):
+    """Draws latents of another scale than the pipeline."""
+
+    def decode(self, models: Models, latents: torch.Tensor) -> torch.Tensor:
+        return super().decode(models, latents * models.vae.config["scaling_factor"])
+
+
+class OtherNoise(StableDiffusion1):
+    """Draws with a noise schedule that is not the pipeline's."""
+
+    def predict(self, models: Models, x, time, conditions: Conditions, picture: Picture) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        return super().predict(models, x, time / 2, conditions, picture)
+
+
+FAULTS: dict[type[Family], tuple[str, ...]] = {
+    Unread: ("the prediction reads the pooled of a caption",),
+    ZerosForNone: ("unconditional, as without a negative prompt",),
+    LayerBeforeLast: (
+        "conditions of captions, as the pipeline has them",
+        "unconditional, as without a negative prompt",
+    ),
+    Deaf: ("the prediction reads the states of a caption",),
+    SaysItReadsSizes: ("what another original size changes in the prediction",),
+    Unscaled: ("latents that are trained on, decoded as drawn ones",),
+    DecodedUnscaled: (
+        "latents that are trained on, decoded as drawn ones",
+        "picture of 3 steps of DDIM, as the pipeline's",
+    ),
+    OtherNoise: ("latents of 3 steps of DDIM, as the pipeline's",),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
+def test_a_family_with_a_fault_is_caught(models: Models, kind: type[Family]) -> None:
+    found = failed(every(replace(models, family=kind())))
+    assert set(FAULTS[kind]) <= set(found), found
+    drawing = {name for name in found if name.startswith(("latents of", "picture of"))}
+    # what only a training does leaves pictures alone, and what both do does not
+    assert bool(drawing) == (kind not in (Unread, SaysItReadsSizes, Unscaled))
+
+
+def test_a_condition_of_another_shape_is_caught(models: Models) -> None:
+    class Short(StableDiffusion1):
+        def read(self, models: Models, tokens: Conditions) -> Conditions:
+            return {"states": super().read(models, tokens)["states"][:, :-1]}
+
+    (first, _) = parity.conditions(replace(models, family=Short()))
+    assert not first.ok and first.found != first.expected
+
+
+# -- rows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", [DEFAULT, Unread()], ids=["one condition", "two"])
+def test_conditions_come_back_from_the_cache_as_they_were(models: Models, family: Family) -> None:
+    models = replace(models, family=family)
+    rows = family.conditions(models, [*CAPTIONS, None])
+    kept = packed(rows)
+    assert kept.shape == ((3, *family.rows(models)["states"]) if family is DEFAULT else (3, 33 * 24))
+    again = unpacked(torch.from_numpy(kept), models)
+    assert again.keys() == rows.keys() and all(torch.equal(again[name], rows[name]) for name in rows)
+
+
+# -- which family a model is of --------------------------------------------------------------------------------------
+
+
+def test_a_folder_tells_its_family_and_an_unknown_one_is_refused_by_name(toy: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(toy.source, folder)
+    assert source.family(replace(toy, source=str(folder))) is DEFAULT
+    path = folder / "model_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}), encoding="utf-8")
+    for ask in (source.family, source.settings, source.locate):
+        with pytest.raises(
+            ConfigError, match=r"is a StableDiffusionXLPipeline, .*Stable Diffusion 1 .*give one of them"
+        ):
+            ask(replace(toy, source=str(folder)))
+    with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
+        source.architecture(Model(init=Init.random, architecture=str(folder)))
+
+
+def test_architectures_and_single_files_are_of_the_first_family_unless_they_say_otherwise() -> None:
+    assert source.family(Model(init=Init.random, architecture="sd1")) is DEFAULT
+
+
+# -- strategies ------------------------------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_matches_no_layer_is_refused(models: Models) -> None:
+    class Nothing(Attn2ToV):
+        def chooses(self, name: str) -> bool:
+            return name.endswith("attn9.to_v.weight")
+
+    with pytest.raises(ConfigError, match="matches no layer of model=toy, of the family Stable Diffusion 1"):
+        Nothing().attach(models)
+
+
+def test_the_usual_targets_are_the_familys(models: Models) -> None:
+    assert tuple(Lora().targets) == models.family.targets["unet"]
+
+
+def test_cross_attention_widths_count_every_transformer_of_a_block() -> None:
+    """The U-Net of Stable Diffusion XL: 70 layers, whose to_v read 2,048 and have 170,393,600 scalars [counted]."""
+    config = {
+        "block_out_channels": [320, 640, 1280],
+        "layers_per_block": 2,
+        "transformer_layers_per_block": [1, 2, 10],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    }
+    widths = cross_attention_widths(config)
+    assert len(widths) == 70 and 2048 * sum(widths) == 170_393_600

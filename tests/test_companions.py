@@ -19,8 +19,8 @@ from t2i.models.text import text_states
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
-from t2i.training import checkpoints
 from t2i.training.objective import Denoiser, losses
+from t2i.training.resuming import checkpoints
 from t2i.training.strategies import Attn2ToV, Strategy, UNet
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab

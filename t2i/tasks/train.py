@@ -261,7 +261,7 @@ def _usage(config: Config) -> "Usage | None":
 
 def start_digest(config: Config) -> str:
     """What identifies the checkpoint that the training starts from: its files' digests."""
-    from t2i.training.checkpoints import named
+    from t2i.training.resuming.checkpoints import named
 
     return sha256_file(named(Path(config.training.resume).expanduser()) / MANIFEST)
 

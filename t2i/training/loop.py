@@ -20,8 +20,8 @@ from t2i.training import probe
 from t2i.training.config import NonFinite
 from t2i.training.dataset import LatentSet, of_one_size
 from t2i.training.objective import losses
+from t2i.training.resuming.stopping import warn_of_long_steps
 from t2i.training.state import State, bits_of
-from t2i.training.stopping import warn_of_long_steps
 
 MOST_SKIPPED = 10
 """Steps with a gradient that is not finite which `training.nonfinite=skip` lets pass in one training."""

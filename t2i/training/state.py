@@ -13,13 +13,14 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.models.blocks import compile_blocks
 from t2i.models.load import Models
-from t2i.training import checkpoints, noise, optimizers, probe, resume
+from t2i.training import noise, optimizers, probe
 from t2i.training.config import Optimizer, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.memory import Portion
 from t2i.training.objective import Denoiser
 from t2i.training.optimizers import MovingAverage
-from t2i.training.stopping import StopFlag
+from t2i.training.resuming import checkpoints, restoring
+from t2i.training.resuming.stopping import StopFlag
 from t2i.training.strategies import Strategy
 
 LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
@@ -134,7 +135,7 @@ class State:
             self.run.say(f"resumed from the checkpoint of step {found.step}")
         self.run.barrier()  # everybody has read before the main process writes
         if self.run.main:
-            resume.cut_log(self.folder / "train_log.csv", LOG_COLUMNS, found.step if found is not None else 0)
+            restoring.cut_log(self.folder / "train_log.csv", LOG_COLUMNS, found.step if found is not None else 0)
         self.run.barrier()
         return found.step if found is not None else 0, history
 
@@ -172,13 +173,13 @@ class State:
         """Put a checkpoint's state and history into this training."""
         state = self.parameters, self.optimizer, self.schedule, self.accelerator.scaler
         if forced:
-            for sentence in resume.adopt(found, self.identity, *state):
+            for sentence in restoring.adopt(found, self.identity, *state):
                 self.run.say(sentence)
             changed = checkpoints.differences(found.facts["identity"], self.identity)
             if {"model", "data"} & set(changed):  # what was measured before is of something else
                 history |= {"held_out": [], "pictures": {}}
         else:
-            resume.restore(found, *state)
+            restoring.restore(found, *state)
         for name, tensor in self.average.values.items() if self.average is not None else ():
             tensor.copy_((found.average or self.parameters)[name])  # where none was kept, it begins here
         measured = len(history["pictures"].get("held_out", ()))

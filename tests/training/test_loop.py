@@ -13,11 +13,12 @@ import torch
 from t2i.context import Interrupted, Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
-from t2i.training import checkpoints, dataset, noise, probe
+from t2i.training import dataset, noise, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 from t2i.training.memory import Portion
+from t2i.training.resuming import checkpoints
 
 from .conftest import RATE, STRATEGIES, Start, log_of, training
 

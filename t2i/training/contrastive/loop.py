@@ -16,14 +16,14 @@ from tqdm import tqdm
 from t2i.context import Interrupted, Run
 from t2i.errors import UserError
 from t2i.store import write_json
-from t2i.training import checkpoints, resume
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.gathering import average_gradients, gather
 from t2i.training.contrastive.gradient_cache import loss_and_gradients
 from t2i.training.contrastive.loss import contrastive_loss, positives
 from t2i.training.contrastive.pairs import Pairs, batches, shares, steps_per_epoch
 from t2i.training.contrastive.towers import Clip, attach, groups
-from t2i.training.stopping import StopFlag
+from t2i.training.resuming import checkpoints, restoring
+from t2i.training.resuming.stopping import StopFlag
 
 CLIP_NORM = 1.0
 """Largest norm of the whole gradient."""
@@ -178,11 +178,11 @@ class Tuner:
         step = self.run.tell(lambda: newest.step if (newest := checkpoints.newest(folder)) is not None else None)
         found = checkpoints.read(folder / f"step_{step:08d}") if step is not None else None
         if found is not None:
-            resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
+            restoring.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
             self.run.say(f"resumed from the checkpoint of step {found.step}")
         self.run.barrier()  # everybody has read before the main process writes
         if self.run.main:
-            resume.cut_log(self.folder / LOG, COLUMNS, found.step if found is not None else 0)
+            restoring.cut_log(self.folder / LOG, COLUMNS, found.step if found is not None else 0)
         self.run.barrier()
         if found is None:
             return 0, {"held_out": []}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from t2i.errors import UserError
-from t2i.training.checkpoints import Checkpoint, differences
+from t2i.training.resuming.checkpoints import Checkpoint, differences
 
 
 def restore(

@@ -142,7 +142,7 @@ def test_a_training_asks_neither_encoder_nor_the_device_between_two_lines_of_its
 
     monkeypatch.setattr(optimizers, "build", fused)
     trainer = start(STRATEGIES["attn2_to_v"], training(steps=9, log_every=3, held_out_images=0), "waits")
-    trainer._decided_on_device = True
+    trainer.recovery.decided_on_device = True
     reads: list[int] = []
     steps = itertools.count(1)
     current = 0

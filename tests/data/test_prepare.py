@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.data.crop import Crop
 from t2i.data.preparation import pool
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
 from t2i.data.sources.coco import Coco

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.data.crop import Crop
 from t2i.data.preparation import pool
 from t2i.data.preparation import prepare as preparation
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
 from t2i.data.sources.folder import Folder

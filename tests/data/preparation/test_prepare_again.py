@@ -14,7 +14,7 @@ from t2i.data.prepared import Prepared
 from t2i.data.sources.folder import Folder
 from t2i.store import MANIFEST
 
-from .conftest import picture
+from ..conftest import picture
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from t2i.data.sources.coco import Coco
 from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def folder(root, **settings):

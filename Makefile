@@ -43,6 +43,7 @@ bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/
 
 docs: $(VENV)/dev.stamp ## The guides as a site in build/site, links checked
 	$(PY) tools/configuration_reference.py
+	$(PY) -m tools.house
 	$(PY) -m mkdocs build --quiet
 
 lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports

@@ -43,7 +43,10 @@ class Chosen:
     """Test files, the nearest to the change first."""
 
     run: list[str]
-    left_out: list[str]
+    too_long: list[str]
+    """Near, but the time is full."""
+    far: list[str]
+    """More than FURTHEST imports away."""
 
 
 def changed(since: str, root: Path = PROJECT) -> list[str]:
@@ -130,16 +133,16 @@ def choose(away: Mapping[str, float], seconds: Mapping[str, float], most: float)
     case, and none that is further away than FURTHEST.
     """
     ordered = sorted(away, key=lambda path: (away[path], seconds[path], path))
-    run, left, spent = [ALWAYS], [], 0.0
+    chosen, spent = Chosen([ALWAYS], [], []), 0.0
     for path in ordered:
         if path == ALWAYS:
             continue
         if away[path] == 0 or (away[path] <= FURTHEST and spent + seconds[path] <= most):
-            run.append(path)
+            chosen.run.append(path)
             spent += seconds[path]
         else:
-            left.append(path)
-    return Chosen(run, left)
+            (chosen.too_long if away[path] <= FURTHEST else chosen.far).append(path)
+    return chosen
 
 
 def expected_seconds(paths: Iterable[str], root: Path = PROJECT, record: Path = SECONDS) -> dict[str, float]:
@@ -166,11 +169,12 @@ def main(arguments: Sequence[str]) -> int:
     away = distances(changed(options.since))
     chosen = choose(away, expected_seconds(away), options.seconds)
     print("\n".join(chosen.run), flush=True)
-    if chosen.left_out:
-        print(
-            f"left out, further away or too long ({len(chosen.left_out)} files; make test runs them):", file=sys.stderr
-        )
-        print("  " + " ".join(chosen.left_out), file=sys.stderr, flush=True)
+    if chosen.too_long:
+        print(f"left out, as they do not fit into the time: {' '.join(chosen.too_long)}", file=sys.stderr)
+    if chosen.far:
+        print(f"left out, as they are further away: {len(chosen.far)} files", file=sys.stderr)
+    if chosen.too_long or chosen.far:
+        print("make test runs them", file=sys.stderr, flush=True)
     return subprocess.call([sys.executable, "-m", "pytest", *passed, *chosen.run]) if passed else 0
 
 

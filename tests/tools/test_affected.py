@@ -70,7 +70,8 @@ def test_the_nearest_are_run_and_of_equally_near_ones_the_quickest() -> None:
     away = {"changed": 0, "named": 0.5, "quick": 1, "slow": 1, "far": 2, "further": 3}
     seconds = {"changed": 500.0, "named": 9.0, "quick": 1.0, "slow": 99.0, "far": 2.0, "further": 0.1}
     chosen = choose(away, seconds, 600)
-    assert chosen.run == [ALWAYS, "changed", "named", "quick", "far"] and chosen.left_out == ["slow", "further"]
+    assert chosen.run == [ALWAYS, "changed", "named", "quick", "far"]
+    assert chosen.too_long == ["slow"] and chosen.far == ["further"]
     assert choose(away, seconds, 700).run == [ALWAYS, "changed", "named", "quick", "slow", "far"]
     assert choose(away, seconds, 0).run == [ALWAYS, "changed"], "a changed test is run in any case"
 

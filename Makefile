@@ -5,6 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 # Tests run side by side in so many processes, of one thread each.
 JOBS ?= 2
+# make check compares with it.
+SINCE ?= main
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -12,7 +14,7 @@ PY := $(VENV)/bin/python
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench bench-quick bench-table docs lint clean
+.PHONY: help demo check test test-slow bench bench-quick bench-table docs lint clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -20,6 +22,9 @@ help: ## List the targets
 
 demo: $(VENV)/demo.stamp ## Set up, then the whole experiment on the bundled model: python run.py
 	$(PY) run.py $(ARGS)
+
+check: lint ## Before a commit: lint, and the tests of what has changed since main (SINCE=...), about two minutes
+	HF_HUB_OFFLINE=1 $(PY) -m tools.affected --since $(SINCE) --seconds $$((70 * $(JOBS))) -- -q -n $(JOBS) --dist worksteal $(ARGS)
 
 test: $(VENV)/dev.stamp ## Set up, then the test suite (offline, without the slow and gpu tiers)
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
@@ -38,6 +43,7 @@ bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/
 
 docs: $(VENV)/dev.stamp ## The guides as a site in build/site, links checked
 	$(PY) tools/configuration_reference.py
+	$(PY) -m tools.house
 	$(PY) -m mkdocs build --quiet
 
 lint: $(VENV)/dev.stamp ## Style, format, types, and the direction of imports

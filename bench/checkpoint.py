@@ -30,7 +30,7 @@ def run(model: str = "sd15", rounds: int = 3) -> dict[str, Any]:
     from bench.sampling import _models
     from t2i.config import compose
     from t2i.sampling.config import Sampling
-    from t2i.training import checkpoints
+    from t2i.training.resuming import checkpoints
 
     models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
     strategy = compose(["strategy=attn2_to_v"]).strategy

@@ -41,6 +41,34 @@ TOY = [
 ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What each file takes is remembered: `make check` runs as many of the affected ones as fit into two minutes."""
+    if not hasattr(config, "workerinput"):  # the others' reports arrive here
+        config.pluginmanager.register(Seconds(config))
+
+
+class Seconds:
+    """By test file, how many tests of it were run and how long they took together, kept in pytest's cache."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        assert config.cache is not None
+        self.cache = config.cache
+        self.found: dict[str, dict[str, float]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of the setup, the call and the teardown of a test."""
+        tests = self.found.setdefault(report.nodeid.partition("::")[0], {})
+        tests[report.nodeid] = tests.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """A file of which more tests were run before keeps what they took."""
+        known = self.cache.get("t2i/seconds", {})
+        for path, tests in self.found.items():
+            if len(tests) >= known.get(path, [0])[0]:
+                known[path] = [len(tests), round(sum(tests.values()), 1)]
+        self.cache.set("t2i/seconds", known)
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that ended: its exit status, what it printed, and the run folders that it made."""

@@ -18,8 +18,8 @@ from t2i.models.source import architecture
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
-from t2i.training import checkpoints
 from t2i.training.objective import Batch, Denoiser, losses, objective_of
+from t2i.training.resuming import checkpoints
 from t2i.training.strategies import Attn2ToV, Strategy, UNet
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
@@ -139,7 +139,7 @@ def test_a_training_asks_neither_encoder_nor_the_device_between_two_lines_of_its
 
     monkeypatch.setattr(optimizers, "build", fused)
     trainer = start(STRATEGIES["attn2_to_v"], training(steps=9, log_every=3, held_out_images=0), "waits")
-    trainer._decided_on_device = True
+    trainer.recovery.decided_on_device = True
     reads: list[int] = []
     steps = itertools.count(1)
     current = 0

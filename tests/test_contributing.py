@@ -94,7 +94,7 @@ def a_strategy(project: Path) -> None:
         importing: f"{importing}Attn1ToV, ",
         '    "strategy": {\n': f'    "strategy": {{\n        {guide.entry()}\n',
     }
-    edit(project, "t2i/config.py", changes)
+    edit(project, "t2i/config/options.py", changes)
     put(project, guide.file(), guide.blocks[1])
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.data.checks import check
+from t2i.data.crop import Crop
 from t2i.data.files.fence import Fence, written
 from t2i.data.files.text_files import parsed, read_text
-from t2i.data.preparation.crop import Crop
+from t2i.data.keywords import KeywordRule
 from t2i.data.sample import Sample, clean, spooled
-from t2i.data.sources.keywords import KeywordRule
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError, UserError
 
@@ -139,7 +139,7 @@ class Dataset:
         """Makes the files be there: downloads them, or writes out images that lie in containers. Raises UserError."""
         self._place = None
         if self.kaggle and not self.root:
-            from t2i.data.sources.download import from_kaggle
+            from t2i.data.files.download import from_kaggle
 
             if store.main:  # one process downloads, the others find it done
                 self._place = from_kaggle(self.kaggle)

@@ -49,8 +49,8 @@ class Evaluation:
 
     resize: Optional[str] = None
     """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
-    (`extractors/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a CLIP
-    clip). Another policy is another number."""
+    (`t2i/evaluation/extractors/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a
+    CLIP clip). Another policy is another number."""
 
     metrics: list[str] = field(default_factory=lambda: ["fid", "kid", "inception_score", "clip_score", "agreement"])
     """Metrics by name (`t2i/evaluation/metrics/registry.py`); one that the data cannot feed is reported as skipped."""

@@ -18,6 +18,7 @@ import numpy as np
 from t2i.data.base import SPLITS
 from t2i.data.reading import texts
 from t2i.evaluation.extractors.registry import Extractor
+from t2i.evaluation.vectors import unit
 from t2i.store import write_json
 
 PROJECTED, POOLED, INDEX = "text_embeddings.npy", "text_embeddings_pooled.npy", "text_index.json"
@@ -146,12 +147,6 @@ def entries(folder: Path, wanted: Collection[int]) -> dict[int, dict[str, str]]:
             if row in wanted:
                 found[row] = json.loads(line.rstrip().removesuffix(","))
     return found
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length one, float64."""
-    exact = np.asarray(vectors, np.float64)
-    return exact / np.maximum(np.linalg.norm(exact, axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 def nearest(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -229,7 +229,7 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
 
 def start_digest(config: Config) -> str:
     """What identifies the checkpoint that the training starts from: its files' digests."""
-    from t2i.training.checkpoints import named
+    from t2i.training.resuming.checkpoints import named
 
     return sha256_file(named(Path(config.training.resume).expanduser()) / MANIFEST)
 

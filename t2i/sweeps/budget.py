@@ -89,7 +89,7 @@ def _timed(config: Config, run: Run) -> tuple[float, float, float]:
     from t2i.models.latents import decode
     from t2i.sampling.config import Scheduler
     from t2i.sampling.sampler import denoise, encode
-    from t2i.training.loop import memory_mb
+    from t2i.training.memory import memory_mb
 
     own = replace(config, sweeps=replace(config.sweeps, fixed=_untrained(config)))
     own = cell_config(own, run, {})

@@ -1,5 +1,7 @@
-"""What does not fit into memory is done in smaller portions."""
+"""How much memory is in use, and what to do when it does not suffice: the same in smaller portions."""
 
+import resource
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -32,3 +34,11 @@ class Portion:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self._smaller(self.size)
+
+
+def memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MiB: of the GPU's allocator, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

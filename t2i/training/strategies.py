@@ -1,6 +1,6 @@
 """Which parameters train. A strategy is one dataclass with `attach / trainable / expected / save / load`.
 
-A new one is a dataclass here, a `store` line in t2i/config.py, a YAML in conf/strategy, and a test parameter.
+A new one is a dataclass here, a `store` line in t2i/config/options.py, a YAML in conf/strategy, and a test parameter.
 """
 
 import json
@@ -25,7 +25,7 @@ class Strategy:
     """Base of all strategies: trains the parameters of `modules()` that `chooses` picks."""
 
     kind: str = "???"
-    """Name of the strategy's class in t2i/config.py."""
+    """Name of the strategy's class in t2i/config/options.py."""
     learning_rate: float = 1e-5
     """Peak learning rate of the optimizer."""
 

@@ -77,11 +77,7 @@ def run(
         max_file_size=0,
     )
     guarded = Guard(app, login, studio.rate, studio.leave, lambda: len(blocks.fns))
-    names = ["localhost", "127.0.0.1", *serve.hosts]
-    if not _any_address(serve.host):
-        names.append(serve.host)
-    names = [f"[{name}]" if ":" in name else name for name in names]  # as browsers write them
-    trusted = TrustedHostMiddleware(guarded, allowed_hosts=names, www_redirect=False)
+    trusted = TrustedHostMiddleware(guarded, allowed_hosts=_names(serve), www_redirect=False)
     config = uvicorn.Config(
         trusted,
         log_level="critical",
@@ -99,6 +95,14 @@ def run(
     finally:
         studio.close()
         found.close()
+
+
+def _names(serve: Serve) -> list[str]:
+    """Hosts by which the page may be asked for, as browsers write them."""
+    names = ["localhost", "127.0.0.1", *serve.hosts]
+    if not _any_address(serve.host):
+        names.append(serve.host)
+    return [f"[{name}]" if ":" in name else name for name in names]
 
 
 def _any_address(host: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from t2i.data.base import draw
-from t2i.data.preparation.crop import Crop, buckets, frame
+from t2i.data.crop import Crop, buckets, frame
 from t2i.data.preparation.decode import prepare_file
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared

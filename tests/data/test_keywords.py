@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import yaml
 
+from t2i.data.keywords import KeywordRule, plurals, with_article
 from t2i.data.sources.folder import Folder
-from t2i.data.sources.keywords import KeywordRule, plurals, with_article
 
 from ..conftest import PROJECT
 from .conftest import picture

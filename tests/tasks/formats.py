@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from t2i.data.sources.scenes.captions import captions
 from t2i.data.sources.scenes.coco import describe, draw
 
-from ..data import test_flickr as flickr
-from ..data import test_labelled as labelled
 from ..data.conftest import CATEGORIES, picture
+from ..data.sources import test_flickr as flickr
+from ..data.sources import test_labelled as labelled
 
 LION, BUS = 24, 6
 

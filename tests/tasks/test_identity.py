@@ -45,10 +45,10 @@ OF_STRATEGIES = [
 ]
 OF_OTHER_DATA = {
     "dataset.kaggle": "a download, known by the bytes that it brings",
-    "dataset.karpathy": "the splits of COCO: tests/data/test_coco.py",
-    "dataset.caption": "of pictures without one, known by their captions: tests/data/test_layouts.py",
-    "dataset.links": "which links are followed; pictures are known by their bytes: tests/data/test_layouts.py",
-    "dataset.subset": "which pictures, known by their ids: tests/data/test_merged.py",
+    "dataset.karpathy": "the splits of COCO: tests/data/sources/test_coco.py",
+    "dataset.caption": "of pictures without one, known by their captions: tests/data/sources/test_layouts.py",
+    "dataset.links": "which links are followed; pictures are known by their bytes: tests/data/sources/test_layouts.py",
+    "dataset.subset": "which pictures, known by their ids: tests/data/preparation/test_merged.py",
 }
 """Keys that the data here have no files for."""
 READS = {Part.charts: ("charts",), Part.clip: ("clip",)}

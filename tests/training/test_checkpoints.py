@@ -18,7 +18,7 @@ import torch
 
 from t2i.errors import UserError
 from t2i.store import MANIFEST, sha256_file
-from t2i.training import checkpoints
+from t2i.training.resuming import checkpoints
 
 FILES = ["parameters.safetensors", "optimizer.pt", "facts.json"]
 
@@ -169,8 +169,8 @@ def full(*arguments: Any, **options: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["torch.save", "t2i.training.checkpoints.save_file", "t2i.training.checkpoints.write_json",
-     "t2i.training.checkpoints.sync_tree", "os.rename", "pathlib.Path.mkdir"],
+    ["torch.save", "t2i.training.resuming.checkpoints.save_file", "t2i.training.resuming.checkpoints.write_json",
+     "t2i.training.resuming.checkpoints.sync_tree", "os.rename", "pathlib.Path.mkdir"],
 )  # fmt: skip
 def test_a_full_disk_is_one_sentence_and_the_earlier_checkpoint_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

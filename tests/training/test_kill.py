@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from t2i.randomness import generator
-from t2i.training import checkpoints
 from t2i.training.config import LearningRate
 from t2i.training.loop import Trainer
+from t2i.training.resuming import checkpoints
 
 from .conftest import STRATEGIES, Start, log_of, training
 

@@ -3,7 +3,7 @@
 import pytest
 
 from t2i.context import Run
-from t2i.training.stopping import LONGER, warn_of_long_steps
+from t2i.training.resuming.stopping import LONGER, warn_of_long_steps
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
 from t2i.interruption import Interrupted
 from t2i.models.families.family import Family
-from t2i.training import checkpoints, dataset, noise, probe
+from t2i.training import dataset, noise, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 from t2i.training.memory import Portion
+from t2i.training.resuming import checkpoints
 
 from .conftest import RATE, STRATEGIES, Start, log_of, training
 
@@ -473,7 +474,7 @@ def test_steps_that_the_device_leaves_out_are_counted_when_the_loss_is_read(
 
     monkeypatch.setattr(optimizers, "build", fused)
     trainer = start(STRATEGIES["attn2_to_v"], training(steps=6, log_every=3, nonfinite=NonFinite.skip), "device")
-    trainer._decided_on_device = True
+    trainer.recovery.decided_on_device = True
     poison(trainer, {2, 5, 6}, monkeypatch)
     monkeypatch.setattr(trainer, "_mean", lambda loss: 0.0)
     states = []
@@ -649,9 +650,9 @@ def test_a_damaged_best_checkpoint_is_made_again(start: Start, when: str, monkey
         trainer = start(strategy, config, folder)
         original = trainer._measure
 
-        def measure(step: int, history: dict[str, Any]) -> None:
-            original(step, history)
-            history["held_out"][-1][1] = losses[step]
+        def measure(step: int) -> None:
+            original(step)
+            trainer.history.held_out[-1][1] = losses[step]
 
         monkeypatch.setattr(trainer, "_measure", measure)
         return trainer
@@ -659,14 +660,14 @@ def test_a_damaged_best_checkpoint_is_made_again(start: Start, when: str, monkey
     straight = of_known_loss("straight")
     assert straight.fit()["exported_step"] == 4
     damaged = of_known_loss("damaged")
-    original = damaged._best
+    original = damaged.keeper.best
 
     def damage(step: int) -> Any:
         path = damaged.folder / "checkpoints" / f"step_{step:08d}" / "parameters.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         return original(step)
 
-    monkeypatch.setattr(damaged, "_best", damage)
+    monkeypatch.setattr(damaged.keeper, "best", damage)
     with pytest.raises(UserError, match=r"step_00000004 is damaged .* repeat the command"):
         damaged.fit()
     if when == "while it is stopped":

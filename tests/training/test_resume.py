@@ -73,7 +73,7 @@ def test_a_new_value_applies_or_is_refused_by_name(start: Start, checkpoint: str
             begun(start, replace(config, resume=checkpoint), strategy, f"not forced {key}").fit()
         forced = begun(start, replace(config, resume=checkpoint, resume_force=True), strategy, f"forced {key}")
         try:
-            step, _ = forced._resume()
+            step = forced._resume()
         except UserError as error:
             refused[key] = str(error)
             continue

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
+from t2i.data.crop import Crop, frame
 from t2i.data.files.kinds import formats
 from t2i.data.preparation.colours import AUTO, Unusable, rgb
-from t2i.data.preparation.crop import Crop, frame
 from t2i.data.preparation.duplicates import perceptual_hash
 
 MAX_PIXELS = 64_000_000

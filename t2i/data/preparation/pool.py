@@ -10,8 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
 
+from t2i.data.crop import Crop
 from t2i.data.preparation.colours import AUTO, Unusable
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.decode import Picture, prepare_file
 from t2i.errors import UserError
 from t2i.progress import progress

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from t2i.data.base import SPLITS, Dataset, NearDuplicates, draw
+from t2i.data.crop import Crop
 from t2i.data.preparation.colours import Unusable
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.decode import Picture, prepare_file
 from t2i.data.preparation.entries import Chosen, Entry, chosen
 from t2i.data.preparation.harvest import LEFTOVERS, Harvest, earlier, leftovers

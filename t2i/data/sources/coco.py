@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from t2i.data.base import Dataset
 from t2i.data.files.archives import unpack
-from t2i.data.files.layouts import image_folder
 from t2i.data.sample import Sample, clean
 from t2i.data.sources import coco_index
 from t2i.data.sources.coco_index import Index
 from t2i.data.sources.extract import hashed
+from t2i.data.sources.layouts import image_folder
 from t2i.errors import ConfigError
 
 if TYPE_CHECKING:

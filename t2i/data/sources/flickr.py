@@ -8,13 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.files.layouts import find, image_folder
 from t2i.data.files.parquet import parquet_files, read_rows
 from t2i.data.files.text_files import lines
 from t2i.data.sample import Sample, clean
 from t2i.data.sources import karpathy
 from t2i.data.sources.columns import Columns
 from t2i.data.sources.extract import Record, extract, extracted, hashed
+from t2i.data.sources.layouts import find, image_folder
 from t2i.data.splits import NamedSplit
 from t2i.errors import UserError
 

@@ -9,8 +9,8 @@ from typing import Optional
 
 from t2i.data.files.parquet import SPLITS
 from t2i.data.files.walk import walk
+from t2i.data.keywords import KeywordRule
 from t2i.data.sample import Sample, clean
-from t2i.data.sources.keywords import KeywordRule
 from t2i.data.sources.side_files import ENDS, METADATA, Row, beside, rows_of
 from t2i.data.sources.templates import DEFAULT, check_templates, worded
 from t2i.data.splits import NamedSplit

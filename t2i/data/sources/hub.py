@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.data.files.download import from_hub
 from t2i.data.files.parquet import encoded
-from t2i.data.sources.download import from_hub
 from t2i.data.sources.extract import Record
 from t2i.data.sources.sharded import Shards
 from t2i.data.splits import ContentSplit

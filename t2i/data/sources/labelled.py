@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i.data.files.layouts import find
 from t2i.data.files.parquet import parquet_files, read_rows
 from t2i.data.sample import Sample
 from t2i.data.sources.contained import Contained
 from t2i.data.sources.extract import Record, hashed
 from t2i.data.sources.label_files import BATCHES, IDX, read_batches, read_idx
+from t2i.data.sources.layouts import find
 from t2i.data.sources.templates import DEFAULT, check_templates, worded
 from t2i.errors import ConfigError, UserError
 

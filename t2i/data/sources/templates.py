@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from t2i.data.sources.keywords import with_article
+from t2i.data.keywords import with_article
 from t2i.errors import ConfigError
 
 DEFAULT = ("an image of {a label}",)

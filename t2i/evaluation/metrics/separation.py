@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from t2i.evaluation.embeddings import unit
 from t2i.evaluation.statistics.intervals import LEVEL, Interval
+from t2i.evaluation.vectors import unit
 from t2i.randomness import generator
 
 IMAGES = 2000

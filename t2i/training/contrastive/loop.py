@@ -1,9 +1,8 @@
 """The tuning of a CLIP: the same global batches for any number of processes, saved after every epoch, resumable."""
 
 import copy
-import csv
 import math
-import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from tqdm import tqdm
 
 from t2i.context import Run
 from t2i.errors import UserError
-from t2i.interruption import Interrupted
 from t2i.store import write_json
-from t2i.training import checkpoints, resume
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.gathering import average_gradients, gather
 from t2i.training.contrastive.gradient_cache import loss_and_gradients
 from t2i.training.contrastive.loss import contrastive_loss, positives
 from t2i.training.contrastive.pairs import Pairs, batches, shares, steps_per_epoch
 from t2i.training.contrastive.towers import Clip, attach, groups
-from t2i.training.stopping import StopFlag
+from t2i.training.resuming.keeper import Keeper
+from t2i.training.resuming.lines import Lines, Pace
+from t2i.training.resuming.stopping import StopFlag
 
 CLIP_NORM = 1.0
 """Largest norm of the whole gradient."""
@@ -62,6 +61,16 @@ class Tuner:
             "cosine", optimizer, num_warmup_steps=self.config.warmup, num_training_steps=self.total
         )
         self.optimizer = self.accelerator.prepare(optimizer)
+        self.keeper = Keeper(
+            run=self.run,
+            folder=self.folder / "checkpoints",
+            lines=Lines(self.folder / LOG, COLUMNS),
+            total=self.total,
+            parameters=self.parameters,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            remedy=self._remedy,
+        )
 
     def fit(self) -> dict[str, Any]:
         """Tune to the last epoch and return the history; raises Interrupted with a checkpoint saved."""
@@ -70,34 +79,44 @@ class Tuner:
             history["held_out"].append([0, self.held_out_loss()])
         stream = batches(self.config.seed, len(self.train), self.config.batch_size, start)
         bar = tqdm(total=self.total, initial=start, desc="clip", unit="step", disable=not self.run.main)
-        clock, since = time.perf_counter(), start
-        with self.run.deferring(), open(self.folder / LOG, "a", newline="", encoding="utf-8") as file:
-            log = csv.writer(file)
-            for step in range(start + 1, self.total + 1):
-                epoch, batch = next(stream)
+        pace = Pace()
+        with self.run.deferring(), self.keeper.lines.adding() as add:
+            for step, (epoch, batch) in zip(range(start + 1, self.total + 1), stream, strict=False):
                 loss, norm = self.step(epoch, batch)
+                pace.count(len(batch))
                 bar.update()
-                if step % LOG_EVERY == 0 or step % self.per_epoch == 0:
-                    rate = (step - since) * len(batch) / (time.perf_counter() - clock)
-                    clock, since = time.perf_counter(), step
-                    self._log(log, step, epoch, float(loss), float(norm), rate)
-                    file.flush()
-                stop = self.stop.look(at_once=step % self.per_epoch == 0)
-                if step % self.per_epoch == 0:
+                whole = step % self.per_epoch == 0
+                if step % LOG_EVERY == 0 or whole:
+                    _, rate = pace.look(len(batch))
+                    self._log(add, step, epoch, float(loss), float(norm), rate)
+                stop = self.stop.look(at_once=whole)
+                if whole:
                     history["held_out"].append([step, self.held_out_loss()])
-                if stop or step % self.per_epoch == 0:
-                    self._save(step, history)
-                    if self.config.every_epoch and self.run.main and step % self.per_epoch == 0:
-                        # Of a copy: saving merges the adapters, which go on training.
-                        copy.deepcopy(self.clip).save(self.folder / EPOCHS / f"epoch_{step // self.per_epoch:02d}")
-                    clock, since = time.perf_counter(), step
+                if stop or whole:
+                    self.keeper.save(step, history, self.config.keep, more=f" (epoch {step / self.per_epoch:.3g})")
+                    if whole:
+                        self._save_epoch(step // self.per_epoch)
+                    pace.restart()
                 if stop:
                     bar.close()
-                    raise Interrupted(stop)
+                    self.keeper.leave(stop)
         bar.close()
         if self.run.main:
             write_json(self.folder / HISTORY, history)
         return history
+
+    def _resume(self) -> tuple[int, dict[str, Any]]:
+        """The step to start from and the history kept with it; the log is cut back to that step."""
+        found = self.keeper.find()
+        if found is not None:
+            self.keeper.restore(found)
+        return self.keeper.begin(found), {"held_out": found.facts["held_out"] if found is not None else []}
+
+    def _save_epoch(self, epoch: int) -> None:
+        """The CLIP of an epoch, where that is asked for."""
+        if self.config.every_epoch and self.run.main:
+            # Of a copy: saving merges the adapters, which go on training.
+            copy.deepcopy(self.clip).save(self.folder / EPOCHS / f"epoch_{epoch:02d}")
 
     def step(self, epoch: int, batch: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch of positions; returns the loss and the gradient's norm."""
@@ -155,47 +174,15 @@ class Tuner:
             losses.append(float(contrastive_loss(*features, self.clip.model.logit_scale.exp(), right)))
         return sum(losses) / len(losses) if size else math.nan
 
-    # -- state -------------------------------------------------------------------------------------------------------
-
-    def _save(self, step: int, history: dict[str, Any]) -> None:
-        for name, parameter in self.parameters.items():
-            if not bool(parameter.isfinite().all()):
-                raise UserError(f"{name} is no longer finite; {self._remedy()}")
-        if self.run.main:
-            scaler = self.accelerator.scaler
-            optimizer = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": scaler.state_dict() if scaler is not None else {},
-            }
-            folder = self.folder / "checkpoints"
-            checkpoints.save(folder, step, self.parameters, optimizer, history, self.config.keep)
-            self.run.say(f"checkpoint at step {step} of {self.total} (epoch {step / self.per_epoch:.3g})")
-        self.run.barrier()
-
-    def _resume(self) -> tuple[int, dict[str, Any]]:
-        """The step to start from and the history kept with it; the log is cut back to that step."""
-        folder = self.folder / "checkpoints"
-        step = self.run.tell(lambda: newest.step if (newest := checkpoints.newest(folder)) is not None else None)
-        found = checkpoints.read(folder / f"step_{step:08d}") if step is not None else None
-        if found is not None:
-            resume.restore(found, self.parameters, self.optimizer, self.schedule, self.accelerator.scaler)
-            self.run.say(f"resumed from the checkpoint of step {found.step}")
-        self.run.barrier()  # everybody has read before the main process writes
-        if self.run.main:
-            resume.cut_log(self.folder / LOG, COLUMNS, found.step if found is not None else 0)
-        self.run.barrier()
-        if found is None:
-            return 0, {"held_out": []}
-        return found.step, {"held_out": found.facts["held_out"]}
-
-    def _log(self, log: Any, step: int, epoch: int, loss: float, norm: float, rate: float) -> None:
+    def _log(
+        self, add: Callable[[Sequence[Any]], None], step: int, epoch: int, loss: float, norm: float, rate: float
+    ) -> None:
         if not math.isfinite(loss):
             raise UserError(f"the loss became {loss}; {self._remedy()}")
         if not self.run.main:
             return
         scale, learning_rate = float(self.clip.model.logit_scale.detach().exp()), max(self.schedule.get_last_lr())
-        log.writerow([step, epoch, repr(loss), f"{scale:.4f}", f"{norm:.6g}", f"{learning_rate:.6g}", f"{rate:.2f}"])
+        add([step, epoch, repr(loss), f"{scale:.4f}", f"{norm:.6g}", f"{learning_rate:.6g}", f"{rate:.2f}"])
         values = {"loss": loss, "logit_scale": scale, "gradient_norm": norm, "learning_rate": learning_rate}
         self.run.tracker.metrics({f"clip/{name}": value for name, value in values.items()}, step)
 

@@ -10,10 +10,10 @@ import torch
 
 from t2i.errors import ConfigError, UserError
 from t2i.interruption import Interrupted
-from t2i.training import checkpoints
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.loop import LOG, Tuner
 from t2i.training.contrastive.pairs import batches, shares
+from t2i.training.resuming import checkpoints
 
 from .conftest import Start, pairs, tuning
 

@@ -16,8 +16,8 @@ from t2i.data.sources.folder import Folder
 from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, UserError
 
-from .conftest import picture
-from .test_hub import image, shard
+from ..conftest import picture
+from ..sources.test_hub import image, shard
 
 
 def captions(dataset):

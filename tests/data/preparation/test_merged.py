@@ -10,7 +10,7 @@ from t2i.data.prepared import Prepared
 from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def wallpaper(side):

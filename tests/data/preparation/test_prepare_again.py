@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.data.crop import Crop
 from t2i.data.preparation import pool
 from t2i.data.preparation import prepare as preparation
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
 from t2i.data.sources.folder import Folder
 from t2i.store import MANIFEST
 
-from .conftest import picture
+from ..conftest import picture
 
 
 @pytest.fixture

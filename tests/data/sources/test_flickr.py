@@ -11,8 +11,8 @@ from t2i.data.preparation.prepare import prepare
 from t2i.data.sources.flickr import Flickr
 from t2i.errors import ConfigError, UserError
 
-from .conftest import picture
-from .test_keywords import SHIPPED
+from ..conftest import picture
+from ..test_keywords import SHIPPED
 
 NAMES = [f"{1000092795 + 7919 * number}_a{number:02d}.jpg" for number in range(20)]
 WORDS = [f"Picture {number}, wording {part} ." for number in range(20) for part in range(5)]

@@ -9,7 +9,7 @@ import pytest
 from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def everything(dataset):

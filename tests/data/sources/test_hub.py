@@ -19,8 +19,8 @@ from t2i.data.sources.hub import Hub
 from t2i.data.sources.sharded import Shards
 from t2i.errors import ConfigError, UserError
 
-from .conftest import picture
-from .test_keywords import SHIPPED
+from ..conftest import picture
+from ..test_keywords import SHIPPED
 
 
 def image(number, form="JPEG"):

@@ -1,14 +1,12 @@
-"""Back to the step of a checkpoint: parameters, optimizer and log as they were, or as far as another configuration goes."""
+"""Back to the step of a checkpoint: parameters and optimizer as they were, or as far as another configuration goes."""
 
-import csv
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from t2i.errors import UserError
-from t2i.training.checkpoints import Checkpoint, differences
+from t2i.training.resuming.checkpoints import Checkpoint, differences
 
 
 def restore(
@@ -76,13 +74,3 @@ def _advance(schedule: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:
     for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     schedule._last_lr = rates
-
-
-def cut_log(path: Path, columns: Sequence[str], step: int) -> None:
-    """Start the log at `path` anew with its lines up to `step`: the first of the `columns` counts the steps."""
-    kept: list[list[str]] = []
-    if step and path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= step]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([columns, *kept])

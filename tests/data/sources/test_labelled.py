@@ -20,7 +20,7 @@ from t2i.data.prepared import Prepared
 from t2i.data.sources.labelled import LabelledImages
 from t2i.errors import ConfigError, UserError
 
-from .test_keywords import SHIPPED
+from ..test_keywords import SHIPPED
 
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 TEMPLATES = ["an image of {a label}", "a photo of one {label}"]

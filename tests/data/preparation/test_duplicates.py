@@ -12,7 +12,7 @@ from t2i.data.sources.scenes.coco import first_index
 from t2i.data.sources.scenes.world import describe, draw
 from t2i.data.sources.scenes_dataset import Scenes
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def flipped(hashes: np.ndarray, bits: list[int]) -> np.ndarray:

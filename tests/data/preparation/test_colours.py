@@ -14,7 +14,7 @@ from t2i.data.preparation.prepare import prepare
 from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError
 
-from .conftest import picture
+from ..conftest import picture
 
 # Primaries and white point (x, y) and exponent; the white of ProPhoto is D50. Sources: Apple's Display P3 (SMPTE RP 431-2 with
 # D65 and sRGB's curve), Adobe RGB (1998) 4.3, ROMM RGB (ISO 22028-2). An exponent stands for each curve, in file and formula.

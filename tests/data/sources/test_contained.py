@@ -8,8 +8,8 @@ from t2i.data.sources.columns import Columns
 from t2i.data.sources.labelled import LabelledImages
 from t2i.data.sources.sharded import Shards
 
+from ..test_keywords import SHIPPED
 from .test_hub import image, rows, shard, table
-from .test_keywords import SHIPPED
 from .test_labelled import batch
 
 

@@ -13,7 +13,7 @@ from t2i.data.preparation.prepare import prepare
 from t2i.data.sources.folder import Folder
 from t2i.store import MANIFEST, Store
 
-from .conftest import picture
+from ..conftest import picture
 
 KILLS = 10
 

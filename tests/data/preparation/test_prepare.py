@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.data.crop import Crop
 from t2i.data.preparation import pool
-from t2i.data.preparation.crop import Crop
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
 from t2i.data.sources.coco import Coco
 from t2i.data.sources.folder import Folder
 from t2i.errors import UserError
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def folder(root, **settings):

@@ -12,7 +12,7 @@ from PIL import Image
 from t2i.data.preparation.colours import Unusable
 from t2i.data.preparation.decode import prepare_file
 
-from .conftest import picture
+from ..conftest import picture
 
 
 def pixels(path: Path, resolution: int = 64) -> np.ndarray:

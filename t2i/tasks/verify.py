@@ -12,7 +12,7 @@ from t2i.errors import UserError
 from t2i.stages.shared import dtype_of, model_digest, precision_of
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 
-VERSION = 2
+VERSION = 3
 CHECKS = "checks.json"
 LIBRARIES = ("torch", "diffusers", "transformers", "peft")
 """A new version of one of these can break the wiring, so it is checked again."""

@@ -31,8 +31,9 @@ class Check:
 
 
 def same(name: str, expected: object, found: object) -> Check:
-    """A check for equality."""
-    return Check(name, str(expected), str(found), expected == found)
+    """A check for equality; counts are written with commas."""
+    told = [f"{value:,}" if isinstance(value, int) else str(value) for value in (expected, found)]
+    return Check(name, *told, expected == found)
 
 
 class Probe:
@@ -108,8 +109,8 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     """The strategy is attached: its size, and which tensors one backward pass reaches."""
     chosen = strategy.trainable(models)
     yield same(f"trainable parameters ({strategy.kind})", strategy.expected(models), count(chosen.values()))
-    dtypes = {str(parameter.dtype) for parameter in chosen.values()}
-    yield same("dtype of trainable parameters", "{'torch.float32'}", str(dtypes))
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in chosen.values()}
+    yield same("dtype of trainable parameters", "float32", ", ".join(sorted(dtypes)))
     _disturb(chosen)
     Probe(models).predict("a picture of a cat").float().pow(2).mean().backward()
     reached = {

@@ -32,8 +32,8 @@ class Check:
 
 def same(name: str, expected: object, found: object) -> Check:
     """A check for equality; counts are written with commas."""
-    told = [f"{value:,}" if isinstance(value, int) else str(value) for value in (expected, found)]
-    return Check(name, *told, expected == found)
+    wanted, had = (f"{value:,}" if isinstance(value, int) else str(value) for value in (expected, found))
+    return Check(name, wanted, had, expected == found)
 
 
 class Probe:

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import record, tracking, workers
+from t2i import arguments, record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import COLLECTIVE, FROZEN, Run, device_type, flat, rank, world_size
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -97,6 +97,7 @@ def _guarded(compose: Callable[[], None]) -> int:
         elif world_size() > 1 and rank() > 0:
             work(_receive())
         else:
+            arguments.check(sys.argv[1:], sys.argv[1:2] in (["-m"], ["--multirun"]))
             compose()
     except Interrupted as interruption:
         return interruption.status
@@ -158,12 +159,16 @@ def _start(cfg: DictConfig) -> None:
     config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
+    overrides = list(hydra_config.overrides.task)
+    arguments.check_task(config.task, overrides)
+    for mistake in arguments.missing(config):
+        raise mistake
     config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     if config.plan:
-        _plan(config, folder, list(hydra_config.overrides.task))
+        _plan(config, folder, overrides)
         return
-    job = Job(config, folder, list(hydra_config.overrides.task))
+    job = Job(config, folder, overrides)
     if multirun and PARENT not in os.environ and _launching:
         _parents.append(tracking.start(config.track, f"multirun {folder.name}"))
         os.environ[PARENT] = _parents[0].run_id or ""

@@ -13,6 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from t2i.errors import ConfigError, LeftAlone, UserError, unknown
+from t2i.keys import having, keys
 from t2i.quoting import items, quoted
 
 QUOTES = "'\""
@@ -70,9 +71,26 @@ def explain(error: Exception, overrides: Sequence[str]) -> UserError:
         return _not_permitted(Path(os.fsdecode(error.filename)), error)
     if known := _of_the_machine(error):
         return known
+    if isinstance(error, OSError) and (outputs := _outputs(overrides)) and _is_at(error, outputs):
+        reason = error.strerror or type(error).__name__
+        return UserError(f"outputs={outputs} cannot be written ({reason}); use outputs=<a folder of yours>")
     text = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     return UserError(f"{reason} (add debug=true for the traceback)")
+
+
+def _outputs(overrides: Sequence[str]) -> str:
+    """The output folder that was typed, or nothing."""
+    typed = [value for key, _, value in (item.partition("=") for item in overrides) if key.lstrip("+") == "outputs"]
+    return typed[-1].strip(QUOTES) if typed else ""
+
+
+def _is_at(error: OSError, folder: str) -> bool:
+    """Whether it was a folder, one that it is in, or something in it that failed."""
+    if not error.filename:
+        return False
+    failed, wanted = Path(os.fsdecode(error.filename)).absolute(), Path(folder).absolute()
+    return failed == wanted or failed in wanted.parents or wanted in failed.parents
 
 
 def _of_the_machine(error: BaseException) -> UserError | None:
@@ -146,6 +164,8 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return _preset(preset[1].replace("/", "=", 1), key, message, overrides)
     if missing:
         name, valid = missing.group(1), _keys_beside(key, overrides)
+        if key in keys() and keys()[key].options:
+            return _elsewhere(key, overrides)
         if valid:
             return unknown(f"{key} is no key of the configuration", name, valid, key.removesuffix(name))
         typed_keys = [item for item in overrides if f"{key}.".startswith(f"{item.split('=')[0]}.")]
@@ -158,6 +178,14 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
         if words in message:
             return ConfigError(f"{typed} is not valid; {kind} is expected")
     return ConfigError(f"{typed}: {message}" if key else message)
+
+
+def _elsewhere(key: str, overrides: Sequence[str]) -> ConfigError:
+    """A key that other options of its group have."""
+    group = key.partition(".")[0]
+    chosen = next((item for item in reversed(overrides) if item.partition("=")[0] == group), f"the {group} of this run")
+    others = [f"{group}={name}" for name in having(key)]
+    return ConfigError(f"{key} is no key of {chosen}; leave {key} out, or choose what has it: {', '.join(others)}")
 
 
 def _preset(preset: str, key: str, message: str, overrides: Sequence[str]) -> ConfigError:

@@ -14,18 +14,35 @@ TEXTS = frozenset(["dataset.background", "dataset.caption", "cfg.negative_prompt
 """Keys whose value is one text."""
 LISTS = frozenset(["runs", "dataset.links", "weights"])
 """Keys whose value is a list of paths, or may be one."""
+TEXT_LISTS = frozenset(
+    """prompts charts.prompts training.validation_prompts training.captions.templates dataset.templates dataset.labels
+    eval.class_prompts""".split()
+)
+"""Keys whose value is a list of texts."""
+MAPPINGS = frozenset(
+    "sweeps.space sweeps.fixed sweeps.also scheduler.options dataset.keywords model.parameters".split()
+)
+"""Keys whose value is a mapping with names of the user's choice."""
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+-]*[A-Za-z_/][A-Za-z0-9_./:@%+-]*")
 SPECIAL = re.compile(r"null|true|false|nan|inf|[+-]?(\d[\d_]*)?\.?\d*e[+-]?\d+|[+-](inf|nan)", re.IGNORECASE)
 """What would be read as another type than a text."""
-SWEEPS = re.compile(r"(glob|range|choice|interval|sort|shuffle|tag)\(")
+SWEEP_WORDS = re.compile(r"(glob|range|choice|interval|sort|shuffle|tag)\(")
 
 
 def verbatim(arguments: Sequence[str], multirun: bool = False) -> list[str]:
     """The arguments with the values of paths and texts quoted, and `~` expanded to the home folder.
 
-    What is quoted already, null, an interpolation and, in a multirun, what asks for several runs stay as they are.
+    What is quoted already, null, an interpolation and, in a multirun, what asks for several runs stay as they are. A mapping
+    takes the place of the one in a file, where Hydra would merge the two: the key is emptied first. `++key={...}` merges.
     """
-    return [_argument(argument, multirun) for argument in arguments]
+    return [part for argument in arguments for part in _emptied(_argument(argument, multirun))]
+
+
+def _emptied(argument: str) -> list[str]:
+    key, _, value = argument.partition("=")
+    if key in MAPPINGS and value.startswith("{"):
+        return [f"{key}='???'", f"++{argument}"]
+    return [argument]
 
 
 def _argument(argument: str, multirun: bool) -> str:
@@ -33,20 +50,24 @@ def _argument(argument: str, multirun: bool) -> str:
     name = key.lstrip("+")
     if not equals or value in ("", "null") or value.startswith("${"):
         return argument
-    if multirun and ("," in value or SWEEPS.match(value)) and not os.path.exists(value):
+    if multirun and (len(items(value)) > 1 or SWEEP_WORDS.match(value)) and not os.path.exists(value):
         return argument
     bracketed = value.startswith("[") and value.endswith("]") and value[1:-1].strip() and not os.path.exists(value)
     if (name in PATHS or name in TEXTS) and not (name in LISTS and bracketed):
         return f"{key}={_one(value, name in PATHS)}"
-    if name in LISTS and bracketed:
-        return f"{key}=[{','.join(_one(item.strip(), True) for item in items(value[1:-1]))}]"
+    if (name in LISTS or name in TEXT_LISTS) and bracketed:
+        return f"{key}=[{','.join(_one(item.strip(), name in LISTS) for item in items(value[1:-1]))}]"
     return argument
 
 
 def _one(value: str, path: bool) -> str:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         inner = value[1:-1]
+        if re.search(rf"(?<!\\)(\\\\)*{value[0]}", inner):  # an apostrophe between apostrophes
+            return quoted(inner)
         return value[0] + (os.path.expanduser(inner) if path else inner) + value[0]
+    if value.startswith("${"):
+        return value
     value = os.path.expanduser(value) if path else value
     return value if PLAIN.fullmatch(value) and not SPECIAL.fullmatch(value) else quoted(value)
 
@@ -58,11 +79,16 @@ def quoted(value: str, mark: str = "'") -> str:
 
 
 def items(text: str) -> list[str]:
-    """The parts of a list between commas that stand outside of quotes and brackets."""
+    """The parts of a list between commas that stand outside of quotes and brackets.
+
+    A quote ends where a comma or the end follows, so that an apostrophe inside of a text is one.
+    """
     found, depth, quote = [""], 0, ""
-    for letter in text:
+    for place, letter in enumerate(text):
         if quote:
-            quote = "" if letter == quote else quote
+            escaped = (len(found[-1]) - len(found[-1].rstrip("\\"))) % 2
+            last = text[place + 1 :].lstrip()[:1] in ("", ",", "]", "}", ")")
+            quote = "" if letter == quote and last and not escaped else quote
         elif letter in "'\"" and not found[-1].strip():
             quote = letter
         elif letter in "[{(":

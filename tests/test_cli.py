@@ -89,7 +89,7 @@ def test_an_empty_folder_fails_the_run(empty_lab: Lab, tmp_path: Path) -> None:
         (["sweeps.space={seed:[1,2]}"], "put a plus before: +sweeps.space={seed:[1,2]}"),
         (["scheduler.options={beta_start:0.1}"], "put a plus before: +scheduler.options={beta_start:0.1}"),
         (["model.parameters=3"], "model.parameters=3 is not valid; a mapping such as {a: 1} is expected"),
-        (["training=long"], "training=long is not valid; a key below it is expected"),
+        (["training=long"], "training=long is not valid; training has keys below it: steps, "),
         (["hydra.nothing=1"], "hydra.nothing is not there yet"),
         (["~cfg"], "cfg is not set"),
     ],

@@ -43,14 +43,26 @@ def default(field: "dataclasses.Field[Any]") -> str:
     value = field.default
     if value is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
+    text = "" if value is dataclasses.MISSING else typed(value)
+    return "" if text in ("???", "<factory>") or value is dataclasses.MISSING else text.replace("|", "\\|")
+
+
+def typed(value: Any) -> str:
+    """A value as one would type it."""
+    from t2i.config import spelt
+
     if isinstance(value, Enum):
-        value = value.value
+        return str(value.value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(spelt, value))}]"
     if value is None:
         return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    return "" if text in ("???", "<factory>") or value is dataclasses.MISSING else text.replace("|", "\\|")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def told_of(meaning: str) -> str:
+    """A meaning as Markdown shows it as it stands: no tags, no table's bars, no emphasis by underscores."""
+    return meaning.replace("|", "\\|").replace("<", "&lt;").replace("__", "\\_\\_")
 
 
 def rows(cls: type, prefix: str) -> list[str]:
@@ -62,7 +74,7 @@ def rows(cls: type, prefix: str) -> list[str]:
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
             lines += rows(field.type, f"{prefix}{field.name}.")
             continue
-        meaning = told.get(field.name, "").replace("|", "\\|").replace("<", "&lt;")
+        meaning = told_of(told.get(field.name, ""))
         lines.append(f"| `{prefix}{field.name}` | {f'`{default(field)}`' if default(field) else ''} | {meaning} |")
     return lines
 
@@ -82,7 +94,7 @@ def page() -> str:
                     f"## {field.name}\n\n{doc}\n\n" + "\n".join([*table, *rows(field.type, f"{field.name}.")])
                 )
             continue
-        meaning = told.get(field.name, "").replace("|", "\\|").replace("<", "&lt;")
+        meaning = told_of(told.get(field.name, ""))
         plain.append(f"| `{field.name}` | {f'`{default(field)}`' if default(field) else ''} | {meaning} |")
     groups = []
     for group, kinds in SCHEMAS.items():

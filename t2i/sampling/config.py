@@ -87,8 +87,11 @@ class Scheduler:
         try:
             scheduler.set_timesteps(self.steps)
         except ValueError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"scheduler.steps={self.steps} is too many for {self.type}: {reason}") from error
+            most = _most_steps(scheduler, self.steps)
+            raise ConfigError(
+                f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
+                f"use at most scheduler.steps={most}"
+            ) from error
         trained = scheduler.config["num_train_timesteps"]
         # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
         # Karras et al. lie closely by intention.
@@ -99,6 +102,19 @@ class Scheduler:
                 f"use at most scheduler.steps={trained // 2}"
             )
         return scheduler
+
+
+def _most_steps(scheduler: "SchedulerMixin", refused: int) -> int:
+    """The largest number of steps below a refused one that a scheduler takes."""
+    taken = 0
+    while refused - taken > 1:
+        middle = (taken + refused) // 2
+        try:
+            scheduler.set_timesteps(middle)
+            taken = middle
+        except ValueError:
+            refused = middle
+    return taken
 
 
 def _taking(option: str) -> list[str]:

@@ -135,12 +135,17 @@ def export_card(
     return "\n".join([*lines, *(["", *body] if body else [])]) + "\n"
 
 
+def _licence(name: str) -> str:
+    """Data in COCO's layout numbers its licences, each in a list of its own."""
+    return f"licence {name} in the data's own list (`licenses` of its annotations)" if name.isdecimal() else name
+
+
 def model_card(
     provenance: Provenance, settings: Mapping[str, Any], metrics: Mapping[str, float], usage: Usage | None = None
 ) -> str:
     """Markdown with the header that the Hugging Face hub reads; `settings` are flat JSON values."""
     kind = settings["strategy.kind"]
-    licenses = [f"- {name}: {count:,} pictures" for name, count in provenance.licenses.items()]
+    licenses = [f"- {_licence(name)}: {count:,} pictures" for name, count in provenance.licenses.items()]
     lines = [
         *_header(provenance.source, provenance.license, kind == "lora"),
         f"# {provenance.model}, tuned on {provenance.dataset} ({kind})",

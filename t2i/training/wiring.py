@@ -134,8 +134,8 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     """The strategy is attached: its size, and which tensors one backward pass reaches."""
     chosen = strategy.trainable(models)
     yield same(f"trainable parameters ({strategy.kind})", strategy.expected(models), count(chosen.values()))
-    dtypes = {str(parameter.dtype) for parameter in chosen.values()}
-    yield same("dtype of trainable parameters", "{'torch.float32'}", str(dtypes))
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in chosen.values()}
+    yield same("dtype of trainable parameters", "float32", ", ".join(sorted(dtypes)))
     _disturb(chosen)
     Probe(models, SMALLEST_SIDE).predict("a picture of a cat").float().pow(2).mean().backward()
     reached = {

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
 from t2i.web.guard import SENTENCES, parsed
+from t2i.web.openapi import ANSWERS, PICTURE, body_of
 from t2i.web.order import Offer, Refused
 from t2i.web.painter import Picture
 from t2i.web.studio import Cancelled, Job, Studio
@@ -24,11 +26,15 @@ def build(studio: Studio, offer: Offer) -> FastAPI:
 
     @app.exception_handler(Refused)
     async def refused(request: Request, refusal: Refused) -> JSONResponse:
-        return JSONResponse({"error": str(refusal)}, refusal.code)
+        return JSONResponse({"error": str(refusal)}, refusal.code, headers=refusal.headers)
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": SENTENCES.get(error.status_code, SENTENCES[400])}, error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": SENTENCES[422]}, 422)
 
     @app.get("/v1/health")
     async def health() -> dict[str, Any]:
@@ -41,14 +47,14 @@ def build(studio: Studio, offer: Offer) -> FastAPI:
             "answered": studio.answered,
         }
 
-    @app.get("/v1/images/{name}")
+    @app.get("/v1/images/{name}", response_class=Response, responses=PICTURE)
     async def image(name: str, download: bool = False) -> Response:
         """A picture that was made, with its recipe inside. Only names of pictures in the run folder are found."""
         path = _inside(studio.painter.folder, name)
         disposition = "attachment" if download else "inline"
         return FileResponse(path, media_type="image/png", filename=name, content_disposition_type=disposition)
 
-    @app.post("/v1/images", response_class=Response)
+    @app.post("/v1/images", response_class=Response, responses=ANSWERS, openapi_extra={"requestBody": body_of(offer)})
     async def images(request: Request) -> Response:
         """A PNG; of several pictures, one beside the other. Their own addresses are in the header X-Pictures."""
         studio.rate.count(request.client.host if request.client else "unknown")

@@ -19,7 +19,7 @@ class Serve:
 
     host: str = "127.0.0.1"
     """Address to listen on; other machines can reach the page only with another one, which needs credentials too."""
-    port: int = 5000
+    port: int = 7860
     """Port to listen on; 0 takes a free one and prints it."""
     credentials: Optional[str] = None
     """A file that only its owner can read, with one line `user:password`, asked for by the page and the endpoint. A file,
@@ -46,7 +46,7 @@ class Serve:
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use, and for a host without credentials."""
         if not 0 <= self.port <= 65535:
-            raise ConfigError(f"serve.port={self.port} is not between 0 and 65535; use e.g. serve.port=5000")
+            raise ConfigError(f"serve.port={self.port} is not between 0 and 65535; use e.g. serve.port=7860")
         if not 1 <= self.queue <= MOST_WAITING:
             raise ConfigError(f"serve.queue={self.queue} is not between 1 and {MOST_WAITING}; use e.g. serve.queue=32")
         if self.rate < 1:

@@ -9,7 +9,7 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,12 +21,14 @@ from t2i.web.studio import Rate
 
 MOST_BODY = 5_000_000
 BODY_SECONDS = 30.0
+MOST_REQUESTS = 512
+"""Under way at once; an open page has two."""
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # What Gradio's page needs in order to work. Everything else that Gradio offers (uploads, files by path, a proxy, its own
 # API, component code) stays closed.
 OPEN_TO_GET = re.compile(
     r"/|/config|/theme\.css|/favicon\.ico|/(static|assets)/[^\\]+|"
-    r"/gradio_api/(startup-events|queue/data|heartbeat/[A-Za-z0-9_-]{1,64})|"
+    r"/gradio_api/(startup-events|app_id|queue/data|heartbeat/[A-Za-z0-9_-]{1,64})|"
     r"/v1/(health|openapi\.json|images/[A-Za-z0-9_.-]{1,80})"
 )
 OPEN_TO_POST = re.compile(r"/gradio_api/queue/join|/v1/images")
@@ -56,10 +58,20 @@ class Guard:
     """Wraps an application: login, open paths, origin, size of the body, plain errors, and word of who leaves."""
 
     def __init__(
-        self, app: ASGIApp, login: str | None, rate: Rate, left: Callable[[str], None], events: Callable[[], int]
+        self,
+        app: ASGIApp,
+        names: Collection[str],
+        login: str | None,
+        rate: Rate,
+        left: Callable[[str], None],
+        events: Callable[[], int],
     ) -> None:
-        """login: `user:password`, or None. left: is told the session whose page was closed. events: of the page."""
+        """names: by which the server may be called. login: `user:password`, or None. left: is told the session whose page
+        was closed. events: of the page.
+        """
         self.app = app
+        self.names = {name.lower() for name in names}
+        self.under_way = 0
         self.expected = None if login is None else "Basic " + base64.b64encode(login.encode()).decode()
         self.rate = rate
         self.left = left
@@ -81,27 +93,36 @@ class Guard:
                 started = True
             await send(message)
 
+        self.under_way += 1
         try:
+            if self.under_way > MOST_REQUESTS:
+                raise Refused(SENTENCES[503], 503, 60)
             body = await self._admitted(scope, receive)
             await self._forward(scope, _replayed(body, receive), answer)
         except Refused as refusal:
             headers = {"www-authenticate": 'Basic realm="t2i"'} if refusal.code == 401 else {}
-            await _sentence(str(refusal), refusal.code, headers)(scope, receive, send)
+            await _sentence(str(refusal), refusal.code, headers | refusal.headers)(scope, receive, send)
         except Exception:  # whatever a request broke, its sender gets a sentence, and the log the story
             log.debug("a request failed", exc_info=True)
             if not started:
                 await _sentence("Something went wrong; the server's run.log says what.", 500)(scope, receive, send)
+        finally:
+            self.under_way -= 1
 
     async def _admitted(self, scope: Scope, receive: Receive) -> bytes:
         """The body of a request that may go on; Refused otherwise."""
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         method, path = scope["method"], scope["path"]
+        if _host(headers.get("host", "")) not in self.names:  # another name may lead a browser here (DNS rebinding)
+            raise Refused("This server is not known by that name; serve.hosts takes further ones.")
         if self.expected is not None and not hmac.compare_digest(
             headers.get("authorization", "").encode("latin-1"), self.expected.encode()
         ):
             if "authorization" in headers:
                 self.rate.count(_address(scope))  # guessing takes its time
             raise Refused("User and password are needed here.", 401)
+        if method == "HEAD" and path.startswith("/gradio_api/"):  # of streams without an end
+            raise Refused(SENTENCES[405], 405)
         open_paths = OPEN_TO_GET if method in ("GET", "HEAD") else OPEN_TO_POST
         if method not in ("GET", "HEAD", "POST"):
             raise Refused(SENTENCES[405], 405)
@@ -137,6 +158,8 @@ class Guard:
             if len(query) != 1 or not SESSION.fullmatch(query[0]):
                 raise Refused(SENTENCES[400])
         own = scope["path"].startswith("/v1/")
+        if scope["method"] == "HEAD":  # the server leaves out the body of what is answered
+            scope = {**scope, "method": "GET"}
         failed = 0
 
         async def watched(message: Message) -> None:
@@ -210,6 +233,12 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, without its port and without the brackets of an IPv6 address."""
+    name = re.sub(r":\d+$", "", header.strip()).lower()
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name
 
 
 def _address(scope: Scope) -> str:

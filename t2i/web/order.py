@@ -19,9 +19,16 @@ MOST_CELLS = 12
 class Refused(UserError):
     """A request that is not answered: one sentence for who asked, and the HTTP status that says the same."""
 
-    def __init__(self, sentence: str, code: int = 400) -> None:
+    def __init__(self, sentence: str, code: int = 400, wait: int | None = None) -> None:
+        """wait: seconds after which asking again may help."""
         super().__init__(sentence)
         self.code = code
+        self.wait = wait
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer, besides the sentence."""
+        return {} if self.wait is None else {"retry-after": str(self.wait)}
 
 
 @dataclass(frozen=True)

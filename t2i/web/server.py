@@ -53,10 +53,10 @@ def run(
     try:
         import gradio as gr
         import uvicorn
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise UserError(f"task=serve needs {error.name}; type: pip install -c constraints.txt -e '.[web]'") from error
     from t2i.web import api, page
+    from t2i.web.connections import Connection
     from t2i.web.guard import Guard
 
     login = serve.login()
@@ -76,17 +76,16 @@ def run(
         head=f"<style>{page.STYLE.read_text(encoding='utf-8')}</style>",
         max_file_size=0,
     )
-    guarded = Guard(app, login, studio.rate, studio.leave, lambda: len(blocks.fns))
-    trusted = TrustedHostMiddleware(guarded, allowed_hosts=_names(serve), www_redirect=False)
+    guarded = Guard(app, _names(serve), login, studio.rate, studio.leave, lambda: len(blocks.fns))
     config = uvicorn.Config(
-        trusted,
+        guarded,
+        http=Connection,
         log_level="critical",
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=CLOSING_SECONDS,
         ws="none",
-        limit_concurrency=512,
     )
     found = listen(serve)
     say(f"serving on {address(found)} (Ctrl-C ends it)")

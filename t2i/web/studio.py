@@ -4,6 +4,7 @@ import base64
 import collections
 import io
 import logging
+import math
 import queue
 import threading
 import time
@@ -76,7 +77,12 @@ class Rate:
             while times and times[0] <= now - self.seconds:
                 times.popleft()
             if len(times) >= self.most:
-                raise Refused(f"More than {self.most} requests in a minute came from your address; wait a little.", 429)
+                wait = max(1, math.ceil(times[0] + self.seconds - now))
+                raise Refused(
+                    f"More than {self.most} requests in a minute came from your address; try again in {wait} s.",
+                    429,
+                    wait,
+                )
             times.append(now)
 
 
@@ -112,7 +118,7 @@ class Studio:
         job = Job(orders, owner, watched, steps=sum(order.steps * self._batches(order) for order in orders))
         with self._lock:
             if sum(not other.started for other in self._open) >= self._waiting:
-                raise Refused(f"{self._waiting} requests are waiting already; try again in a minute.", 503)
+                raise Refused(f"{self._waiting} requests are waiting already; try again in a minute.", 503, 60)
             self._open.append(job)
             self._jobs.put(job)
         return job

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import Server
+from .conftest import Server, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -124,6 +124,29 @@ def test_closing_the_page_frees_the_model(browser: "Browser", server: Server) ->
     assert server.ask().status_code == 200
     assert time.monotonic() - start < 20
     assert server.health()["answered"] == answered + 1
+
+
+def test_an_open_page_finds_a_server_that_was_started_again(browser: "Browser", tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    with serving(tmp_path / "first", "scheduler.steps=2") as first:
+        page = opened(browser, first, LAPTOP)
+        page.fill("#prompt textarea", "a red cat")
+        set_number(page, "steps", 100)
+        set_number(page, "size", 512)
+        page.click("#make")
+        page.wait_for_selector("#stage .making img")
+        first.process.kill()
+        first.process.wait()
+    with serving(tmp_path / "second", f"serve.port={first.host[1]}", "scheduler.steps=2") as second:
+        page.wait_for_function("document.querySelector('#stage .making') === null && document.querySelector('#make')")
+        page.wait_for_selector("#make")
+        page.fill("#prompt textarea", "a blue dog")
+        set_number(page, "size", 64)
+        page.click("#make")
+        page.wait_for_selector("#stage .card img")
+        assert len(list((second.folder / "images").glob("*.png"))) == 1
+    page.context.close()
 
 
 def test_the_download_is_the_png_with_its_recipe(page: "Page", tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The HTTP endpoint from outside: what it answers, what it refuses, and that load changes nothing."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -18,6 +19,7 @@ from PIL import Image
 
 from t2i.errors import UserError
 from t2i.web.config import Serve
+from t2i.web.order import Order
 from t2i.web.server import listen, run
 
 from ..conftest import Lab
@@ -92,6 +94,116 @@ def test_seeds_sizes_and_models_make_other_pictures_and_counts_stand_side_by_sid
     assert len(strip.headers["x-pictures"].split(", ")) == 3
     for size in (72, 200):
         assert pixels(server.ask(size=size)).shape == (size, size, 3)
+
+
+def spoken(server: Server, text: bytes, seconds: float = 30) -> bytes:
+    """What comes back on a connection of its own until the server closes it."""
+    with socket.create_connection(server.host, timeout=seconds) as connection:
+        connection.sendall(text)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        return received
+
+
+def test_every_refusal_is_json_with_the_headers_that_keep_a_browser_careful(server: Server) -> None:
+    post = b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    get = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    asked = {
+        b"nonsense\r\n\r\n": 400, b"GET / HTTP/9.9\r\n\r\n": 400, b"GET /\x00 HTTP/1.1\r\n\r\n": 400,
+        b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n": 400, b"GET /nothing" + get: 404,
+        b"GET /v1/images" + get: 405, b"PUT /v1/images" + get: 405, b"GET /v1/images/none.png" + get: 404,
+        b"GET /v1/images/none.png?download=perhaps" + get: 422, b"GET /assets/nothing.js" + get: 404,
+        b"HEAD /gradio_api/heartbeat/a" + get: 405, b"GET /" + b"x" * 100_000 + get: 400,
+        post + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}": 415,
+        post + b"Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{}": 413,
+        post + b"Content-Type: application/json\r\nContent-Length: x\r\n\r\n{}": 400,
+        post + b"Content-Type: application/json\r\nOrigin: http://evil.example\r\nContent-Length: 2\r\n\r\n{}": 403,
+        post + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}": 400,
+    }  # fmt: skip
+    for text, status in asked.items():
+        head, _, body = spoken(server, text).partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").lower().split("\r\n")
+        assert int(lines[0].split()[1]) == status, (text[:80], head)
+        headers = dict(line.split(": ", 1) for line in lines[1:])
+        assert headers["content-type"].startswith("application/json"), text[:80]
+        assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "deny"
+        assert (
+            headers["referrer-policy"] == "no-referrer"
+            and "frame-ancestors 'none'" in headers["content-security-policy"]
+        )
+        if not text.startswith(b"HEAD"):
+            refused(status, body)
+
+
+def test_head_answers_as_get_without_the_body(server: Server) -> None:
+    name = server.ask().headers["x-pictures"]
+    for path in ("/", "/v1/health", "/v1/openapi.json", name):
+        get, head = httpx.get(server.url + path), httpx.head(server.url + path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert httpx.head(f"{server.url}/v1/images").status_code == 405
+
+
+def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/v1/openapi.json").json()["paths"]
+    assert set(paths) == {"/v1/health", "/v1/images/{name}", "/v1/images"}
+    post = paths["/v1/images"]["post"]
+    schema = post["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == set(Order.__dataclass_fields__) and schema["required"] == ["prompt"]
+    assert "image/png" in post["responses"]["200"]["content"]
+    assert {"400", "401", "403", "408", "413", "415", "429", "500", "503"} <= set(post["responses"])
+    # The ends of every range are taken, and what lies beyond is refused.
+    for key, facts in schema["properties"].items():
+        if "maximum" in facts:
+            refused(
+                *raw(
+                    server,
+                    "POST",
+                    "/v1/images",
+                    json.dumps({"prompt": "a", key: facts["maximum"] + 1}).encode(),
+                    content_type="application/json",
+                )
+            )
+        for value in facts.get("enum", []):
+            assert server.ask(**{key: value}).status_code == 200
+        assert "default" in facts or key in ("prompt", "steps")
+
+
+def test_idle_connections_neither_stay_nor_fill_the_server(server: Server) -> None:
+    """Six hundred that say nothing, and as many that say a little again and again: who asks is answered meanwhile."""
+    opened = []
+    try:
+        for number in range(600):
+            connection = socket.create_connection(server.host, timeout=30)
+            if number % 2:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+            opened.append(connection)
+            if number % 100 == 99:
+                assert server.health()["status"] == "ok"
+        assert server.ask().status_code == 200
+        start = time.monotonic()
+        while time.monotonic() - start < 8:
+            time.sleep(1)
+            with contextlib.suppress(OSError):
+                opened[-1].sendall(b"a")  # which does not lengthen its time
+        for connection in opened:
+            connection.settimeout(10)
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(100) == b""
+        assert time.monotonic() - start < 15
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_after_an_answer_a_connection_has_its_time_too(server: Server) -> None:
+    with socket.create_connection(server.host, timeout=20) as connection:
+        connection.sendall(b"HEAD /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET")
+        start = time.monotonic()
+        assert connection.recv(65536) == b"" and 5 < time.monotonic() - start < 15
 
 
 MALFORMED: list[dict[str, Any]] = [
@@ -226,9 +338,9 @@ def test_no_file_outside_the_pictures_is_handed_out(server: Server, path: str) -
 
 
 def test_a_foreign_host_or_origin_is_refused(server: Server) -> None:
-    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.", ""):
-        status, body = raw(server, "GET", "/v1/health", host=host)
-        assert status == 400 and b"ok" not in body
+    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.", "", "[::1]:80", "localhost:80:80"):
+        assert "is not known by that name" in refused(*raw(server, "GET", "/v1/health", host=host))
+    assert raw(server, "GET", "/v1/health", host="LOCALHOST:1")[0] == 200
     order = b'{"prompt": "a red cat", "steps": 1}'
     json_type = {"content_type": "application/json"}
     assert raw(server, "POST", "/v1/images", order, origin="http://evil.example", **json_type)[0] == 403
@@ -305,7 +417,9 @@ def test_a_full_queue_is_a_503_with_a_sentence(server: Server) -> None:
         blocking.result()
     codes = [answer.status_code for answer in answers]
     assert set(codes) == {200, 503} and codes.count(200) == 32
-    sentence = next(answer for answer in answers if answer.status_code == 503).json()["error"]
+    full = next(answer for answer in answers if answer.status_code == 503)
+    assert full.headers["retry-after"] == "60"
+    sentence = full.json()["error"]
     assert sentence == "32 requests are waiting already; try again in a minute."
 
 
@@ -334,8 +448,9 @@ def test_credentials_rate_and_end(tmp_path: Path) -> None:
         me = ("ada", "correct horse")
         assert httpx.get(f"{server.url}/v1/health", auth=me).json()["models"] == ["base"]
         order = {"prompt": "a red cat", "steps": 1}
-        codes = [httpx.post(f"{server.url}/v1/images", json=order, auth=me, timeout=60).status_code for _ in range(3)]
-        assert codes == [200, 200, 429]  # the wrong password counts too
+        answers = [httpx.post(f"{server.url}/v1/images", json=order, auth=me, timeout=60) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]  # the wrong password counts too
+        assert 1 <= int(answers[2].headers["retry-after"]) <= 60
         assert len(list((server.folder / "images").glob("*.png"))) == 1
         recorded = "".join(path.read_text(errors="replace") for path in server.folder.glob("*.*"))
         assert "correct horse" not in recorded

@@ -28,20 +28,27 @@ METRICS = {
     "mifid": "MIFID",
 }
 """Metrics that are written with the network that they look through, in brackets."""
+WORDS = {"seconds_per_image": "seconds a picture", "evaluations_per_image": "network calls a picture"}
+"""Numbers without brackets whose names are no words of any sentence."""
 PLAIN = {
-    "seconds_per_image": "seconds a picture",
-    "evaluations_per_image": "network calls a picture",
     "images": "pictures",
     "cfg.scale": "guidance scale",
     "scheduler.steps": "denoising steps",
 }
 """Columns that are named by a bare word: only a whole text is taken for one."""
-BRACKETED = re.compile(r"(?<![\w.])([a-z]\w*)\[([^\[\]\s,]+)\]")
+ANY_WORD = re.compile(r"(?<![\w.=])(" + "|".join(WORDS) + r")(?!\w)")
+BRACKETED = re.compile(r"(?<![\w.=])([a-z]\w*)\[([^\[\]\s,]+)\]")
 
 
 def readable(text: str) -> str:
     """The text with every raw metric name in it as people read it; one without raw names comes back as it is."""
-    return PLAIN.get(text) or BRACKETED.sub(_said, text)
+    return PLAIN.get(text) or ANY_WORD.sub(lambda found: WORDS[found[1]], BRACKETED.sub(_said, text))
+
+
+def readable_prose(text: str) -> str:
+    """The same outside of `code`: what is typed keeps its raw names."""
+    pieces = text.split("`")
+    return "`".join(piece if i % 2 and i < len(pieces) - 1 else readable(piece) for i, piece in enumerate(pieces))
 
 
 def _said(found: re.Match[str]) -> str:

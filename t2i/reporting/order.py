@@ -49,7 +49,7 @@ KINDS = (
         figures=1,
     ),
     Kind(
-        ("Training", "CLIP tuning", "CLIP"),
+        ("Training", "CLIP tuning", "Clip"),
         ("While it trained", "Between base and tuned", "What the CLIP forgot", "Memorisation"),
         figures=1,
     ),

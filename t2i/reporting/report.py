@@ -72,13 +72,15 @@ def write_report(
     sections: Sequence[Section],
     command: str,
     configuration: str,
+    surroundings: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes the page and gives its path back. Every text is escaped; figures are inlined, nothing is loaded.
 
     The sections come in the order of `t2i.reporting.order`, whatever theirs is here; what is not read first is folded.
 
     verdict: the answer, in the small markup of `Section.text`. facts: name to value, shown under the verdict.
-    command: what to type to get this run again. configuration: the resolved YAML, folded away. Raises ValueError when a
+    command: what to type to get this run again. configuration: the resolved YAML, folded away.
+    surroundings: facts of interest to whoever runs it again, such as code and machine, shown at the end. Raises ValueError when a
     figure is not a PNG file or a table row has another number of cells than the table has columns.
     """
     environment = Environment(
@@ -98,6 +100,7 @@ def write_report(
         parts=[Part(section, *open_parts(section.title, len(sections))) for section in ordered(sections)],
         command=command,
         configuration=configuration,
+        surroundings=surroundings or {},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,17 @@ from t2i.reporting.numbers import EMPTY, MISSING, cell
 
 NUMERIC = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( \[.*\])?( ?[%a-zA-Z/]{1,10})?")
 INTERVAL = re.compile(r"(\S+) (\[[^\[\]]*, [^\[\]]*\])( ?\S{0,3})")
-WIDE, NARROW = 92, 30
+WIDE, NARROW = 98, 30
 """Characters that a row has room for on a laptop, and on a phone; a table wider than the latter shows each row as a block
 there."""
+SMALL = 0.87
+"""Size of the lines below a value, of its own."""
 GAP = 3
 """Characters between two columns."""
 LONG = 18
 """Characters of a heading's word beyond which it may be broken."""
+PHONE = 26
+"""Characters of a number beyond which it may be broken."""
 WORD = 16
 """Characters of a word beyond which a text may be broken inside it."""
 LINE = 22
@@ -56,9 +61,17 @@ class Column:
     numeric: bool = False
 
     @property
-    def classes(self) -> str:
-        """Of its head, for the style sheet."""
+    def head_class(self) -> str:
+        """For the style sheet."""
         return " ".join(["number"] * self.numeric + ["long"] * (self._head > LONG))
+
+    @property
+    def cell_class(self) -> str:
+        """For the style sheet: numbers stand on one line if it is not too long for a phone."""
+        if not self.numeric:
+            return "text"
+        lines = [line for shown in self.cells for line in (shown.value, *shown.below)]
+        return "number" if max(map(len, lines)) <= PHONE else "number broken"
 
     @property
     def _head(self) -> int:
@@ -69,23 +82,34 @@ class Column:
         """Characters that it needs: numbers stand on one line, texts are wrapped."""
         longest = min(self._head, LONG) or 1
         for shown in self.cells:
-            for line in (shown.value, *shown.below):
+            for line, size in ((shown.value, 1.0), *((line, SMALL) for line in shown.below)):
                 words = max((len(word) for word in line.split()), default=0)
-                longest = max(longest, len(line) if self.numeric else max(min(words, WORD), min(len(line), LINE)))
+                room = len(line) if self.numeric else max(min(words, WORD), min(len(line), LINE))
+                longest = max(longest, math.ceil(room * size))
         return longest
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns that fit beside each other, and the others, which repeat the first ones."""
+    """The columns in groups that fit beside each other; all groups but the first are folded and repeat the keys."""
 
-    columns: list[Column]
-    more: list[Column] = field(default_factory=list)
+    groups: list[list[Column]]
+    keys: int
 
     @property
     def narrow(self) -> bool:
         """Whether it fits on a phone as it is."""
-        return len(self.columns) <= 3 and row_width(self.columns) <= NARROW
+        return len(self.groups) == 1 and len(self.groups[0]) <= 3 and row_width(self.groups[0]) <= NARROW
+
+    @property
+    def tall(self) -> bool:
+        """Whether it fits nowhere as a table, so that each row is a block in every window."""
+        return any(row_width(group) > WIDE for group in self.groups)
+
+    @property
+    def folded(self) -> int:
+        """How many columns are in the groups that are folded."""
+        return sum(len(group) - self.keys for group in self.groups[1:])
 
 
 def layout(table: Table) -> Layout:
@@ -99,23 +123,20 @@ def layout(table: Table) -> Layout:
         firsts = [text.split("\n")[0] for text in texts]
         numeric = bool(texts) and all(NUMERIC.fullmatch(text) or text in (EMPTY, MISSING, "") for text in firsts)
         columns.append(Column(_named(name), [_cell(text) for text in texts], numeric and any(firsts)))
-    shown = max(table.keys, _fitting(columns))
-    if shown >= len(columns):
-        return Layout(columns)
-    return Layout(columns[:shown], [*columns[: table.keys], *columns[shown:]])
+    keys = columns[: table.keys]
+    if row_width(keys) > WIDE // 2:  # nothing would fit beside them
+        return Layout([columns], table.keys)
+    groups = [list(keys)]
+    for column in columns[table.keys :]:
+        if len(groups[-1]) > len(keys) and row_width([*groups[-1], column]) > WIDE:
+            groups.append(list(keys))
+        groups[-1].append(column)
+    return Layout(groups, table.keys)
 
 
 def row_width(columns: Sequence[Column]) -> int:
     """Characters that the columns need beside each other."""
     return sum(column.width + GAP for column in columns) - GAP
-
-
-def _fitting(columns: Sequence[Column]) -> int:
-    """How many of the first columns fit."""
-    count = len(columns)
-    while count > 1 and row_width(columns[:count]) > WIDE:
-        count -= 1
-    return count
 
 
 def _named(text: str) -> Cell:

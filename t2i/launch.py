@@ -30,11 +30,11 @@ from t2i.context import (
     Run,
     device_type,
     environment,
-    flat,
     rank,
     world_size,
 )
 from t2i.errors import ConfigError, LeftAlone, UserError
+from t2i.headline import UNTRACKED, name_of, params_of
 from t2i.messages import explain
 from t2i.quoting import verbatim
 from t2i.store import Store, write_json
@@ -172,8 +172,8 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, list(hydra_config.overrides.task))
         return
     job = Job(config, folder, list(hydra_config.overrides.task))
-    if multirun and PARENT not in os.environ and _launching:
-        _parents.append(tracking.start(config.track, f"multirun {folder.name}"))
+    if multirun and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
+        _parents.append(tracking.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
         os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
         _send(job)
@@ -228,16 +228,17 @@ def work(job: Job) -> dict[str, float]:
             folder.mkdir(parents=True, exist_ok=True)
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
-            write_json(folder / "environment.json", {**environment(), "overrides": job.overrides})
-            if config.task is not Task.doctor:  # which looks at the database before anybody opens it
-                name = f"{config.task.value} {folder.name[-6:]}"
-                run.tracker = tracking.start(config.track, name, os.environ.get(PARENT))
-            run.tracker.params(flat(values))
+            state = environment()
+            write_json(folder / "environment.json", {**state, "overrides": job.overrides})
+            if config.task not in UNTRACKED:
+                tags = record.sources(state, job.overrides)
+                run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)
+                run.tracker.params(params_of(config))
         task = importlib.import_module(f"t2i.tasks.{config.task.value}")
         function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
         metrics = function(config, run)
         if main:
-            record.finished(run, metrics)
+            record.finished(config, run, metrics)
         status = "FINISHED"
         return metrics
     except Interrupted:

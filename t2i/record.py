@@ -1,15 +1,30 @@
 """What a run leaves of itself, in its folder and in the tracker: its log, its numbers, and how it ended."""
 
+import contextlib
+import getpass
 import logging
+import shlex
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2i.context import Run, environment, rank, write_results
-from t2i.store import write_json
+from t2i.config import Config
+from t2i.context import COMMAND, Run, environment, rank, write_results
+from t2i.headline import name_of, params_of
+from t2i.store import Stage, write_json
+from t2i.tracking import Input
 from t2i.workers import STATUS
 
 LOG = "run.log"
+PARTS = ("data", "embed", "verify", "train", "tuned", "comparison", "sweep", "clip")
+"""Prefixes of a pipeline's numbers for which a task of its own has none; `base/` stays, as the tuned model's have none."""
+INPUTS = {"prepared": "training", "reference": "evaluation"}
+"""Stages that are data which a run read, and what for."""
+WEIGHTS = ("weights", "clip", "pipeline")
+"""What a training or an export leaves in its run folder."""
+TAG = 5000
+"""Characters of a tag that every tracking server takes."""
 log = logging.getLogger("t2i")
 
 
@@ -24,22 +39,71 @@ def ended(run: Run, ending: dict[str, Any]) -> None:
         write_json(run.folder / f"rank_{rank()}_{STATUS}", ending)
 
 
-def finished(run: Run, metrics: dict[str, float]) -> None:
+def finished(config: Config, run: Run, metrics: dict[str, float]) -> None:
     """Numbers, digests and files of a finished run, in its folder and in the tracker."""
     write_results(run.folder, metrics, run.stages)
     state = environment()
     write_json(run.folder / "environment.json", {**state, "overrides": run.overrides})
-    run.tracker.metrics(metrics)
+    run.tracker.metrics(shared_names(metrics))
     tags = {f"git.{key}": value for key, value in state["git"].items()}
-    tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
+    tags |= digests(run.stages.values())
     tags |= run.tags
     tags["run_folder"] = str(run.folder)
     run.tracker.tags(tags)
+    run.tracker.inputs(inputs(config, run.stages.values()))
+    for name in WEIGHTS:
+        if (run.folder / name).exists():
+            run.tracker.model(f"{name_of(config)} ({name})", run.folder / name, params_of(config))
     for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
         run.tracker.artifact(run.folder / name)
     if run.tracker.link:
         run.say(f"MLflow: {run.tracker.link}")
     run.say(f"run folder: {run.folder}")
+
+
+def sources(state: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
+    """The tags in which MLflow looks for what a run was started from. state: of `t2i.context.environment`."""
+    tags = {"mlflow.source.name": shlex.join([*COMMAND.split(), *overrides])[:5000], "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(OSError, KeyError):  # a user without a name
+        tags["mlflow.user"] = getpass.getuser()
+    if state["git"]:
+        tags |= {f"mlflow.source.git.{key}": value for key, value in state["git"].items()}
+    return tags
+
+
+def shared_names(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The numbers under the names that the task has which measures nothing else: `fid[x]` for a pipeline's `tuned/fid[x]`.
+
+    A name that two parts have for two numbers keeps its part in the second.
+    """
+    shared: dict[str, float] = {}
+    for name, value in metrics.items():
+        part, _, own = name.partition("/")
+        short = own if part in PARTS else name
+        shared[short if shared.get(short, value) == value else name] = value
+    return shared
+
+
+def digests(stages: Iterable[Stage]) -> dict[str, str]:
+    """`digest.<stage>`: the digests of all stages of that name, shortened where they are too many for a tag."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        found.setdefault(stage.name, []).append(stage.digest)
+    tags = {}
+    for name, own in found.items():
+        whole = ", ".join(own)
+        tags[f"digest.{name}"] = whole if len(whole) <= TAG else ", ".join(digest[:12] for digest in own)[:TAG]
+    return tags
+
+
+def inputs(config: Config, stages: Iterable[Stage]) -> list[Input]:
+    """The prepared data and the references that a run read."""
+    names = {name: f"{config.dataset.name} {name}" for name in INPUTS}
+    return [
+        Input(names[stage.name], stage.digest, str(stage.path), INPUTS[stage.name])
+        for stage in stages
+        if stage.name in INPUTS
+    ]
 
 
 class _LogFile(logging.FileHandler):

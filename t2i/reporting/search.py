@@ -25,7 +25,8 @@ def effects(
 ) -> Path:
     """One panel a setting: the mean of all cells with each of its values, and a bar from the lowest to the highest.
 
-    A line joins the means of numbers; names, such as those of schedulers, have no order. found: setting to value to (mean, lowest, highest). Raises ValueError when it is empty.
+    A line joins the means of numbers; names, such as those of schedulers, have no order. found: setting to value to
+    (mean, lowest, highest). Raises ValueError when it is empty.
     """
     if not found:
         raise ValueError("no setting has two values; expected at least one")
@@ -111,7 +112,7 @@ def _name(axes: Axes, points: np.ndarray, names: Mapping[int, str]) -> None:
             best = (x + 10, y + 0.5 * height, x + 10 + width, y + 1.5 * height)
         taken.append(best)
         corner = axes.transData.inverted().transform((best[0], (best[1] + best[3]) / 2))
-        axes.text(*corner, name, va="center", ha="left", size=style.SMALL_SIZE)
+        axes.text(float(corner[0]), float(corner[1]), name, va="center", ha="left", size=style.SMALL_SIZE)
         if abs((best[1] + best[3]) / 2 - y) > height:
             end = axes.transData.inverted().transform((best[0] if best[0] > x else best[2], (best[1] + best[3]) / 2))
             axes.plot(*zip(points[index], end, strict=True), color=style.FAINT, linewidth=0.8, zorder=1)

@@ -1,5 +1,7 @@
 """Figures are PNG files of the size their content needs, whatever the content is."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -276,7 +278,5 @@ def test_long_names_below_columns_do_not_run_into_each_other(tmp_path, monkeypat
     labels = figure.axes[0].get_xticklabels()
     ends = [label.get_window_extent().x1 for label in labels]
     assert {label.get_rotation() for label in labels} == {30.0}
-    assert all(
-        right - left > 1.2 * style.line_height(style.TEXT_SIZE) for left, right in zip(ends, ends[1:], strict=False)
-    )
+    assert all(right - left > 1.2 * style.line_height(style.TEXT_SIZE) for left, right in itertools.pairwise(ends))
     assert min(label.get_window_extent().y0 for label in labels) >= 0

@@ -306,7 +306,7 @@ def test_metric_names_become_what_mlflow_allows(name: str, stored: str) -> None:
 def test_the_link_leads_to_the_run_and_shows_no_password(config: Tracking) -> None:
     tracker = tracking.start(config, "linked")
     assert isinstance(tracker, MLflowTracker)
-    place = f"#/experiments/{tracker._experiment}/runs/{tracker.run_id}"
+    place = f"#/experiments/{tracker._experiment}/runs/{tracker.run_id}?workflowType=machine_learning"
     assert tracker.link == f"mlflow ui --backend-store-uri '{config.uri}', then http://127.0.0.1:5000/{place}"
     tracker._uri = "https://me:secret@server:5000/"
     assert tracker.link == f"https://me:***@server:5000/{place}"

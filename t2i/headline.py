@@ -40,7 +40,20 @@ def name_of(config: Config) -> str:
         Task.clip: f"CLIP tuning on {dataset}",
         Task.export: f"export {model}",
         Task.rerun: f"rerun {compared}",
+        Task.diff: f"diff of {compared}",
+        Task.report: f"report of {compared or 'the newest pipeline run'}",
+        Task.bundle: f"bundle of {compared}",
+        Task.serve: f"serve {model}",
+        Task.prompt: f"prompt {model}",
+        Task.doctor: "doctor: is this machine ready?",
+        Task.store: "store: what runs have left",
     }.get(config.task, f"{config.task.value} {dataset}")
+
+
+def announced(config: Config) -> str:
+    """The first line of a run: what will be done."""
+    name = name_of(config)
+    return name if name.startswith(config.task.value) else f"{config.task.value}: {name}"
 
 
 def params_of(config: Config) -> dict[str, Any]:

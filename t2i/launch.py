@@ -34,7 +34,7 @@ from t2i.context import (
     world_size,
 )
 from t2i.errors import ConfigError, LeftAlone, UserError
-from t2i.headline import UNTRACKED, name_of, params_of
+from t2i.headline import UNTRACKED, announced, name_of, params_of
 from t2i.messages import explain
 from t2i.quoting import verbatim
 from t2i.store import Store, write_json
@@ -68,6 +68,8 @@ _parents: list[tracking.Tracker] = []
 """The MLflow run that holds the runs of a multirun together, while it lasts."""
 _launching: list[bool] = []
 """Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
+_cells: list[record.Cell] = []
+"""The runs of a multirun that have ended, in their order."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
 
@@ -80,6 +82,9 @@ def guard(compose: Callable[[], None]) -> int:
     workers.follow()
     _launching.append(True)
     status = _guarded(compose)
+    if len(_cells) > 1:
+        print("\n" + "\n".join(record.table_of(_cells)), flush=True)
+    _cells.clear()
     while _parents:
         ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
         _parents.pop().close(ending)
@@ -150,6 +155,11 @@ def _report(error: Exception) -> int:
 
 def start(cfg: DictConfig) -> None:
     """The composed configuration becomes a job. In a multirun a failed job is reported and the others go on."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN and _launching:
+        swept = [text for text in hydra_config.overrides.task if text not in sys.argv]
+        _cells.append(record.Cell(swept, Path(hydra_config.runtime.output_dir)))
+        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(swept)}", flush=True)
     try:
         _start(cfg)
     except Exception as error:
@@ -230,6 +240,7 @@ def work(job: Job) -> dict[str, float]:
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             state = environment()
             write_json(folder / "environment.json", {**state, "overrides": job.overrides})
+            run.say(announced(config))  # mlflow and torch take seconds to import
             if config.task not in UNTRACKED:
                 tags = record.sources(state, job.overrides)
                 run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)

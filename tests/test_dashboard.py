@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -88,7 +87,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 
 @pytest.fixture
-def page(browser: "Browser", dashboard: Dashboard) -> "Iterator[Page]":  # noqa: F811
+def page(browser: "Browser", dashboard: Dashboard) -> "Iterator[Page]":
     page = browser.new_context(viewport={"width": 1500, "height": 1400}).new_page()
     page.set_default_timeout(WAIT)
     yield page

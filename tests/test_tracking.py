@@ -1,8 +1,8 @@
 """Runs in MLflow: what is recorded, that several processes may start at once, and that nothing is recorded when asked."""
 
 import logging
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,7 +133,7 @@ def test_the_experiment_opens_on_its_runs(config: Tracking, client: Any, tmp_pat
             client.create_experiment(name, tags=tags)
         tracking.prepare(Tracking(uri=config.uri, artifacts=str(tmp_path), experiment=name))
     found = {name: client.get_experiment_by_name(name).tags[KIND[0]] for name in kinds}
-    assert found == {name: KIND[1] for name in ("new", "old", "guessed")} | {"chosen": "regression"}
+    assert found == dict.fromkeys(("new", "old", "guessed"), KIND[1]) | {"chosen": "regression"}
 
 
 def test_a_model_is_told_once_though_the_server_goes_away_between(

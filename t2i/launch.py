@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
-from t2i.context import COLLECTIVE, FROZEN, Run, device_type, flat, rank, world_size
+from t2i.context import FROZEN, Run, flat
 from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.interruption import Interrupted
 from t2i.messages import explain
 from t2i.places import COMMAND
+from t2i.processes import COLLECTIVE, Processes, device_type, rank, say, world_size
 from t2i.quoting import verbatim
 from t2i.record import environment
 from t2i.store import Store, write_json
@@ -207,11 +208,9 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    run = Run(
-        folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
-    )
-    run.store.barrier, run.store.announce = run.barrier, run.say
-    run.store.tell, run.store.asked = run.tell, run.asked
+    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    run = Run(folder, store, overrides=job.overrides, processes=processes)
+    store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     run.catch_signals()
     handlers = record.log_to(folder) if main else []
     status = "FAILED"

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from t2i.context import Run, rank, world_size, write_results
+from t2i.context import Run, write_results
 from t2i.places import CHECKOUT, PROJECT
+from t2i.processes import rank, world_size
 from t2i.store import write_json
 from t2i.workers import STATUS
 

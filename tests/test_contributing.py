@@ -102,7 +102,7 @@ def a_metric(project: Path) -> None:
     guide = section("A metric")
     put(project, guide.file(), guide.blocks[0])
     opening = "METRICS: dict[str, Metric] = {\n"
-    importing = "from t2i.evaluation import (\n"
+    importing = "from t2i.evaluation.metrics import (\n"
     changes = {opening: f"{opening}    {guide.entry()}\n", importing: f"{importing}    spread,\n"}
     edit(project, "t2i/evaluation/metrics/registry.py", changes)
 

@@ -16,7 +16,6 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from t2i.context import COMMAND, CONFIGURATION, HOME, PACKAGE
 from t2i.data.base import Dataset
 from t2i.data.sources.coco import Coco
 from t2i.data.sources.flickr import Flickr
@@ -29,6 +28,7 @@ from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import Evaluation
 from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
+from t2i.places import COMMAND, CONFIGURATION, HOME, PACKAGE
 from t2i.reporting.config import Charts
 from t2i.sampling.config import Guidance, Sampling, Scheduler
 from t2i.sweeps.config import Sweep

@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -22,22 +21,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from t2i import record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
-from t2i.context import (
-    COLLECTIVE,
-    COMMAND,
-    FROZEN,
-    Interrupted,
-    Run,
-    device_type,
-    environment,
-    rank,
-    world_size,
-)
+from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
 from t2i.headline import UNTRACKED, announced, name_of, params_of
+from t2i.interruption import Interrupted
 from t2i.messages import explain
+from t2i.places import COMMAND
+from t2i.processes import COLLECTIVE, Processes, device_type, rank, say, world_size
 from t2i.quoting import verbatim
+from t2i.record import environment
 from t2i.store import Store, write_json
+from t2i.tasks import function
 
 PARENT = "T2I_PARENT_RUN"
 PATIENCE = 2.0
@@ -208,11 +202,12 @@ def _following(job: Job, then: Then) -> Job:
 def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     """Print what the job would do; the run folder that Hydra made goes again."""
     from t2i.plan.plan import plan
+    from t2i.tasks import goals
 
     if world_size() > 1:
         raise ConfigError(f"plan=true looks from one process: type {COMMAND}, with launch.processes=<GPUs> for several")
     try:
-        plan(config, folder, overrides, print)
+        plan(config, folder, overrides, print, goals)
     finally:
         for empty in (folder, folder.parent):  # the day's folder too, if it holds no other run
             with contextlib.suppress(OSError):
@@ -224,11 +219,9 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    run = Run(
-        folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
-    )
-    run.store.barrier, run.store.announce = run.barrier, run.say
-    run.store.tell, run.store.asked = run.tell, run.asked
+    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    run = Run(folder, store, overrides=job.overrides, processes=processes)
+    store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     run.catch_signals()
     handlers = record.log_to(folder) if main else []
     status = "FAILED"
@@ -245,9 +238,7 @@ def work(job: Job) -> dict[str, float]:
                 tags = record.sources(state, job.overrides)
                 run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)
                 run.tracker.params(params_of(config))
-        task = importlib.import_module(f"t2i.tasks.{config.task.value}")
-        function: Callable[[Config, Run], dict[str, float]] = getattr(task, config.task.value)
-        metrics = function(config, run)
+        metrics = function(config.task)(config, run)
         if main:
             record.finished(config, run, metrics)
         status = "FINISHED"

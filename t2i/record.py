@@ -4,21 +4,29 @@ import contextlib
 import getpass
 import json
 import logging
+import os
+import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from t2i.config import Config
-from t2i.context import COMMAND, Run, environment, rank, write_results
+from t2i.context import Run, write_results
 from t2i.headline import name_of, params_of
+from t2i.places import CHECKOUT, COMMAND, PROJECT
+from t2i.processes import rank, world_size
 from t2i.store import Stage, write_json
 from t2i.tracking import Input
 from t2i.workers import STATUS
 
 LOG = "run.log"
+PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
+            "pillow numpy scipy safetensors").split()  # fmt: skip
 PARTS = ("data", "embed", "verify", "train", "tuned", "comparison", "sweep", "clip")
 """Prefixes of a pipeline's numbers for which a task of its own has none; `base/` stays, as the tuned model's have none."""
 INPUTS = {"prepared": "training", "reference": "evaluation"}
@@ -177,3 +185,41 @@ def log_to(folder: Path) -> list[logging.Handler]:
     log.addHandler(console)
     log.addHandler(file)
     return [console, file]
+
+
+def git_state() -> dict[str, str]:
+    """Commit and cleanliness of the project's checkout; empty when it is not one."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    if not CHECKOUT:  # an environment may lie inside a repository that is not ours
+        return {}
+    commit = git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": str(bool(git("status", "--porcelain"))).lower()} if commit else {}
+
+
+def environment() -> dict[str, Any]:
+    """What a reader needs to know to repeat the run: packages, machine, device, git state, command line."""
+    installed = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    state: dict[str, Any] = {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "git": git_state(),
+        "packages": installed,
+        "processes": world_size(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", ""),
+    }
+    if "torch" in sys.modules:  # a task that never needed torch says nothing about devices
+        import torch
+
+        state["threads"] = torch.get_num_threads()
+        state["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        state["cuda"] = torch.version.cuda
+    return state

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from t2i.context import CHECKOUT, FROZEN, PROJECT, Arrivals, Interrupted
+from t2i.context import FROZEN
 from t2i.errors import ConfigError, LeftAlone, UserError
+from t2i.interruption import Arrivals, Interrupted
+from t2i.places import CHECKOUT, PROJECT
 
 STATUS = "status.json"
 """In a run folder: how the run ended, and with which sentence."""

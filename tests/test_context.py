@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from t2i import context
-from t2i.context import Interrupted, Run, environment, flat, write_results
+from t2i import interruption
+from t2i.context import Run, flat, write_results
+from t2i.interruption import Interrupted
+from t2i.record import environment
 from t2i.store import Stage, Store
 from t2i.tracking import NullTracker
 
@@ -42,14 +44,14 @@ def test_a_signal_waits_while_work_defers_it_and_the_second_does_not(run: Run, m
     run.catch_signals()
     reached = []
     now = 1000.0
-    monkeypatch.setattr(context.time, "monotonic", lambda: now)
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: now)
 
     def work() -> None:
         nonlocal now
         with run.deferring():
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append(run.pending_signal)
-            now += context.REPEAT
+            now += interruption.REPEAT
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append(run.pending_signal)
 
@@ -85,7 +87,7 @@ def test_one_of_several_processes_hears_of_a_stop_as_often_as_its_launcher_likes
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(context, "REPEAT", 0.0)
+    monkeypatch.setattr(interruption, "REPEAT", 0.0)
     assert status_after(run, signal.SIGINT, signal.SIGTERM, signal.SIGTERM) == 130
 
 

@@ -23,7 +23,7 @@ from t2i.randomness import generator
 from .conftest import PROJECT
 
 GUIDE = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-COPIED = ("run.py", "conf", "sweeps", "t2i", "pyproject.toml")
+COPIED = ("run.py", "conf", "docs", "sweeps", "t2i", "pyproject.toml")
 RUN = """
 import runpy, sys
 for line in sys.argv[1:]:
@@ -102,12 +102,29 @@ def a_metric(project: Path) -> None:
     guide = section("A metric")
     put(project, guide.file(), guide.blocks[0])
     opening = "METRICS: dict[str, Metric] = {\n"
-    importing = "from t2i.evaluation import (\n"
+    importing = "from t2i.evaluation.metrics import (\n"
     changes = {opening: f"{opening}    {guide.entry()}\n", importing: f"{importing}    spread,\n"}
     edit(project, "t2i/evaluation/metrics/registry.py", changes)
 
 
-ADDITIONS: dict[Callable[[Path], None], int] = {a_dataset: 1, a_scheduler: 1, a_strategy: 3, a_metric: 2}
+def a_stage(project: Path) -> None:
+    guide = section("A stage")
+    put(project, guide.file(), guide.blocks[0])
+    row = "| `comparison` | two `metrics` |"
+    edit(project, "docs/architecture.md", {row: guide.blocks[1] + row})
+    goals, read = '    yield "numbers", [_numbers(config)]\n', "    measured = stage.read(run)\n"
+    importing = "from t2i.stages.fitting import"
+    module = guide.file().removesuffix(".py").replace("/", ".")
+    changes = {
+        goals: goals + guide.blocks[2],
+        read: read + guide.blocks[3],
+        "import is_there\n": "import is_there, made\n",
+        importing: f"from {module} import Brightness\n{importing}",
+    }
+    edit(project, "t2i/tasks/evaluate.py", changes)
+
+
+ADDITIONS: dict[Callable[[Path], None], int] = {a_dataset: 1, a_scheduler: 1, a_strategy: 3, a_metric: 2, a_stage: 3}
 """What is added, and how many files that may touch."""
 
 
@@ -148,11 +165,9 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
     birds(tmp_path / "birds")
     data = f"dataset=birds dataset.root={tmp_path}/birds"
     common = f"outputs={tmp_path}/outputs track.enabled=false"
-    lines = [
-        f"task=verify strategy=attn1_to_v {common}",
-        f"task=evaluate {data} scheduler=my_deis scheduler.steps=2 eval.images=6 eval.replicates=100 "
-        f"eval.metrics=[spread] {common}",
-    ]
+    drawn = "scheduler=my_deis scheduler.steps=2 eval.images=6 eval.replicates=100 eval.metrics=[spread]"
+    evaluating = f"task=evaluate {data} {drawn} {common}"
+    lines = [f"task=verify strategy=attn1_to_v {common}", f"{evaluating} plan=true", evaluating]
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", RUN, *lines], cwd=project, env=environment, capture_output=True, text=True, timeout=240
@@ -161,6 +176,11 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
     verified, evaluated = sorted((tmp_path / "outputs").glob("20*/*_*"), key=lambda folder: folder.stat().st_ctime)
     counted = json.loads((verified / "metrics.json").read_text(encoding="utf-8"))
     assert counted["trainable_parameters"] > 0
+    assert re.search(r"brightness +brightness +to be made", done.stdout)
+    stages = json.loads((evaluated / "stages.json").read_text(encoding="utf-8"))
+    (bright,) = (stage["digest"] for name, stage in stages.items() if name.startswith("brightness/"))
+    means = json.loads((tmp_path / "outputs/store/brightness" / bright / "brightness.json").read_text(encoding="utf-8"))
+    assert len(means) == 6 and all(0 < mean < 255 for mean in means)
     numbers = json.loads((evaluated / "metrics.json").read_text(encoding="utf-8"))
     assert numbers["spread[tiny_clip].low"] < numbers["spread[tiny_clip]"] < numbers["spread[tiny_clip].high"]
     definition = json.loads((evaluated / "definition.json").read_text(encoding="utf-8"))
@@ -168,6 +188,6 @@ def test_the_guide_is_enough_and_touches_as_few_files_as_it_says(tmp_path: Path)
     assert 6 <= definition["reference_count"] <= 20, "three tenths of 40, each by its own draw"
 
 
-@pytest.mark.parametrize("title", ["A scheduler", "A dataset", "A strategy", "A metric", "A sweep"])
+@pytest.mark.parametrize("title", ["A scheduler", "A dataset", "A strategy", "A metric", "A stage", "A sweep"])
 def test_every_addition_has_its_section_with_an_example(title: str) -> None:
     assert section(title).blocks

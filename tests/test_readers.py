@@ -20,10 +20,10 @@ from t2i.config import Config, Dtype, Format, compose
 from t2i.context import Run
 from t2i.models.adapters.kinds import LORA
 from t2i.models.load import load
-from t2i.stages.read_back import PROMPT, SEED, STEPS, drawn
+from t2i.stages.exported import PROMPT, SEED, STEPS, drawn
+from t2i.stages.exports import write
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 from t2i.store import Store
-from t2i.tasks import export
 from t2i.training.lora import KOHYA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -145,7 +145,7 @@ def written(config: Config, run: Run, found: Tuned, label: str, root: Path) -> d
     apply_tuned(models, found)
     target = root / label.replace(" ", "_")
     target.mkdir()
-    result = export.write(own, run, models, found, target)
+    result = write(own, run, models, found, target)
     if result.adapter is not None:
         return {"kind": kind, "path": str(result.adapter), "base": str(result.path)}
     return {"kind": kind, "path": str(result.path)}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i import digests
+from t2i import digests, manifest
 from t2i import store as store_module
 from t2i.digests import sha256_file
 from t2i.errors import UserError
@@ -247,11 +247,11 @@ def test_files_are_read_once_and_again_when_one_has_changed(store: Store, monkey
     """In a process of its own; a later one asks the memory."""
     monkeypatch.setattr(digests, "SETTLED", -60.0)
     read: list[str] = []
-    monkeypatch.setattr(store_module, "sha256_file", lambda path: (read.append(path.name), sha256_file(path))[1])
+    monkeypatch.setattr(manifest, "sha256_file", lambda path: (read.append(path.name), sha256_file(path))[1])
     stage = store.stage("example", {}, {}, 1, writes())
     for expected in (["data.txt"], [], []):
         read.clear()
-        store_module._SOUND.clear()  # as a new process begins
+        manifest._SOUND.clear()  # as a new process begins
         assert Store(store.root).stage("example", {}, {}, 1, never).reused
         assert read == expected
     os.utime(stage.path / "data.txt")

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from t2i import workers
-from t2i.context import Interrupted
 from t2i.errors import ConfigError, UserError
+from t2i.interruption import Interrupted
 
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
@@ -167,7 +167,7 @@ sys.exit(128 + {int(number)})
 
 
 def test_a_second_signal_does_not_wait(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("t2i.context.REPEAT", 0.1)
+    monkeypatch.setattr("t2i.interruption.REPEAT", 0.1)
     does(program, WAITING + "time.sleep(60)")
     thread = send_when_ready(tmp_path, signal.SIGINT, signal.SIGINT, pause=0.3)
     with pytest.raises(Interrupted) as caught:

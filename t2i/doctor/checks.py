@@ -14,9 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from t2i.config import Config, as_dict, restore
-from t2i.context import CONFIGURATION, Run, device_type
+from t2i.context import Run
+from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
-from t2i.tasks.doctor import Finding, State
+from t2i.places import CONFIGURATION
+from t2i.processes import device_type
 
 LEAST, COMFORTABLE = 1e9, 20e9
 """Bytes of free disk space."""
@@ -263,8 +265,8 @@ def _server(key: str, uri: str) -> Finding:
 def self_test(config: Config, run: Run) -> Iterator[Finding]:
     """Two steps of training and one picture with the bundled model, in a folder that is removed again."""
     from t2i.config import compose
-    from t2i.stages.shared import draw
-    from t2i.tasks.train import trained
+    from t2i.stages.drawing import draw
+    from t2i.stages.training import trained
 
     with tempfile.TemporaryDirectory(dir=config.outputs) as folder:
         small = ["dataset.train=8", "dataset.val=4", "training.steps=2", "training.batch_size=4", "scheduler.steps=2"]

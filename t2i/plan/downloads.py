@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i import spoken
 from t2i.config import Config, Part, Task
 from t2i.errors import UserError
 from t2i.evaluation.config import BUNDLED as BUNDLED_CLIP
@@ -97,12 +98,4 @@ def _here(look: "object") -> bool:
 
 
 def _size(count: int) -> str:
-    return f"about {spoken_bytes(count)}" if count else "size unknown"
-
-
-def spoken_bytes(count: float) -> str:
-    """A size as people say it, in powers of 1000: 4.27 GB, 605 MB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return f"{count:.0f} B"
+    return f"about {spoken.size(count)}" if count else "size unknown"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
 from t2i.errors import UserError
-from t2i.stages.shared import precision_of
+from t2i.stages.networks import precision_of
 from t2i.training.config import Optimizer
 
 if TYPE_CHECKING:

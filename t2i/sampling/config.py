@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.context import PROJECT
 from t2i.errors import ConfigError
+from t2i.places import PROJECT
 
 if TYPE_CHECKING:
     import torch

@@ -1,16 +1,18 @@
-"""What a CLIP knows about captioned pictures, before and after tuning: features as stages, numbers, tables."""
+"""`clip_features`: what a CLIP makes of captioned pictures, before and after tuning, and what follows of it."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, compose
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
-from t2i.stages.shared import prepared
+from t2i.processes import device_type
+from t2i.stages.clip import AFTER, BEFORE, Clip
+from t2i.stages.prepared import Prepared, data_of
+from t2i.stages.stage import Address, Stage, is_there, made
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +21,10 @@ if TYPE_CHECKING:
     from t2i.evaluation.extractors.clip import ClipExtractor
     from t2i.evaluation.extractors.registry import Extractor
     from t2i.evaluation.metrics.contrast import Contrast, Features
-    from t2i.evaluation.statistics.intervals import Interval
 
-VERSION = 1
+
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Shares of the tuned weights in the sweep between base and tuned."""
+"""Shares of the tuned weights between base and tuned."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +38,178 @@ class Measured:
     """The distinct captions, in the order of the text features."""
 
 
-def measure(config: Config, run: Run, folder: Path) -> Measured:
-    """The CLIP in `folder` on the held-out pictures of the configured dataset; its features are kept in the store."""
-    return _measured(config, run, {"clip": weights_digest(folder)}, lambda: _extractor(config, folder))
+@dataclass(frozen=True, eq=False)
+class ClipFeatures(Stage):
+    """`features.npz`: `images`, `texts`, and `classes` of labelled data, on held-out pictures of the configured dataset."""
 
+    name = "clip_features"
+    resources = ("clip",)
 
-def blended(config: Config, run: Run, before: Path, after: Path, alpha: float) -> Measured:
-    """As `measure`, for the weights between those in two folders; 0 is `before`, 1 `after`."""
-    if alpha in (0.0, 1.0):
-        return measure(config, run, after if alpha else before)
-    inputs = {"clip": weights_digest(before), "tuned": weights_digest(after), "alpha": repr(alpha)}
-    return _measured(config, run, inputs, lambda: _extractor(config, before).blended(_extractor(config, after), alpha))
+    def needs(self) -> Sequence[Stage]:
+        return [Prepared(self.config)]
 
+    def inputs(self) -> dict[str, Stage]:
+        return {"data": Prepared(self.config)}
 
-def pictures(config: Config, run: Run) -> int:
-    """How many held-out pictures are measured; ConfigError when they are too few."""
-    there = len(prepared(config, run)[1].split("held_out"))
-    count = there if config.clip.images is None else min(config.clip.images, there)
-    if count < 2:
-        raise ConfigError(
-            f"{count} held-out pictures of dataset={config.dataset.name} are too few to measure a CLIP on; use more "
-            "held-out pictures, such as dataset.held_out=100 or dataset.val=100, and clip.images=null"
+    def hangs_on(self) -> Any:
+        own = self.config.eval
+        return [self.config.clip.images, list(own.class_prompts), own.exact, device_type(), self.source()]
+
+    def source(self) -> Any:
+        """All of the configuration that the weights hang on, beside `needs`."""
+        raise NotImplementedError
+
+    def weights(self, run: Run) -> dict[str, str]:
+        """What identifies them."""
+        raise NotImplementedError
+
+    def extractor(self, run: Run) -> "ClipExtractor":
+        """The loaded CLIP."""
+        raise NotImplementedError
+
+    def address(self, run: Run) -> Address:
+        own = self.config.eval
+        slice_ = {"images": pictures(self.config, run), "prompts": list(own.class_prompts), "device": device_type()}
+        return Address(self.weights(run), slice_ | ({} if own.exact else {"exact": False}))
+
+    def build(self, run: Run, folder: Path) -> None:
+        import numpy as np
+
+        held_out = data_of(self.config, run).split("held_out")
+        found = extract(
+            self.config,
+            self.extractor(run),
+            held_out,
+            pictures(self.config, run),
+            self._captions(run),
+            self._classes(run),
         )
-    return count
+        np.savez(folder / "features.npz", **found)  # type: ignore[arg-type]
+
+    def _captions(self, run: Run) -> list[str]:
+        held_out = data_of(self.config, run).split("held_out")
+        return sorted({text for i in range(pictures(self.config, run)) for text in held_out.captions[i]})
+
+    def _classes(self, run: Run) -> list[str]:
+        data = data_of(self.config, run)
+        splits = (data.split(name) for name in ("held_out", "train"))
+        return sorted({name for split in splits for own in split.categories for name in own})
+
+    def read(self, run: Run) -> Measured:
+        """The features, made unless the store has them, and the numbers of them."""
+        import numpy as np
+
+        from t2i.evaluation.metrics.contrast import Features
+        from t2i.evaluation.metrics.contrast import measure as contrast
+
+        with np.load(made(self, run).path / "features.npz", allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        held_out, chosen = data_of(self.config, run).split("held_out"), range(pictures(self.config, run))
+        captions, classes = self._captions(run), self._classes(run)
+        row = {caption: number for number, caption in enumerate(captions)}
+        said = [[row[caption] for caption in held_out.captions[i]] for i in chosen]
+        place = {name: number for number, name in enumerate(classes)}
+        accepted = [frozenset(place[name] for name in held_out.categories[i]) for i in chosen]
+        labelled = bool(classes) and any(accepted)
+        features = Features(
+            found["images"],
+            found["texts"],
+            said,
+            found["classes"] if labelled else None,
+            accepted if labelled else None,
+        )
+        numbers = contrast(features, self.config.eval.seed, self.config.eval.replicates)
+        return Measured(features, numbers, classes, captions)
+
+
+@dataclass(frozen=True, eq=False)
+class OfFolder(ClipFeatures):
+    """Of a CLIP that is there."""
+
+    folder: Path
+
+    def source(self) -> Any:
+        return str(self.folder)
+
+    def weights(self, run: Run) -> dict[str, str]:
+        return {"clip": weights_digest(self.folder)}
+
+    def extractor(self, run: Run) -> "ClipExtractor":
+        return _extractor(self.config, self.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class OfEvaluator(ClipFeatures):
+    """Of the CLIP that `eval.clip` names, where there are pictures to pair."""
+
+    resources = ("eval",)
+
+    def wanted(self, run: Run) -> bool:
+        return not is_there(Prepared(self.config), run) or len(data_of(self.config, run).split("held_out")) > 1
+
+    def source(self) -> Any:
+        return self.config.eval.clip
+
+    def _folder(self) -> Path:
+        from t2i.evaluation.extractors import registry as extractors
+        from t2i.models.clip_files import locate
+
+        return locate(extractors.source(self.config.eval)[1])
+
+    def weights(self, run: Run) -> dict[str, str]:
+        return {"clip": weights_digest(self._folder())}
+
+    def extractor(self, run: Run) -> "ClipExtractor":
+        return _extractor(self.config, self._folder())
+
+
+@dataclass(frozen=True, eq=False)
+class OfState(ClipFeatures):
+    """Of a tuned CLIP in one of its states."""
+
+    clip: Clip
+    state: str
+
+    def needs(self) -> Sequence[Stage]:
+        return [self.clip, Prepared(self.config)]
+
+    def source(self) -> Any:
+        return self.state
+
+    def weights(self, run: Run) -> dict[str, str]:
+        return {"clip": weights_digest(self.clip.folder(run, self.state))}
+
+    def extractor(self, run: Run) -> "ClipExtractor":
+        return _extractor(self.config, self.clip.folder(run, self.state))
+
+
+@dataclass(frozen=True, eq=False)
+class OfBlend(ClipFeatures):
+    """Of the weights between `before` (0) and `after` (1)."""
+
+    clip: Clip
+    alpha: float
+
+    def needs(self) -> Sequence[Stage]:
+        return [self.clip, Prepared(self.config)]
+
+    def source(self) -> Any:
+        return self.alpha
+
+    def weights(self, run: Run) -> dict[str, str]:
+        before, after = (weights_digest(self.clip.folder(run, state)) for state in (BEFORE, AFTER))
+        return {"clip": before, "tuned": after, "alpha": repr(self.alpha)}
+
+    def extractor(self, run: Run) -> "ClipExtractor":
+        before, after = (_extractor(self.config, self.clip.folder(run, state)) for state in (BEFORE, AFTER))
+        return before.blended(after, self.alpha)
+
+
+def blend(config: Config, clip: Clip, alpha: float) -> ClipFeatures:
+    """Of the weights at a share of the tuned ones; 0 is `before`, 1 `after`."""
+    if alpha in (0.0, 1.0):
+        return OfState(config, clip, AFTER if alpha else BEFORE)
+    return OfBlend(config, clip, alpha)
 
 
 def other_data(config: Config) -> Config:
@@ -70,43 +220,22 @@ def other_data(config: Config) -> Config:
     return replace(config, dataset=compose(overrides).dataset)
 
 
+def pictures(config: Config, run: Run) -> int:
+    """How many held-out pictures are measured; ConfigError when they are too few."""
+    there = len(data_of(config, run).split("held_out"))
+    count = there if config.clip.images is None else min(config.clip.images, there)
+    if count < 2:
+        raise ConfigError(
+            f"{count} held-out pictures of dataset={config.dataset.name} are too few to measure a CLIP on; use more "
+            "held-out pictures, such as dataset.held_out=100 or dataset.val=100, and clip.images=null"
+        )
+    return count
+
+
 def _extractor(config: Config, folder: Path) -> "ClipExtractor":
     from t2i.evaluation.extractors.clip import ClipExtractor
 
     return ClipExtractor(str(folder), folder.name, device_type(), exact=config.eval.exact)
-
-
-def _measured(config: Config, run: Run, inputs: dict[str, str], extractor: Callable[[], "ClipExtractor"]) -> Measured:
-    import numpy as np
-
-    from t2i.evaluation.metrics.contrast import Features
-    from t2i.evaluation.metrics.contrast import measure as contrast
-
-    data_stage, data = prepared(config, run)
-    held_out = data.split("held_out")
-    count = pictures(config, run)
-    chosen = range(count)
-    captions = sorted({caption for i in chosen for caption in held_out.captions[i]})
-    classes = sorted({name for split in (held_out, data.split("train")) for own in split.categories for name in own})
-
-    def build(path: Path) -> None:
-        found = extract(config, extractor(), held_out, count, captions, classes)
-        np.savez(path / "features.npz", **found)  # type: ignore[arg-type]
-
-    address = {"images": count, "prompts": list(config.eval.class_prompts), "device": device_type()}
-    address |= {} if config.eval.exact else {"exact": False}
-    stage = run.stage("clip_features", {**inputs, "data": data_stage.digest}, address, VERSION, build)
-    with np.load(stage.path / "features.npz", allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
-    row = {caption: number for number, caption in enumerate(captions)}
-    said = [[row[caption] for caption in held_out.captions[i]] for i in chosen]
-    place = {name: number for number, name in enumerate(classes)}
-    accepted = [frozenset(place[name] for name in held_out.categories[i]) for i in chosen]
-    labelled = bool(classes) and any(accepted)
-    inputs_of = Features(
-        found["images"], found["texts"], said, found["classes"] if labelled else None, accepted if labelled else None
-    )
-    return Measured(inputs_of, contrast(inputs_of, config.eval.seed, config.eval.replicates), classes, captions)
 
 
 def extract(
@@ -128,57 +257,3 @@ def extract(
     if classes:
         found["classes"] = class_features(extractor.texts, classes, config.eval.class_prompts)
     return found
-
-
-def compared(config: Config, states: dict[str, Measured]) -> dict[str, float]:
-    """Every number of every state as `before/...` and `after/...`, and `difference/...` between those two."""
-    from t2i.evaluation.metrics.contrast import differences
-
-    metrics: dict[str, float] = {}
-
-    def add(prefix: str, found: "dict[str, Interval]") -> None:
-        for name, interval in found.items():
-            metrics[f"{prefix}/{name}"] = interval.value
-            metrics[f"{prefix}/{name}.low"], metrics[f"{prefix}/{name}.high"] = interval.low, interval.high
-
-    for name, state in states.items():
-        add(name.replace(" ", "_"), state.contrast.metrics)
-    first = next(iter(states.values()))  # with fresh projections the CLIP as it came, not the one that knows nothing
-    last = list(states.values())[-1]
-    add("difference", differences(first.contrast, last.contrast))
-    return metrics
-
-
-def blends(
-    config: Config, other: Optional[Config], run: Run, ends: dict[str, Path]
-) -> "tuple[dict[str, np.ndarray], dict[str, float]]":
-    """The headline number on the tuned set, and zero-shot accuracy on the other one, at each of `ALPHAS`.
-
-    Gives curves, float (A, 3) of value, low and high in percent, and the same as flat numbers.
-    """
-    import numpy as np
-
-    before, after = list(ends.values())[-2:]
-    curves, numbers = {}, {}
-    for key, where in (("here", config), ("elsewhere", other)):
-        if where is None:
-            continue
-        found = [blended(where, run, before, after, alpha).contrast.metrics for alpha in ALPHAS]
-        name = headline(found[0])
-        values = np.array([[100 * getattr(one[name], end) for end in ("value", "low", "high")] for one in found])
-        where_from = where.dataset.name if where is config else f"{where.dataset.name} (not tuned on)"
-        curves[f"{where_from}: {spoken(name)}"] = values
-        for alpha, row in zip(ALPHAS, values, strict=True):
-            numbers[f"blend/{key}/{name}/{alpha:g}"] = float(row[0])
-    return curves, numbers
-
-
-def headline(found: "Mapping[str, Interval]") -> str:
-    """The number that stands for a set: zero-shot accuracy where it has classes, otherwise recall of captions."""
-    known = ("zero_shot_accuracy", "image_to_text_recall_1", "text_to_image_recall_1")
-    return next(name for name in known if name in found)
-
-
-def spoken(name: str) -> str:
-    """A number's name for people: `image_to_text_recall_1` is `image to text, recall@1`."""
-    return re.sub(r" recall (\d+)$", r", recall@\1", name.replace("_", " ")).replace("zero shot", "zero-shot")

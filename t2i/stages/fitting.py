@@ -4,7 +4,7 @@ from t2i.config import Config, Part, Task
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import Evaluation
-from t2i.stages.shared import prepared
+from t2i.stages.prepared import data_of
 
 KEY = "eval.images"
 
@@ -14,7 +14,7 @@ def fit_images(config: Config, run: Run) -> None:
     number that was chosen is refused.
     """
     sweeps = config.task is Task.sweep or (config.task is Task.pipeline and Part.sweep in config.parts)
-    _, data = prepared(config, run)
+    data = data_of(config, run)
     there = sum(map(len, data.split("held_out").captions))
     typed = {item.split("=")[0].lstrip("+") for item in run.overrides}
     if config.eval.images > there:

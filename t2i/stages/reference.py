@@ -1,91 +1,82 @@
-"""What generated pictures are held against: held-out pictures, another run's, or a file of features; all are kept."""
+"""`reference`: what generated pictures are held against - held-out pictures, another run's, or a file of features."""
 
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
+from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.evaluation.config import HELD_OUT
-from t2i.stages.shared import prepared, read_pictures, training_split
-from t2i.store import Stage, require_sound, sha256_file
+from t2i.stages.generated import Generated
+from t2i.stages.networks import extractors_of
+from t2i.stages.pictures import generated_pictures, pictures_of
+from t2i.stages.prepared import Prepared
+from t2i.stages.stage import Address, Stage, made
+from t2i.store import require_sound, sha256_file
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from t2i.data.pictures import Pictures
-    from t2i.data.prepared import Prepared, Split
-    from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
     from t2i.evaluation.feature_file import Known
     from t2i.evaluation.gather import Facts
 
-VERSION, TRAINING_VERSION = 2, 1
 FILE = "reference.npz"
-TRAINING = "training.npz"
 ENDING = ".features"
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A reference set: what identifies its features, and what is known of its pictures."""
-
-    stage: Stage
+@dataclass(frozen=True, eq=False)
+class Reference(Stage):
     """`reference.npz`: of each network `<name>.features` float32 (M, D); `mu` (D,) and `sigma` (D, D) of `eval.extractor`,
-    under the names that pytorch-fid reads; `about`, JSON: what a definition says of the set and of the networks."""
+    under the names that pytorch-fid reads; `about`, JSON: what a definition says of the set and of the networks.
 
-    @property
-    def known(self) -> "Known":
+    Of several kinds, by what `eval.reference` names: `reference_of`.
+    """
+
+    name = "reference"
+    version = 2
+    resources = ("eval", "numbers")
+
+    def known(self, run: Run) -> "Known":
         """Its features."""
         from t2i.evaluation.feature_file import Known
 
-        return Known.read(self.stage.path / FILE)
+        return Known.read(made(self, run).path / FILE)
 
-    @property
-    def facts(self) -> "Facts":
+    def facts(self, run: Run) -> "Facts":
         """Count, format and digest of its pictures."""
         from t2i.evaluation.gather import Facts
 
-        return Facts(**_about(self.stage.path / FILE)["pictures"])
+        return Facts(**_about(made(self, run).path / FILE)["pictures"])
 
 
-def reference_of(
-    config: Config,
-    run: Run,
-    data_stage: Stage,
-    data: "Prepared",
-    networks: "Callable[[], tuple[ImageExtractor, Extractor]]",
-) -> Reference:
-    """The reference set that `eval.reference` names, as a stage of the store; every process has to call it.
+@dataclass(frozen=True, eq=False)
+class OfPictures(Reference):
+    """Features of pictures, computed here."""
 
-    Raises ConfigError when `eval.reference` is no run with one set of generated pictures, nor a file of these networks.
-    """
-    import numpy as np
+    collective = True
 
-    from t2i.evaluation.extractors import registry as extractors
+    def hangs_on(self) -> Any:
+        return identity.evaluators(self.config)
 
-    path = Path(config.eval.reference).expanduser()
-    if path.is_file():
-        return _from_file(config, run, path)
-    if config.eval.reference == HELD_OUT:
-        source, resolution = data_stage.digest, config.dataset.resolution
-        pictures = pictures_of(data.split("held_out"), resolution)
-    else:
-        folder = generated_by(path, run)
-        source, resolution = folder.name, None
-        pictures = generated_pictures(folder, sum(1 for _ in folder.glob("[0-9]*.png")))
+    def pictures(self, run: Run) -> "Pictures":
+        """What is held against."""
+        raise NotImplementedError
 
-    def build(target: Path) -> None:
+    def build(self, run: Run, folder: Path) -> None:
+        import numpy as np
+
+        from t2i.evaluation.extractors import registry as extractors
         from t2i.evaluation.gather import Facts
         from t2i.evaluation.statistics.gaussian import DDOF
 
-        extractor, clip = networks()
+        pictures = self.pictures(run)
+        extractor, clip = extractors_of(self.config, run)
         features = {
-            network.name: extractors.shared_image_features(network, "reference", pictures, config.eval.batch_size)
+            network.name: extractors.shared_image_features(network, "reference", pictures, self.config.eval.batch_size)
             for network in (extractor, clip)
         }
         if run.main:
@@ -98,26 +89,114 @@ def reference_of(
             arrays = {f"{name}{ENDING}": values for name, values in features.items()}
             if len(rows) > 1:  # one picture has no covariance
                 arrays |= {"mu": rows.mean(axis=0), "sigma": np.cov(rows, rowvar=False, ddof=DDOF)}
-            np.savez(target / FILE, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+            np.savez(folder / FILE, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
-    inputs = {"pictures": source, "extractor": extractors.digests(config.eval)}
-    slice_ = {**_networks(config), "resolution": resolution}
-    return Reference(run.stage("reference", inputs, slice_, VERSION, build, collective=True))
+
+@dataclass(frozen=True, eq=False)
+class OfHeldOut(OfPictures):
+    """Of the real held-out pictures."""
+
+    def inputs(self) -> dict[str, Stage]:
+        return {"pictures": Prepared(self.config)}
+
+    def address(self, run: Run) -> Address:
+        return _address(self.config, {}, self.config.dataset.resolution)
+
+    def pictures(self, run: Run) -> "Pictures":
+        return pictures_of(Prepared(self.config).read(run).split("held_out"), self.config.dataset.resolution)
+
+
+@dataclass(frozen=True, eq=False)
+class OfStage(OfPictures):
+    """Of a set of generated pictures that this run makes: the reference of a sweep."""
+
+    drawn: Generated
+
+    def inputs(self) -> dict[str, Stage]:
+        return {"pictures": self.drawn}
+
+    def address(self, run: Run) -> Address:
+        return _address(self.config, {}, None)
+
+    def pictures(self, run: Run) -> "Pictures":
+        return _of_set(made(self.drawn, run).path)
+
+
+@dataclass(frozen=True, eq=False)
+class OfRun(OfPictures):
+    """Of the one set of generated pictures of another run."""
+
+    def hangs_on(self) -> Any:
+        return [identity.evaluators(self.config), self.config.eval.reference]
+
+    def address(self, run: Run) -> Address:
+        return _address(self.config, {"pictures": generated_by(_path(self.config), run).name}, None)
+
+    def pictures(self, run: Run) -> "Pictures":
+        return _of_set(generated_by(_path(self.config), run))
+
+
+@dataclass(frozen=True, eq=False)
+class OfFile(Reference):
+    """A file that another evaluation left, if its networks are those of this one."""
+
+    def hangs_on(self) -> Any:
+        return [identity.evaluators(self.config), self.config.eval.reference]
+
+    def address(self, run: Run) -> Address:
+        _refuse_others(self.config)
+        return Address({"file": sha256_file(_path(self.config))}, {})
+
+    def build(self, run: Run, folder: Path) -> None:
+        shutil.copyfile(_path(self.config), folder / FILE)
+
+
+def reference_of(config: Config) -> Reference:
+    """The reference set that `eval.reference` names.
+
+    Asked for its address it raises ConfigError when that is no run with one set of generated pictures, nor a file of these
+    networks.
+    """
+    if _path(config).is_file():
+        return OfFile(config)
+    return OfHeldOut(config) if config.eval.reference == HELD_OUT else OfRun(config)
 
 
 def identity_of(config: Config, run: Run) -> str:
     """What `eval.reference` names, whatever the path: the bytes of a file, the set of a run, or the held-out pictures."""
-    path = Path(config.eval.reference).expanduser()
+    path = _path(config)
     if path.is_file():
         return run.store.file_digest(path)
     return HELD_OUT if config.eval.reference == HELD_OUT else generated_by(path, run).name
 
 
-def _from_file(config: Config, run: Run, path: Path) -> Reference:
-    """A file that another evaluation left, if its networks are those of this one."""
+def networks(config: Config) -> dict[str, Any]:
+    """What reads the pictures, and how they are resized for it."""
+    own = config.eval
+    return {"extractor": own.extractor, "resize": own.resize_policy, "clip": own.clip}
+
+
+def _path(config: Config) -> Path:
+    return Path(config.eval.reference).expanduser()
+
+
+def _address(config: Config, pictures: dict[str, str], resolution: int | None) -> Address:
+    from t2i.evaluation.extractors import registry as extractors
+
+    digests = {**pictures, "extractor": extractors.digests(config.eval)}
+    return Address(digests, {**networks(config), "resolution": resolution})
+
+
+def _of_set(folder: Path) -> "Pictures":
+    return generated_pictures(folder, sum(1 for _ in folder.glob("[0-9]*.png")))
+
+
+def _refuse_others(config: Config) -> None:
+    """ConfigError for a file of other networks, or of pictures that were resized otherwise."""
     from t2i.evaluation.config import CLIPS
     from t2i.evaluation.extractors import registry as extractors
 
+    path = _path(config)
     about = _about(path)
     clip, digest = extractors.identity(config.eval)
     measured = clip if config.eval.extractor in CLIPS else config.eval.extractor
@@ -135,12 +214,6 @@ def _from_file(config: Config, run: Run, path: Path) -> Reference:
             f"eval.reference={path} was made with eval.resize={policies[measured]} and this evaluation has "
             f"{config.eval.resize_policy}; type eval.resize={policies[measured]}"
         )
-    inputs = {"file": sha256_file(path)}
-    return Reference(run.stage("reference", inputs, {}, VERSION, lambda target: _copy(path, target / FILE)))
-
-
-def _copy(path: Path, target: Path) -> None:
-    shutil.copyfile(path, target)
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -161,56 +234,6 @@ def _about(path: Path) -> dict[str, Any]:
         f"eval.reference={path} holds {held} and no features: moments alone have no intervals; give the {FILE} of an "
         "evaluation (outputs/store/reference/), or the pictures as a dataset"
     )
-
-
-def training_features(config: Config, run: Run, networks: "Callable[[], tuple[ImageExtractor, Extractor]]") -> "Known":
-    """Features of the pictures that are trained on, by `eval.extractor`: a stage; every process has to call it."""
-    import numpy as np
-
-    from t2i.evaluation.extractors import registry as extractors
-    from t2i.evaluation.feature_file import Known
-
-    data_stage, data = prepared(config, run)
-    split = training_split(config, data)
-
-    def build(target: Path) -> None:
-        network = networks()[0]
-        pictures = pictures_of(split, config.dataset.resolution)
-        found = extractors.shared_image_features(network, "training", pictures, config.eval.batch_size)
-        if run.main:
-            np.savez(target / TRAINING, **{f"{network.name}{ENDING}": found})  # type: ignore[arg-type]
-
-    inputs = {"data": data_stage.digest, "extractor": extractors.digests(config.eval)}
-    slice_ = {**_networks(config), "resolution": config.dataset.resolution, "pictures": len(split)}
-    stage = run.stage("training_features", inputs, slice_, TRAINING_VERSION, build, collective=True)
-    return Known.read(stage.path / TRAINING)
-
-
-def _networks(config: Config) -> dict[str, Any]:
-    own = config.eval
-    return {"extractor": own.extractor, "resize": own.resize_policy, "clip": own.clip}
-
-
-def pictures_of(split: "Split", side: int) -> "Pictures":
-    """A split as side x side pixels, read when it is asked for."""
-    from t2i.data.pictures import Pictures
-
-    return Pictures((len(split), side, side, 3), lambda rows: split.squares(rows, side))
-
-
-def generated_pictures(folder: Path, count: int, side: Optional[int] = None) -> "Pictures":
-    """The first `count` pictures of a generated set, read when they are asked for and brought to `side`."""
-    import numpy as np
-
-    from t2i.data.pictures import Pictures
-    from t2i.models.preprocess import pillow_bicubic
-
-    def read(rows: "Sequence[int]") -> "np.ndarray":
-        found = np.concatenate([read_pictures(folder, 1, row) for row in rows])
-        return found if side is None else pillow_bicubic(found, side)
-
-    height, width = read_pictures(folder, 1).shape[1:3]
-    return Pictures((count, side or height, side or width, 3), read)
 
 
 def generated_by(folder: Path, run: Run) -> Path:

@@ -13,7 +13,7 @@ from t2i.models import source
 from t2i.models.adapters.kinds import FAMILIES, LORA, Found, Kind, identify
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.config import Model
-from t2i.stages.tuned_files import identifying, require_whole
+from t2i.stages.copies import identifying, require_whole
 from t2i.store import digest_of
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict
-from t2i.context import Run, rank, world_size
-from t2i.stages.shared import captions_of, prepared
+from t2i.context import Run
+from t2i.processes import rank, world_size
+from t2i.stages.captions import HeldOut
+from t2i.stages.networks import extractor_of
 from t2i.store import write_json
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ class Validation:
     """Draws and scores `training.validation_images` pictures; every process draws its share."""
 
     def __init__(self, config: Config, run: Run, models: "Models", folder: Path) -> None:
-        from t2i.tasks.evaluate import extractor_of
-
         self._config, self._run, self._models, self._folder = config, run, models, folder / FOLDER
         self._settings = settings_of(config, run)
         self.prompts: list[str] = self._settings["prompts"]
@@ -113,9 +113,7 @@ def prompts_of(config: Config, run: Run) -> list[str]:
     count = config.training.validation_images
     if config.training.validation_prompts:
         return list(islice(cycle(config.training.validation_prompts), count))
-    _, data = prepared(config, run)
-    held_out = data.split("held_out")
-    return captions_of(data, min(count, sum(map(len, held_out.captions))))
+    return HeldOut(config, count, fewer=True).texts(run)
 
 
 def read(folder: Path) -> list[tuple[float, ...]]:
@@ -125,33 +123,3 @@ def read(folder: Path) -> list[tuple[float, ...]]:
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return [tuple(map(float, row)) for row in list(csv.reader(file))[1:]]
-
-
-def tell(run: Run, folder: Path) -> None:
-    """The pictures and their scores over the training, as a section of the report."""
-    import numpy as np
-    from PIL import Image
-
-    from t2i.reporting.figures import samples_over_training
-    from t2i.reporting.numbers import number
-
-    rows, prompts = read(folder), json.loads((folder / PROMPTS).read_text(encoding="utf-8"))
-    grid = [
-        np.stack([np.asarray(Image.open(path)) for path in sorted((folder / f"step_{int(row[0]):08d}").glob("*.png"))])
-        for row in rows
-    ]
-    path = samples_over_training(
-        [int(row[0]) for row in rows],
-        np.stack(grid),
-        prompts,
-        [row[1:] for row in rows],
-        run.figures() / "validation_samples.png",
-        "Validation pictures over the training",
-    )
-    table = {
-        "columns": ["step", "CLIP score"],
-        "rows": [[int(step), number(score, low, high)] for step, score, low, high in rows],
-        "caption": f"Mean over {len(prompts)} pictures of the same prompts and seeds, with 95 % intervals: few "
-        "pictures, so a hint while training and no verdict.",
-    }
-    run.section("While it trained", "", [table], [(path, "Same prompts and seeds at every checkpoint.")])

@@ -1,25 +1,24 @@
 """Comparison charts of the pipeline: the same prompts and seeds under every guidance scale, number of steps, scheduler."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i import identity
 from t2i.config import Config, compose
 from t2i.context import Run
-from t2i.stages.shared import captions_of, generated_set, prepared, read_pictures
-from t2i.stages.tuned import Tuned
-from t2i.store import Stage, write_json
-from t2i.tasks.evaluate import extractor_of
+from t2i.stages.captions import Captions, HeldOut, Texts
+from t2i.stages.generated import Generated
+from t2i.stages.pictures import read_pictures
+from t2i.stages.scores import Scores
+from t2i.stages.stage import made
+from t2i.stages.weights import Weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from t2i.evaluation.statistics.intervals import Interval
 
-VERSION = 1
 FILES = {
     "guidance": "guidance_comparison.png",
     "steps": "inference_steps_comparison.png",
@@ -34,18 +33,21 @@ class Column:
 
     label: str
     own: Config
-    pictures: Stage
+    pictures: "Path"
     scores: "np.ndarray"
 
 
-def charts(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, float]:
+def charts(config: Config, run: Run, weights: Weights) -> dict[str, float]:
     """Returns `<chart>/<setting>/clip_score` with its interval, and its change against the run's own setting.
 
-    tuned: the weights that draw; None for the base model. Draws nothing that the store has.
+    Draws nothing that the store has.
     """
     metrics: dict[str, float] = {}
     for kind in config.charts.kinds:
-        columns = columns_of(config, run, tuned, kind)
+        columns = [
+            Column(label, scores.pictures.config, made(scores.pictures, run).path, scores.read(run))
+            for label, scores in columns_of(config, weights, kind).items()
+        ]
         numbers = _numbers(config, columns)
         for column, (mean, change) in zip(columns, numbers, strict=True):
             for name, interval in (("clip_score", mean), ("change", change)):
@@ -53,17 +55,13 @@ def charts(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, float]
                     key = f"{kind}/{column.label}/{name}"
                     metrics |= {key: interval.value, f"{key}.low": interval.low, f"{key}.high": interval.high}
         if run.main:
-            _tell(config, run, tuned, kind, columns, numbers)
+            _tell(config, run, weights, kind, columns, numbers)
     return metrics
 
 
-def prompts_of(config: Config, run: Run) -> list[str]:
+def prompts_of(config: Config) -> Captions:
     """What every column draws: `charts.prompts`, or the first held-out captions, as many as there are."""
-    if config.charts.prompts:
-        return list(config.charts.prompts)
-    _, data = prepared(config, run)
-    split = data.split("held_out")
-    return captions_of(data, min(config.charts.images, sum(map(len, split.captions))))
+    return Texts(config.charts.prompts) if config.charts.prompts else HeldOut(config, config.charts.images, fewer=True)
 
 
 def settings_of(config: Config, kind: str) -> dict[str, Config]:
@@ -78,34 +76,11 @@ def settings_of(config: Config, kind: str) -> dict[str, Config]:
     return {name: replace(config, scheduler=replace(own, steps=steps)) for name, own in named.items()}
 
 
-def columns_of(config: Config, run: Run, tuned: Optional[Tuned], kind: str) -> list[Column]:
-    """Every column of one chart, from the store where it has them."""
-    prompts = prompts_of(config, run)
-    found = []
-    for label, own in settings_of(config, kind).items():
-        pictures = generated_set(own, run, prompts, tuned)
-        found.append(Column(label, own, pictures, scores_of(config, run, prompts, pictures)))
-    return found
-
-
-def scores_of(config: Config, run: Run, prompts: Sequence[str], pictures: Stage) -> "np.ndarray":
-    """The CLIP score of each picture, float64 (N,): a stage of the store."""
-    import numpy as np
-
-    from t2i.evaluation.extractors import registry as extractors
-
-    def build(folder: Path) -> None:
-        from t2i.evaluation.metrics.clip_score import clip_scores
-
-        clip, size, texts = extractor_of(config, run), config.eval.batch_size, list(prompts)
-        images = extractors.image_features(clip, "generated", read_pictures(pictures.path, len(texts)), size)
-        found = clip_scores(images, extractors.text_features(clip, texts, size))
-        write_json(folder / "scores.json", found.tolist())
-
-    inputs = {"pictures": pictures.digest, "extractor": extractors.identity(config.eval)[1]}
-    slice_ = {"clip": config.eval.clip, "resize": config.eval.resize, **identity.inexact(config)}
-    stage = run.stage("scores", inputs, slice_, VERSION, build)
-    return np.array(json.loads((stage.path / "scores.json").read_text(encoding="utf-8")))
+def columns_of(config: Config, weights: Weights, kind: str) -> dict[str, Scores]:
+    """The scored pictures of each column of one chart, by its label."""
+    prompts = prompts_of(config)
+    settings = settings_of(config, kind)
+    return {label: Scores(config, Generated(own, prompts, weights)) for label, own in settings.items()}
 
 
 def _own(config: Config, columns: list[Column]) -> Optional[int]:
@@ -136,7 +111,7 @@ def _numbers(config: Config, columns: list[Column]) -> "list[tuple[Optional[Inte
 def _tell(
     config: Config,
     run: Run,
-    tuned: Optional[Tuned],
+    weights: Weights,
     kind: str,
     columns: list[Column],
     numbers: "list[tuple[Optional[Interval], Optional[Interval]]]",
@@ -147,13 +122,13 @@ def _tell(
     from t2i.reporting.figures import column_comparison
     from t2i.reporting.numbers import number
 
-    prompts, own, clip = prompts_of(config, run), _own(config, columns), source(config.eval)[0]
+    prompts, own, clip = prompts_of(config).texts(run), _own(config, columns), source(config.eval)[0]
     rows = min(config.charts.rows, len(prompts))
     scheduler, guidance = f"{config.scheduler.name}, {config.scheduler.steps} steps", f"guidance {config.cfg.scale:g}"
     fixed = {"guidance": scheduler, "steps": f"{config.scheduler.name}, {guidance}"}.get(
         kind, f"{config.scheduler.steps} steps, {guidance}"
     )
-    model = f"{config.model.name}{' tuned' if tuned else ''}"
+    model = f"{config.model.name}{' tuned' if weights.find(run) else ''}"
     title = f"{TITLES[kind]}, the same prompts and seeds ({model}, {fixed})"
     head = {"guidance": "guidance {}", "steps": "{} steps", "schedulers": "{}"}[kind]
     means = np.array(
@@ -165,7 +140,7 @@ def _tell(
     figure = column_comparison(
         prompts[:rows],
         [head.format(column.label) for column in columns],
-        np.stack([read_pictures(column.pictures.path, rows) for column in columns], axis=1),
+        np.stack([read_pictures(column.pictures, rows) for column in columns], axis=1),
         np.stack([column.scores[:rows] for column in columns], axis=1),
         means,
         run.figures() / FILES[kind],

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.clip_features import Measured, headline, spoken
+from t2i.stages.clip import Clip
+from t2i.stages.clip_features import ALPHAS, Measured, OfState
+from t2i.stories.states import blends, compared, headline, spoken
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 MOST_CLASSES = 40
 """Classes up to which the confusion matrix can be read."""
@@ -53,6 +55,21 @@ def tell_training(config: Config, run: Run, folder: Path) -> None:
     )
     run.section("CLIP tuning", text, [table], [(figure, "Symmetric contrastive loss over the optimizer steps.")])
     run.say(text)
+
+
+def tell_states(config: Config, other: Optional[Config], run: Run) -> dict[str, float]:
+    """Every number before and after, with the difference; on the other data, if any, as `elsewhere/...`."""
+    clip = Clip(config)
+    states = {name: OfState(config, clip, name).read(run) for name in clip.states()}
+    metrics = compared(states)
+    if run.main:
+        tell_numbers(config, run, states, metrics)
+    if other is not None:
+        elsewhere = {name: OfState(other, clip, name).read(run) for name in clip.states()}
+        metrics |= {f"elsewhere/{name}": value for name, value in compared(elsewhere).items()}
+        if run.main:
+            tell_forgetting(other, run, elsewhere, metrics)
+    return metrics
 
 
 def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics: dict[str, float]) -> None:
@@ -122,11 +139,13 @@ def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metric
     run.say(text)
 
 
-def tell_blends(config: Config, other: Optional[Config], run: Run, curves: "dict[str, np.ndarray]") -> None:
-    """Weights between base and tuned."""
+def tell_blends(config: Config, other: Optional[Config], run: Run) -> dict[str, float]:
+    """Weights between base and tuned; returns the numbers of each share."""
     from t2i.reporting.blend import blend_curves
-    from t2i.stages.clip_features import ALPHAS
 
+    curves, numbers = blends(config, other, run)
+    if not run.main:
+        return numbers
     best = {name: ALPHAS[int(values[:, 0].argmax())] for name, values in curves.items()}
     text = "Weights between base and tuned (WiSE-FT): " + "; ".join(
         f"{name} is best at a share of {alpha:g} of the tuned weights" for name, alpha in best.items()
@@ -137,6 +156,7 @@ def tell_blends(config: Config, other: Optional[Config], run: Run, curves: "dict
     )  # fmt: skip
     run.section("Between base and tuned", text + ".", [], [(figure, "Share of the tuned weights, and what it gives.")])
     run.say(text + ".")
+    return numbers
 
 
 def _confusion(run: Run, states: dict[str, Measured], name: str) -> Optional[tuple[Path, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from t2i.config import Config
 from t2i.context import Run
 from t2i.data.reading import pictures
-from t2i.store import Stage
+from t2i.store import Stage as Finished
 from t2i.stories.set_aside import decoded
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ GROUPS, SHOWN = 12, 10
 Figures = list[tuple[Path, str]]
 
 
-def exploration(config: Config, run: Run, stage: Stage, found: "Survey") -> Figures:
+def exploration(config: Config, run: Run, stage: Finished, found: "Survey") -> Figures:
     """Every figure that the set has something for, with the sentence below it."""
     return [*_pictures(config, run, stage, found), *_groups(config, run, found), *_texts(config, run, found)]
 
 
-def _pictures(config: Config, run: Run, stage: Stage, found: "Survey") -> Figures:
+def _pictures(config: Config, run: Run, stage: Finished, found: "Survey") -> Figures:
     import numpy as np
 
     from t2i.reporting import figures

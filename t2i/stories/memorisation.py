@@ -1,32 +1,24 @@
 """Did the tuned model learn the subject or its training set? Nearest training pictures, and held-out minus train."""
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.reference import generated_pictures, pictures_of, training_features
-from t2i.stages.shared import generated_set, prepared, read_pictures, training_split
-from t2i.stages.tuned import Tuned
-from t2i.store import write_json
-from t2i.tasks.evaluate import Measured, extractors_of
+from t2i.stages.metrics import Metrics
+from t2i.stages.nearest import Nearest
+from t2i.stages.prepared import data_of, training_split
+from t2i.stages.train_scores import TrainScores
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.data.pictures import Pictures
     from t2i.evaluation.evaluate import Result
 
-NEAREST_VERSION, VERSION = 2, 1
 SHOWN = 9
-GAP_PICTURES = 40
-"""Pictures of training captions at most; drawn besides those that are measured."""
 
 
 def memorisation(
-    config: Config, run: Run, base: Measured, better: Measured, tuned: Tuned, metrics: dict[str, float]
+    config: Config, run: Run, base: Metrics, tuned: Metrics, metrics: dict[str, float]
 ) -> dict[str, float]:
     """The nearest training picture of each generated one, as pairs, and how much better the training captions do.
 
@@ -34,11 +26,14 @@ def memorisation(
     `distance_tuned` (mean cosine distance of its pictures to the nearest training picture), `distance_base`,
     `distance_real` (held-out pictures), and `clip_score_gap`, each with its 95 % interval.
     """
-    _, data = prepared(config, run)
-    train, side = training_split(config, data), config.dataset.resolution
-    found, numbers = _distances(config, run, base, better)
-    numbers |= _gap(config, run, base, better, tuned)
+    found, means = Nearest(config, base, tuned).read(run)
+    numbers: dict[str, float] = {}
+    for name, (value, low, high) in means.items():
+        numbers |= {f"distance_{name}": value, f"distance_{name}.low": low, f"distance_{name}.high": high}
+    numbers |= _gap(config, run, base, tuned)
     if run.main:
+        better = tuned.read(run)
+        train, side = training_split(config, data_of(config, run)), config.dataset.resolution
         order = sorted(range(len(found)), key=lambda i: found[i][1])[:SHOWN]
         pairs = [
             (picture, train.squares([found[i][0]], side)[0], f"{found[i][1]:.3f}: {better.captions[i]}")
@@ -48,99 +43,15 @@ def memorisation(
     return numbers
 
 
-def _distances(
-    config: Config, run: Run, base: Measured, better: Measured
-) -> tuple[list[tuple[int, float]], dict[str, float]]:
-    """For each picture of the tuned model the row of its nearest training picture and their distance; and the means."""
-    import numpy as np
-
-    from t2i.evaluation.extractors import registry as extractors
-    from t2i.evaluation.extractors.registry import shared_image_features
-    from t2i.evaluation.metrics.memorisation import nearest_training
-    from t2i.evaluation.statistics import intervals
-
-    data_stage, data = prepared(config, run)
-    network = extractors_of(config, run)[0]
-    known = training_features(config, run, lambda: extractors_of(config, run)).features[network.name]
-
-    def build(folder: Path) -> None:
-        def features(name: str, images: "Pictures") -> "np.ndarray":
-            return shared_image_features(network, name, images, config.eval.batch_size)
-
-        held_out = data.split("held_out")
-        rows = range(min(len(held_out), len(base.captions)))
-        real = pictures_of(held_out.part(np.array(rows)), config.dataset.resolution)
-        sets = {
-            "tuned": features("generated", generated_pictures(better.folder, len(better.captions))),
-            "base": features("generated", generated_pictures(base.folder, len(base.captions))),
-            "real": features("held-out", real),
-        }
-        if not run.main:
-            return
-        found = {name: nearest_training(rows, known) for name, rows in sets.items()}
-        means = {name: intervals.mean(distances, 0.0, 1.0) for name, (_, distances) in found.items()}
-        write_json(
-            folder / "nearest.json",
-            {
-                "nearest": [[int(row), float(distance)] for row, distance in zip(*found["tuned"], strict=True)],
-                "means": {name: [mean.value, mean.low, mean.high] for name, mean in means.items()},
-            },
-        )
-
-    inputs = {
-        "tuned": better.folder.name,
-        "base": base.folder.name,
-        "data": data_stage.digest,
-        "trained": str(len(known)),
-        "extractor": extractors.digests(config.eval),
-    }
-    slice_ = {
-        "extractor": config.eval.extractor,
-        "resize": config.eval.resize_policy,
-        "images": len(better.captions),
-    }
-    stage = run.stage("nearest", inputs, slice_, NEAREST_VERSION, build, collective=True)
-    found = json.loads((stage.path / "nearest.json").read_text(encoding="utf-8"))
-    numbers: dict[str, float] = {}
-    for name, (value, low, high) in found["means"].items():
-        numbers |= {f"distance_{name}": value, f"distance_{name}.low": low, f"distance_{name}.high": high}
-    return [(int(row), float(distance)) for row, distance in found["nearest"]], numbers
-
-
-def _gap(config: Config, run: Run, base: Measured, better: Measured, tuned: Tuned) -> dict[str, float]:
+def _gap(config: Config, run: Run, base: Metrics, tuned: Metrics) -> dict[str, float]:
     """By how much more tuning raised the CLIP score of training captions than that of held-out ones, with Welch's 95 %
     interval (Welch 1947, Biometrika 34); each caption's gain is tuned minus base from one seed. Empty without scores.
     """
-    from t2i.evaluation.extractors import registry as extractors
-
-    scores = f"clip_score[{better.result.definition['clip']}]"
-    _, data = prepared(config, run)
-    train = training_split(config, data)
-    captions = [group[0] for group in train.captions if group][: min(GAP_PICTURES, config.eval.images)]
-    if scores not in better.result.per_sample or len(captions) < 2:
+    stage = TrainScores(config, tuned.weights)
+    if not stage.wanted(run):
         return {}
-    sets = {name: generated_set(config, run, captions, weights) for name, weights in (("base", None), ("tuned", tuned))}
-
-    def build(folder: Path) -> None:
-        from t2i.evaluation.metrics.clip_score import clip_scores
-
-        _, clip = extractors_of(config, run)
-        size = config.eval.batch_size
-        texts = extractors.text_features(clip, captions, size)
-        found = {
-            name: clip_scores(
-                extractors.image_features(clip, "generated", read_pictures(stage.path, len(captions)), size), texts
-            ).tolist()
-            for name, stage in sets.items()
-        }
-        write_json(folder / "scores.json", found)
-
-    inputs = {name: stage.digest for name, stage in sets.items()} | {"extractor": extractors.digests(config.eval)}
-    slice_ = {"clip": config.eval.clip, **identity.resized(config)}
-    stage = run.stage("train_scores", inputs, slice_, VERSION, build)
-    return _welch(
-        json.loads((stage.path / "scores.json").read_text(encoding="utf-8")), base.result, better.result, scores
-    )
+    before, after = base.read(run).result, tuned.read(run).result
+    return _welch(stage.read(run), before, after, f"clip_score[{after.definition['clip']}]")
 
 
 def _welch(on_train: dict[str, list[float]], base: "Result", tuned: "Result", scores: str) -> dict[str, float]:

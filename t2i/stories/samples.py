@@ -5,8 +5,9 @@ from pathlib import Path
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.shared import prepared, rows_of
-from t2i.tasks.evaluate import Measured
+from t2i.stages.captions import rows_of
+from t2i.stages.metrics import Measured
+from t2i.stages.prepared import data_of
 
 SHOWN = 10
 """Pictures of generated_samples_grid.png."""
@@ -23,7 +24,7 @@ def samples(config: Config, run: Run, base: Measured, tuned: Measured) -> None:
     title = "Tuned model, held-out captions"
     grid = sample_grid(tuned.pictures(shown), tuned.captions[:shown], folder / "generated_samples_grid.png", title)
     figures: Figures = [(grid, "Pictures of the tuned model.")]
-    split = prepared(config, run)[1].split("held_out")
+    split = data_of(config, run).split("held_out")
     beside = min(BESIDE, len(split), len(tuned.captions))
     generated = tuned.pictures(beside)
     real = split.squares(rows_of(split)[:beside], generated.shape[1])

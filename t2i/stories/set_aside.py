@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from t2i.context import Run
 from t2i.data.preparation.repeats import REPEATS, kind
 from t2i.data.reading import pictures_named
-from t2i.store import Stage
+from t2i.store import Stage as Finished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def pairs(folder: Path) -> list[Pair]:
     return [*chosen, *near[: PAIRS - len(chosen)]]
 
 
-def figure(run: Run, stage: Stage, name: str) -> list[tuple[Path, str]]:
+def figure(run: Run, stage: Finished, name: str) -> list[tuple[Path, str]]:
     """The pairs side by side; nothing when there are none."""
     from t2i.reporting import figures
 

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import COMMAND, Run
+from t2i.context import Run
+from t2i.places import COMMAND
 
 NO_VERDICT = "Nothing was tuned in this run, so there is no before and after."
 TOLD = (

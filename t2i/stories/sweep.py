@@ -10,11 +10,12 @@ import numpy as np
 from t2i.config import CONF, Config, as_override, spelt
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.stages.shared import read_pictures
+from t2i.stages.pictures import read_pictures
 from t2i.store import damage
+from t2i.stories import report
+from t2i.stories.evaluation import metrics_table
 from t2i.sweeps.config import Direction
 from t2i.sweeps.findings import SCORES, Finding, effects, plain, shares, shown
-from t2i.tasks.evaluate import metrics_table
 
 if TYPE_CHECKING:
     from t2i.sweeps.study import Study
@@ -27,7 +28,6 @@ COSTS = ("seconds_per_image", "evaluations_per_image")
 def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     """Add the sweep to the run's story, as a page of its own too, and write `sweeps.apply`."""
     from t2i.reporting.numbers import number
-    from t2i.tasks.report import write
 
     metric, best = config.sweeps.metric, finding.best
     settings = {
@@ -51,7 +51,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     if config.sweeps.apply:
         run.say(f"written: {apply(config, settings)}; use it by experiment={config.sweeps.apply}")
     if config.task.value == "sweep":
-        path = write([run.folder], run.folder / "report.html")
+        path = report.write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
         run.say(f"report: {path}")
 

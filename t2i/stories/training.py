@@ -1,14 +1,18 @@
-"""A training as a section of the report: its curve and its numbers."""
+"""A training as sections of the report: its curve and its numbers, and the pictures that it drew on the way."""
 
 import csv
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.stages import validation
 
 
 def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str, Any]) -> None:
+    """measured: the losses at fixed noise, as the training wrote them down."""
     from t2i.reporting.figures import loss_curve
     from t2i.reporting.numbers import number
 
@@ -64,3 +68,33 @@ def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str
         "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
     )
     run.say(text)
+
+
+def tell_validation(run: Run, folder: Path) -> None:
+    """The pictures and their scores over the training, as a section of the report."""
+    import numpy as np
+    from PIL import Image
+
+    from t2i.reporting.figures import samples_over_training
+    from t2i.reporting.numbers import number
+
+    rows, prompts = validation.read(folder), json.loads((folder / validation.PROMPTS).read_text(encoding="utf-8"))
+    grid = [
+        np.stack([np.asarray(Image.open(path)) for path in sorted((folder / f"step_{int(row[0]):08d}").glob("*.png"))])
+        for row in rows
+    ]
+    path = samples_over_training(
+        [int(row[0]) for row in rows],
+        np.stack(grid),
+        prompts,
+        [row[1:] for row in rows],
+        run.figures() / "validation_samples.png",
+        "Validation pictures over the training",
+    )
+    table = {
+        "columns": ["step", "CLIP score"],
+        "rows": [[int(step), number(score, low, high)] for step, score, low, high in rows],
+        "caption": f"Mean over {len(prompts)} pictures of the same prompts and seeds, with 95 % intervals: few "
+        "pictures, so a hint while training and no verdict.",
+    }
+    run.section("While it trained", "", [table], [(path, "Same prompts and seeds at every checkpoint.")])

@@ -1,69 +1,25 @@
 """What task=pipeline and task=compare say about two evaluated models: one table, one sentence, the worst losses shown."""
 
-import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.shared import rows_of
-from t2i.store import write_json
-from t2i.tasks.evaluate import Measured
+from t2i.stages.captions import rows_of
+from t2i.stages.metrics import Measured
+from t2i.stories.evaluation import metrics_table
 
 if TYPE_CHECKING:
     import numpy as np
 
     from t2i.data.prepared import Prepared
-    from t2i.evaluation.verdict import Row, Verdict
+    from t2i.evaluation.verdict import Verdict
 
-VERSION = 2
 SHOWN = 12
 FEW_NOTE = (
     "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID and CMMD, which "
     "have none, come first."
 )
-
-
-def verdict_of(run: Run, first: Measured, second: Measured) -> "Verdict":
-    """The verdict about two evaluated models, as a stage of the store.
-
-    Raises UserError that names the fields in which the two definitions differ.
-    """
-    from pathlib import Path
-
-    from t2i.evaluation.verdict import Verdict, decide, refuse_unlike
-
-    refuse_unlike(first.result.definition, second.result.definition)
-
-    def build(folder: Path) -> None:
-        found = decide(first.result, second.result)
-        rows = [_written(row) for row in found.rows]
-        write_json(folder / "verdict.json", {"rows": rows, "samples": found.samples, "pairs": found.pairs})
-
-    stage = run.stage("comparison", {"first": first.numbers.name, "second": second.numbers.name}, {}, VERSION, build)
-    found = json.loads((stage.path / "verdict.json").read_text(encoding="utf-8"))
-    return Verdict([_read(row) for row in found["rows"]], found["samples"], found["pairs"])
-
-
-def _written(row: "Row") -> dict[str, Any]:
-    """A row as JSON, which has no infinity: what is unbounded is null."""
-    from dataclasses import asdict
-
-    plain = asdict(row)
-    change = {end: value if math.isfinite(value) else None for end, value in plain["change"].items()}
-    seen = row.smallest_detectable
-    return {**plain, "change": change, "smallest_detectable": seen if math.isfinite(seen) else None}
-
-
-def _read(plain: dict[str, Any]) -> "Row":
-    from t2i.evaluation.statistics.intervals import Interval
-    from t2i.evaluation.verdict import Row
-
-    unbounded = {"low": -math.inf, "high": math.inf}
-    change = {end: unbounded[end] if value is None else value for end, value in plain["change"].items()}
-    seen = plain["smallest_detectable"]
-    return Row(**{**plain, "change": Interval(**change), "smallest_detectable": math.inf if seen is None else seen})
 
 
 def tell(
@@ -135,8 +91,6 @@ def verdict_table(verdict: "Verdict", first: Measured, second: Measured, names: 
 
 def untested_table(verdict: "Verdict", first: Measured, second: Measured, names: tuple[str, str]) -> dict[str, Any]:
     """The metrics that have an interval and no test of their change."""
-    from t2i.tasks.evaluate import metrics_table
-
     tested = {row.metric for row in verdict.rows}
     columns = {
         name: {key: value for key, value in measured.result.metrics.items() if _metric(key) not in tested}

@@ -9,11 +9,13 @@ from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.stages.shared import load_models
+from t2i.spoken import duration
+from t2i.stages.networks import load_models
 from t2i.stages.tuned import find_tuned
 from t2i.sweeps import workers as sweep_workers
 from t2i.sweeps.cells import cell_config
 from t2i.sweeps.config import Sampler
+from t2i.sweeps.opening import study_of
 
 FEWEST = 8
 """Pictures a cell below which a comparison says nothing."""
@@ -29,8 +31,6 @@ def planned(config: Config, run: Run) -> Config:
 
     Raises ConfigError when not even `FEWEST` pictures a cell fit.
     """
-    from t2i.tasks.sweep import study_of
-
     sweeps = config.sweeps
     if sweep_workers.is_worker() or sweeps.sampler is not Sampler.grid:
         return config
@@ -55,7 +55,7 @@ def planned(config: Config, run: Run) -> Config:
     needed /= sweeps.workers
     training = identity.trains({**sweeps.fixed, **sweeps.space})
     run.say(
-        f"this sweep: {len(missing)} new cells, about {spoken(needed)} to draw{', and their trainings' if training else ''}, "
+        f"this sweep: {len(missing)} new cells, about {duration(needed)} to draw{', and their trainings' if training else ''}, "
         f"{memory:.1f} GB"
     )
     if count is None:
@@ -118,11 +118,3 @@ def _evaluations(own: Config, run: Run) -> int:
     """U-Net evaluations of one picture of a cell, by the schedule of its base model."""
     timesteps = own.scheduler.start(load_models(own, run).scheduler_config).timesteps.tolist()
     return sum(2 if own.cfg.acts_at(timestep) else 1 for timestep in timesteps)
-
-
-def spoken(seconds: float) -> str:
-    """A duration as a person says it: 45 s, 12 min, 1 h 50 min."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,5 +1,6 @@
 """What a cell of a sweep is: the configuration that a run of its own would have, its weights, and what it is known by."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Optional
@@ -10,12 +11,17 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.messages import explain
 from t2i.stages import reference
-from t2i.stages.shared import GENERATED_VERSION, model_digest, prepared
-from t2i.stages.tuned import Tuned, find_tuned
+from t2i.stages.generated import Generated
+from t2i.stages.metrics import Metrics
+from t2i.stages.networks import model_digest
+from t2i.stages.prepared import Prepared
+from t2i.stages.stage import made
+from t2i.stages.training import Trained, Training, start_digest
+from t2i.stages.tuned import find_tuned
+from t2i.stages.weights import Given, Weights
 from t2i.store import digest_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, Dimension, cells, key_of
-from t2i.tasks import evaluate, train
 
 
 def cell_config(config: Config, run: Run, cell: Cell) -> Config:
@@ -49,10 +55,10 @@ def cell_trains(config: Config, cell: Cell) -> bool:
     return identity.trains({**config.sweeps.fixed, **cell})
 
 
-def weights_of(config: Config, run: Run, cell: Cell) -> tuple[Optional[Tuned], dict[str, float]]:
-    """The tuned weights of a cell, trained where it has a training of its own, and the numbers of that training."""
+def weights_of(config: Config, run: Run, cell: Cell) -> Weights:
+    """Those of a cell: of a training of its own, where it has one."""
     own = cell_config(config, run, cell)
-    return train.trained(own, run) if cell_trains(config, cell) else (find_tuned(own, run), {})
+    return Trained(Training(own)) if cell_trains(config, cell) else Given(own)
 
 
 class Identities:
@@ -81,17 +87,17 @@ class Identities:
 
         run, own = self._run, cell_config(self._config, self._run, cell)
         slices = {"pictures": identity.pictures(own), "numbers": identity.numbers(own)}
-        versions = [GENERATED_VERSION, evaluate.VERSION, reference.VERSION]
+        versions = [Generated.version, Metrics.version, reference.Reference.version]
         found: dict[str, Any] = {
-            "data": prepared(own, run)[0].digest,
+            "data": made(Prepared(own), run).digest,
             "model": model_digest(own, run),
             "evaluators": extractors.digests(own.eval),
             "reference": reference.identity_of(own, run),
             "trained on": own.training.images,
         }
         if cell_trains(self._config, cell):
-            start = train.start_digest(own) if identity.start_of(own) else None
-            found |= {"trained": [identity.trained(own), own.strategy.inputs(), start, train.VERSION]}
+            start = start_digest(own) if identity.start_of(own) else None
+            found |= {"trained": [identity.trained(own), own.strategy.inputs(), start, Training.version]}
         else:
             tuned = find_tuned(own, run)
             found |= {"weights": tuned.digest if tuned else None}
@@ -175,3 +181,9 @@ def _surroundings(config: Config, dimension: Dimension) -> list[Cell]:
 def grid_cells(config: Config) -> list[Cell]:
     """The cells of a grid; none of another sampler, which chooses them while it goes."""
     return cells(config.sweeps.space)[: config.sweeps.trials] if config.sweeps.sampler is Sampler.grid else []
+
+
+def grid_size(config: Config) -> int:
+    """How many cells the sweep will try."""
+    whole = len(cells(config.sweeps.space)) if config.sweeps.sampler is Sampler.grid else math.inf
+    return int(min(whole, config.sweeps.trials or whole))

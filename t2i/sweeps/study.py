@@ -5,27 +5,19 @@ heartbeat stops; then the trial fails without an error of its own, and its cell 
 """
 
 import contextlib
-import json
-import os
-import socket
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Optional
 
 import optuna
-import psutil
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import DBAPIError
 
-from t2i.errors import ConfigError
 from t2i.store import digest_of
+from t2i.sweeps.alive import beating, is_gone, me
 from t2i.sweeps.config import Sampler, Sweep
 from t2i.sweeps.space import Cell, cells, key_of, suggest
 
@@ -34,44 +26,9 @@ IDENTITY = "identity"
 """Names of the attributes of a trial."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LIVE = (TrialState.RUNNING, TrialState.WAITING)
-GRACE = 3
-"""Heartbeats that may be missed."""
-# Heartbeats have been "experimental" since 2021; a user can do nothing about it.
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 # Lists as values of a setting, such as an interval of guidance, come back from every database as they went.
 warnings.filterwarnings("ignore", message="Choices for a categorical distribution should be")
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
-
-
-def open_storage(url: str, heartbeat: int) -> RDBStorage:
-    """The database, created once however many open it at the same time. Raises ConfigError when it cannot be reached."""
-    options: dict[str, Any] = {"heartbeat_interval": heartbeat, "grace_period": GRACE * heartbeat}
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///")).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}}, **options)
-    for attempt in range(3):
-        try:
-            return RDBStorage(_driver(url), engine_kwargs={"pool_pre_ping": True}, **options)
-        except (DBAPIError, ImportError) as error:  # two that create the tables at once: the second finds them
-            if attempt == 2 or isinstance(error, ImportError):
-                reason = str(error).splitlines()[0]
-                raise ConfigError(
-                    f"sweeps.storage={_anonymous(url)} cannot be opened ({reason}); check server and URL"
-                ) from error
-            time.sleep(1)
-    raise AssertionError
-
-
-def _driver(url: str) -> str:
-    """SQLAlchemy means psycopg 2 by plain postgresql://; psycopg 3 is what the extra `postgres` installs."""
-    return url.replace("postgresql://", "postgresql+psycopg://", 1).replace("postgres://", "postgresql+psycopg://", 1)
-
-
-def _anonymous(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.split('//')[0]}//...@{tail}" if at else url
 
 
 class Study:
@@ -186,7 +143,7 @@ class Study:
         if not self._open():
             return None
         trial = self.optuna.ask()
-        trial.set_user_attr(WORKER, _me())
+        trial.set_user_attr(WORKER, me())
         cell = suggest(self.dimensions, trial)
         trial.set_user_attr(IDENTITY, self._identify(cell))
         trial.set_user_attr(CELL, cell)
@@ -224,30 +181,13 @@ class Study:
         """Fail the trials of workers that are gone: of this machine by their process, of others by their heartbeat."""
         optuna.storages.fail_stale_trials(self.optuna)
         for trial in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-            if _is_gone(trial.user_attrs.get(WORKER)):
+            if is_gone(trial.user_attrs.get(WORKER)):
                 with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
                     self.storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
 
-    @contextlib.contextmanager
-    def alive(self, trial: optuna.Trial) -> Iterator[None]:
+    def alive(self, trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
         """Inside, the database hears from this worker every `heartbeat` seconds."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while True:
-                # A heartbeat that the database refuses is missed, not fatal: the next one may pass.
-                with contextlib.suppress(DBAPIError):
-                    self.storage.record_heartbeat(trial._trial_id)
-                if stop.wait(self.config.heartbeat):
-                    return
-
-        thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return beating(self.storage, trial, self.config.heartbeat)
 
     # -- other studies -----------------------------------------------------------------------------------------------------
 
@@ -278,25 +218,6 @@ def _cell(trial: FrozenTrial) -> Cell:
 
 def _ended(trial: FrozenTrial) -> float:
     return trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
-
-
-def _me() -> str:
-    return json.dumps([socket.gethostname(), os.getpid(), psutil.Process().create_time()])
-
-
-def _is_gone(worker: Any) -> bool:
-    """Whether a worker of this machine has ended; of another machine, nobody here knows."""
-    if not isinstance(worker, str):
-        return False
-    host, number, created = json.loads(worker)
-    if host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(number)
-        # the clock that start times are told by may be set by a second meanwhile
-        return abs(process.create_time() - created) > 5 or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _sampler(config: Sweep, seed: int) -> BaseSampler:

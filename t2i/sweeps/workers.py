@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict, as_override
-from t2i.context import CHECKOUT, FROZEN, PROJECT, Run
+from t2i.context import FROZEN, Run
+from t2i.places import CHECKOUT, PROJECT
 from t2i.store import write_json
+from t2i.sweeps.cells import grid_size
 
 if TYPE_CHECKING:
     from t2i.sweeps.study import Study
@@ -36,7 +38,6 @@ def start(config: Config, run: Run, study: "Study", settings: Callable[[dict[str
     from t2i.sweeps.driver import Outcome
     from t2i.sweeps.findings import plain
     from t2i.sweeps.study import CELL, NUMBERS
-    from t2i.tasks.sweep import grid_size
 
     recorded = set(study.finished())
     processes = [_spawn(config, run, number) for number in range(config.sweeps.workers)]

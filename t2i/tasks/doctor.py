@@ -1,30 +1,10 @@
 """`task=doctor`: can this machine do what the command line asks? One line a check: ok, warn or fail, and what to do."""
 
-from dataclasses import dataclass
-from enum import Enum
-
 from t2i.config import Config
 from t2i.context import Run
+from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
 from t2i.store import write_json
-
-
-class State(Enum):
-    """How a check ended."""
-
-    ok = "ok"
-    warn = "warn"
-    fail = "fail"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, how it is, and - unless it is well - what to do."""
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
 
 
 def doctor(config: Config, run: Run) -> dict[str, float]:

@@ -1,57 +1,33 @@
-"""`task=drift runs=[<run>,...] dataset.domains=[animal,food]`: what tuning on one domain does to the others.
+"""`task=drift runs=[<run>,...] dataset.domains=[animal,food]`: what tuning on one domain does to the others."""
 
-Each run's tuned model draws held-out captions of each domain, with the seeds of the base model, and what is shown is the
-change of the CLIP score (do the pictures show what was asked for?) and of KID (do they look like the domain's real
-pictures?): the diagonal is what was wanted, the rest is what it cost, or gave besides.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
-from t2i.stages.tuned import Tuned, find_tuned
-from t2i.tasks.evaluate import measure
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from t2i.evaluation.statistics.paired import PairedDifference
-
-NAMED = 5
-"""Lost cells that are named in the sentence; more are left to the figure."""
-METRICS = {"clip_score": "CLIP score", "kid": "KID"}
+from t2i.stages.goals import Goals
+from t2i.stages.metrics import Metrics
+from t2i.stages.weights import Given
+from t2i.stories import drift as story
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """The changes of one metric: rows are the tuned models, columns the domains."""
+def _numbers(config: Config) -> dict[str, list[Metrics]]:
+    """By domain, of the base model and of each run's."""
+    found = {}
+    for domain in config.dataset.domains:
+        data = replace(config.dataset, domains=[domain])
+        own = replace(config, dataset=data, eval=replace(config.eval, metrics=list(story.METRICS)))
+        tuned = [Given(replace(own, weights=run, weights_scale=[])) for run in config.runs]
+        found[domain] = [Metrics(own), *(Metrics(own, weights) for weights in tuned)]
+    return found
 
-    name: str
-    key: str
-    """The metric with its network, `kid[tiny_clip]`."""
-    cells: "list[list[PairedDifference]]"
-    adjusted: "np.ndarray"
-    """p of each cell, corrected over all of them, float64 (R, C)."""
-    higher_is_better: bool
 
-    def array(self, end: str) -> "np.ndarray":
-        """`value`, `low` or `high` of each cell, float64 (R, C)."""
-        import numpy as np
-
-        return np.array([[getattr(cell.difference, end) for cell in row] for row in self.cells])
-
-    @property
-    def clear(self) -> "np.ndarray":
-        """bool (R, C): changed for certain."""
-        return self.adjusted <= 0.05
-
-    @property
-    def gained(self) -> "np.ndarray":
-        """bool (R, C): changed for the better."""
-        return (self.array("value") > 0) == self.higher_is_better
+def stages(config: Config, run: Run) -> Goals:
+    """The numbers of every domain."""
+    for domain, numbers in _numbers(config).items():
+        yield f"on {domain}", numbers
 
 
 def drift(config: Config, run: Run) -> dict[str, float]:
@@ -61,105 +37,31 @@ def drift(config: Config, run: Run) -> dict[str, float]:
     """
     from t2i.evaluation.verdict import changes_of
 
-    domains = list(config.dataset.domains)
-    if not config.runs or len(domains) < 2:
+    if not config.runs or len(config.dataset.domains) < 2:
         raise ConfigError(
-            f"task=drift has {len(config.runs)} runs and {len(domains)} domains; type runs=[<tuned run>,...] and "
+            f"task=drift has {len(config.runs)} runs and {len(config.dataset.domains)} domains; type runs=[<tuned run>,...] and "
             "dataset.domains=[<domain>,<domain>]"
         )
-    tuned = _tuned(config, run)
-    found: list[dict[str, dict[str, PairedDifference]]] = [{} for _ in tuned]
-    for domain in domains:
-        own = replace(
-            config, dataset=replace(config.dataset, domains=[domain]), eval=replace(config.eval, metrics=list(METRICS))
-        )
-        base = measure(own, run, None)
-        for row, (_, weights) in zip(found, tuned, strict=True):
-            row[domain] = changes_of(base.result, measure(own, run, weights).result)
-    names = [name for name, _ in tuned]
-    numbers: dict[str, float] = {}
-    for metric in METRICS:
-        matrix = _matrix(metric, [list(row.values()) for row in found])
-        if run.main:
-            _section(config, run, names, domains, matrix)
-        for end, ending in {"value": "", "low": ".low", "high": ".high"}.items():
-            for name, row in zip(names, matrix.array(end), strict=True):
-                cells = zip(domains, row, strict=True)
-                numbers |= {f"{metric}/{name}/{domain}{ending}": float(value) for domain, value in cells}
-    return numbers
+    names = _names(config, run)
+    found: list[dict[str, Any]] = [{} for _ in names]
+    for domain, (base, *tuned) in _numbers(config).items():
+        before = base.read(run).result
+        for row, stage in zip(found, tuned, strict=True):
+            row[domain] = changes_of(before, stage.read(run).result)
+    return story.tell(config, run, names, found)
 
 
-def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Matrix:
-    from t2i.evaluation.metrics.registry import higher_is_better
-    from t2i.evaluation.statistics.paired import holm
-
-    key = next(key for key in rows[0][0] if key.startswith(f"{metric}["))
-    cells = [[found[key] for found in row] for row in rows]
-    adjusted = holm([cell.p for row in cells for cell in row]).reshape(len(cells), len(cells[0]))
-    return Matrix(METRICS[metric], key, cells, adjusted, bool(higher_is_better(key)))
-
-
-def _tuned(config: Config, run: Run) -> list[tuple[str, Tuned]]:
-    """The weights of each run, named for the domains that it was tuned on."""
+def _names(config: Config, run: Run) -> list[str]:
+    """The domains that each run was tuned on."""
     import yaml
 
-    found: list[tuple[str, Tuned]] = []
+    found: list[str] = []
     for folder in config.runs:
-        weights = find_tuned(replace(config, weights=folder, weights_scale=[]), run)
-        assert weights is not None
+        Given(replace(config, weights=folder, weights_scale=[])).find(
+            run
+        )  # what is none is told before anything is drawn
         path = Path(folder).expanduser() / "config.yaml"
         values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
         name = "+".join(values.get("dataset", {}).get("domains", [])) or Path(folder).name
-        found.append((name if name not in dict(found) else f"{name} ({len(found) + 1})", weights))
+        found.append(name if name not in found else f"{name} ({len(found) + 1})")
     return found
-
-
-def _section(config: Config, run: Run, names: list[str], domains: list[str], matrix: Matrix) -> None:
-    from t2i.evaluation.statistics.paired import fewest_pairs
-    from t2i.reporting.figures import drift_matrix
-    from t2i.reporting.numbers import number
-
-    clear, gained = matrix.clear, matrix.gained
-    better = "higher" if matrix.higher_is_better else "lower"
-    path = drift_matrix(
-        [f"tuned on {name}" for name in names],
-        [f"on {domain}" for domain in domains],
-        matrix.array("value"),
-        matrix.array("low"),
-        matrix.array("high"),
-        clear,
-        run.figures() / f"drift_{matrix.key.partition('[')[0]}.png",
-        f"What tuning changed, domain by domain: {matrix.name}",
-        f"change of {matrix.name} ({better} is better)",
-        "Purple: gained, orange: lost; bold: clear (Holm's correction over all cells, 5 %).",
-        matrix.higher_is_better,
-    )
-    lost = [
-        f"{domain} when tuned on {name}"
-        for i, name in enumerate(names)
-        for j, domain in enumerate(domains)
-        if clear[i, j] and not gained[i, j]
-    ]
-    text = (
-        f"{matrix.name}: {config.eval.images} pictures a cell, same captions and seeds as the base model: "
-        f"{int((clear & gained).sum())} of {clear.size} cells are better than the base model, {len(lost)} worse"
-        + (f" ({'; '.join(lost)})" if 0 < len(lost) <= NAMED else "")
-        + "."
-    )
-    pairs = min(cell.pairs for row in matrix.cells for cell in row)
-    if pairs < (needed := fewest_pairs(clear.size)):
-        text += (
-            f" Too few for any verdict: {clear.size} cells need {needed} pairs of pictures each, and {pairs} are there."
-        )
-    rows = []
-    for name, row, adjusted in zip(names, matrix.cells, matrix.adjusted, strict=True):
-        shown = [(cell.difference, p) for cell, p in zip(row, adjusted, strict=True)]
-        rows.append([name, *(f"{number(own.value, own.low, own.high)}, p {p:.2g}" for own, p in shown)])
-    table = {
-        "columns": ["tuned on", *(f"tested on {domain}" for domain in domains)],
-        "rows": rows,
-        "caption": f"Change of {matrix.key} from the base model, 95 % interval, p ({matrix.cells[0][0].test}) adjusted for the "
-        f"{clear.size} cells (Holm 1979).",
-    }
-    run.section(f"Drift: {matrix.name}", text, [table], [(path, "Rows: tuned on; columns: tested on.")])
-    run.say(text)

@@ -3,38 +3,16 @@
 `weights=` in place of `run=` exports what came from elsewhere, and neither of them the base model: so it also converts.
 """
 
-import json
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import CONF, Config, Dtype, Format, as_dict, restore
+from t2i.config import Config
 from t2i.context import Run
-from t2i.errors import ConfigError
-from t2i.models.adapters.kinds import Kind
-from t2i.stages.read_back import by_diffusers, difference, drawn, save_pipeline
-from t2i.stages.shared import model_digest
-from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
-from t2i.training.lora import Lora
-from t2i.training.strategies import describe
+from t2i.stages import exports
+from t2i.stages.export_card import export_card
+from t2i.stages.exported import difference, drawn
+from t2i.stages.tuned import apply_tuned, find_tuned
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from t2i.models.load import Models
-
-FOLDER, PIPELINE = "export", "pipeline"
-ADAPTERS = (Format.kohya, Format.peft)
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written."""
-
-    path: Path
-    """The file or folder to give away."""
-    adapter: Optional[Path] = None
-    """Beside a pipeline that was left without it."""
+FOLDER = "export"
 
 
 def export(config: Config, run: Run) -> dict[str, float]:
@@ -43,9 +21,9 @@ def export(config: Config, run: Run) -> dict[str, float]:
     Raises ConfigError before anything is loaded for a format that cannot hold these weights.
     """
     origin = Path(config.run).expanduser() if config.run is not None else None
-    config = of_run(config, origin) if origin is not None else config
+    config = exports.of_run(config, origin) if origin is not None else config
     tuned = find_tuned(config, run)
-    _refuse(config, tuned)
+    exports.refuse(config, tuned)
     from t2i.models.load import load
 
     models = load(config.model, run.store)
@@ -56,9 +34,9 @@ def export(config: Config, run: Run) -> dict[str, float]:
         target = run.folder / FOLDER
         target.mkdir(parents=True)
         ours = drawn(models)
-        written = write(config, run, models, tuned, target)
-        numbers["reload_max_difference"] = difference(ours, _read_back(config, run, written))
-        (target / "README.md").write_text(_card(config, run, tuned, origin, written, numbers), encoding="utf-8")
+        written = exports.write(config, run, models, tuned, target)
+        numbers["reload_max_difference"] = difference(ours, exports.read_back(config, run, written))
+        (target / "README.md").write_text(export_card(config, run, tuned, origin, written, numbers), encoding="utf-8")
         files = [path for path in target.rglob("*") if path.is_file()]
         numbers |= {"files": float(len(files)), "bytes": float(sum(path.stat().st_size for path in files))}
         run.say(
@@ -66,209 +44,3 @@ def export(config: Config, run: Run) -> dict[str, float]:
             f"{numbers['reload_max_difference']:g} of 255 grey levels)"
         )
     return numbers
-
-
-def of_run(config: Config, folder: Path) -> Config:
-    """The configuration with the model and the weights of a run; ConfigError when the folder is none."""
-    import yaml
-
-    path = folder / "config.yaml"
-    if not path.exists():
-        raise ConfigError(
-            f"run={folder} is no run folder (config.yaml is missing); give a run of task=train or task=pipeline"
-        )
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    made = restore({**as_dict(config), "model": {**as_dict(config.model), **values["model"]}})
-    return replace(made, weights=str(folder), weights_scale=[])
-
-
-def _refuse(config: Config, tuned: Optional[Tuned]) -> None:
-    """ConfigError for a format that cannot hold what is exported."""
-    name = f"format={config.format.value}"
-    fused = config.fused
-    if config.format in ADAPTERS and fused:
-        raise ConfigError(
-            f"{name} is a file of adapters alone and fused=true would need a model; use format=single_file"
-        )
-    if config.format is Format.single_file and fused is False:
-        raise ConfigError("format=single_file holds one model with its adapters added; use fused=true, or format=kohya")
-    kinds = _kinds(tuned)
-    separate = config.format in ADAPTERS or fused is False
-    if separate and not any(kind is Kind.low_rank for kind, _ in kinds):
-        what = "the base model" if tuned is None else f"{tuned.folder}, which is no adapter"
-        raise ConfigError(
-            f"{name} needs an adapter (strategy=lora, or a LoRA in weights=), and this is {what}; use format=single_file"
-        )
-    if config.format in ADAPTERS and any(kind is not Kind.low_rank for kind, _ in kinds):
-        raise ConfigError(f"{name} holds adapters alone, and some of weights= are none; use format=diffusers")
-    if config.format is Format.kohya and any(dora for _, dora in kinds):
-        raise ConfigError(
-            "format=kohya has no place for a DoRA's magnitudes that all readers know; use format=peft, or format=single_file "
-            "with the adapter fused"
-        )
-    if config.format is Format.single_file and any(kind is Kind.inversion for kind, _ in kinds):
-        raise ConfigError("format=single_file has no vocabulary for a textual inversion; use format=diffusers")
-
-
-def _kinds(tuned: Optional[Tuned]) -> list[tuple[Kind, bool]]:
-    """What each piece is, and whether it is a DoRA; a run with adapters counts as low-rank."""
-    if tuned is None:
-        return []
-    pieces = [(piece.found.kind, piece.found.path, piece.found.dora) for piece in tuned.pieces] or [
-        (Kind.run, tuned.folder, False)
-    ]
-    found = []
-    for kind, path, dora in pieces:
-        if kind is Kind.run:
-            strategy = describe(path)["strategy"]
-            lora = strategy["kind"] == Lora.kind
-            found.append((Kind.low_rank if lora else Kind.run, bool(strategy.get("use_dora"))))
-        else:
-            found.append((kind, dora))
-    return found
-
-
-def write(config: Config, run: Run, models: "Models", tuned: Optional[Tuned], target: Path) -> Exported:
-    """The files of the format in `target`; changes `models`: adapters are fused, or taken off."""
-    from t2i.models import single_file
-    from t2i.models.adapters import attach, write
-
-    dtype, name = torch_dtype(config.dtype), f"{config.model.name}{'_tuned' if tuned else ''}"
-    if config.format is Format.kohya:
-        write.write_kohya(attach.adapter_of(models), target / f"{name}.safetensors", dtype)
-        return Exported(target / f"{name}.safetensors")
-    if config.format is Format.peft:
-        write.write_peft(attach.adapter_of(models), target / name, dtype)
-        return Exported(target / name)
-    adapter = None
-    if config.fused is False and tuned is not None:
-        adapter = target / "pytorch_lora_weights.safetensors"
-        write.write_diffusers(attach.adapter_of(models), adapter, dtype)
-        attach.remove(models)
-    attach.fuse(models)
-    make_plain(models, tuned)
-    if config.format is Format.single_file:
-        path = target / f"{name}.safetensors"
-        single_file.write(models.modules, models.scheduler_config, path, dtype)
-        return Exported(path)
-    for module in models.modules.values():
-        module.to(dtype)
-    save_pipeline(models, target / PIPELINE)
-    return Exported(target / PIPELINE, adapter)
-
-
-def make_plain(models: "Models", tuned: Optional[Tuned]) -> None:
-    """What a run's strategy put around the networks becomes part of them."""
-    from t2i.config import strategy_from
-    from t2i.models import text_tower
-
-    for folder in _runs(tuned):
-        description = describe(folder)["strategy"]
-        if description["kind"] != text_tower.KIND:
-            strategy_from(description).plain(models)
-
-
-def _runs(tuned: Optional[Tuned]) -> list[Path]:
-    if tuned is None:
-        return []
-    return (
-        [piece.found.path for piece in tuned.pieces if piece.found.kind is Kind.run] if tuned.pieces else [tuned.folder]
-    )
-
-
-def torch_dtype(dtype: Dtype) -> Any:
-    """The dtype of tensors in the files."""
-    import torch
-
-    return {Dtype.fp32: torch.float32, Dtype.fp16: torch.float16, Dtype.bf16: torch.bfloat16}[dtype]
-
-
-def _read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
-    """The picture of what was written: a pipeline or a kohya file by plain diffusers, the others as `weights=` or
-    `model.source=` would read them. In float32, since the machine that exports need not compute in half.
-    """
-    import torch
-    from diffusers import StableDiffusionPipeline
-
-    from t2i.models.load import load
-
-    size = config.model.resolution
-    if config.format is Format.diffusers:
-        plain = StableDiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
-        if written.adapter is not None:
-            plain.load_lora_weights(written.adapter)
-        return by_diffusers(plain, size, _words(config))
-    if config.format is Format.single_file:
-        return drawn(load(replace(config.model, source=str(written.path)), run.store))
-    models = load(config.model, run.store)
-    if config.format is Format.kohya:
-        plain = models.pipeline()
-        plain.load_lora_weights(written.path)
-        return by_diffusers(plain, size)
-    again = find_tuned(replace(config, weights=str(written.path), weights_scale=[]), run)
-    assert again is not None
-    apply_tuned(models, again)
-    return drawn(models)
-
-
-def _words(config: Config) -> tuple[str, ...]:
-    from t2i.models.adapters.kinds import identify
-    from t2i.models.adapters.words import words_of
-
-    every = [identify(Path(name).expanduser()) for name in config.weights_given]
-    return tuple(word for found in every if found.kind is Kind.inversion for word in words_of(found))
-
-
-def _card(
-    config: Config,
-    run: Run,
-    tuned: Optional[Tuned],
-    origin: Optional[Path],
-    written: Exported,
-    numbers: dict[str, float],
-) -> str:
-    from t2i.training.card import Usage, export_card
-
-    training = [folder / "README.md" for folder in _runs(tuned)]
-    told = "\n".join(path.read_text(encoding="utf-8") for path in training if path.exists())
-    usage = Usage(
-        config.format.value,
-        hub_id(config),
-        written.path.name,
-        written.adapter.name if written.adapter else "",
-        config.model.resolution,
-        config.scheduler.steps,
-    )
-    facts = {
-        "model": f"{config.model.name}, digest `{model_digest(config, run)}`",
-        "weights": "none: the base model" if tuned is None else f"digest `{tuned.digest}`",
-        "numbers in the files": config.dtype.value,
-        "read back": f"a picture differs by {numbers['reload_max_difference']:g} of 255 grey levels",
-    }
-    return export_card(config.model.name, config.model.license, usage, verdict_of(origin), facts, told)
-
-
-def verdict_of(folder: Optional[Path]) -> str:
-    """The sentence that the run's comparison with its base model came to; empty when it made none."""
-    path = folder / "sections.json" if folder is not None else None
-    if path is None or not path.exists():
-        return ""
-    sections = json.loads(path.read_text(encoding="utf-8"))
-    return next((part["facts"]["verdict"] for part in reversed(sections) if part["facts"].get("verdict")), "")
-
-
-def hub_id(config: Config) -> str:
-    """Where the base model can be fetched: the hub's id, or for a folder of one's own the id that this model has as
-    published; its name where there is none.
-    """
-    import yaml
-
-    source = config.model.source
-    if not Path(source).expanduser().exists() and not source.startswith(("/", "~", ".")):
-        return source
-    for part in Path(source).parts:  # the hub's cache: models--<owner>--<name>
-        if part.startswith("models--"):
-            return part.removeprefix("models--").replace("--", "/", 1)
-    path = CONF / "model" / f"{config.model.name}.yaml"
-    published = yaml.safe_load(path.read_text(encoding="utf-8")).get("source", "") if path.exists() else ""
-    return published if "/" in published and "$" not in published else config.model.name

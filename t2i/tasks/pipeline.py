@@ -3,29 +3,31 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Optional
 
 from t2i.config import Config, Part
 from t2i.context import Run, finite
 from t2i.errors import ConfigError
+from t2i.stages.comparison import Comparison
+from t2i.stages.evaluated import note
 from t2i.stages.fitting import fit_images
-from t2i.stages.shared import model_digest, prepared
-from t2i.stages.tuned import Tuned, find_tuned
+from t2i.stages.goals import Goals
+from t2i.stages.metrics import Metrics
+from t2i.stages.nearest import Nearest
+from t2i.stages.networks import model_digest
+from t2i.stages.prepared import Prepared, data_of
+from t2i.stages.stage import is_there, made
+from t2i.stages.train_scores import TrainScores
+from t2i.stages.training import Trained, Training
+from t2i.stages.training_features import TrainingFeatures
+from t2i.stages.weights import Given, Weights
 from t2i.store import write_json
-from t2i.stories.charts import charts
+from t2i.stories import charts, report
 from t2i.stories.memorisation import memorisation
 from t2i.stories.samples import samples
 from t2i.stories.summary import next_commands, summary
-from t2i.stories.verdict import tell, verdict_of
+from t2i.stories.verdict import tell
 from t2i.sweeps.cells import require_read
-from t2i.tasks.clip import clip
-from t2i.tasks.embed import embed
-from t2i.tasks.evaluate import measure, note
-from t2i.tasks.prepare import prepare
-from t2i.tasks.report import write
-from t2i.tasks.sweep import sweep
-from t2i.tasks.train import train, trained
-from t2i.tasks.verify import verify
+from t2i.tasks import clip, embed, prepare, sweep, train, verify
 
 CAPTIONS = "captions_subset.json"
 TITLES = {
@@ -68,7 +70,7 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     run.say(f"{len(parts) + 1}/{len(parts) + 1} report")
     if run.main:
         write_json(run.folder / "metrics.json", finite(metrics))
-        path = write([run.folder], run.folder / "report.html")
+        path = report.write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
         page = summary(config, run, metrics)[1]
         run.say(f"report: {path}")
@@ -81,7 +83,7 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
 def _unmeasured(part: Part, config: Config, run: Run) -> str:
     """Why a part is left out: it needs more held-out pictures than there are; empty for one that can be done."""
     least = HELD_OUT.get(part, 0)
-    count = len(prepared(config, run)[1].split("held_out")) if least else 0
+    count = len(data_of(config, run).split("held_out")) if least else 0
     if count >= least:
         return ""
     return (
@@ -90,69 +92,104 @@ def _unmeasured(part: Part, config: Config, run: Run) -> str:
     )
 
 
-def tuned_of(config: Config, run: Run) -> Optional[Tuned]:
+def weights_of(config: Config) -> Weights:
     """The weights that this run tunes; those of `weights=` where it does not train."""
-    return trained(config, run)[0] if Part.train in config.parts else find_tuned(config, run)
+    return Trained(Training(config)) if Part.train in config.parts else Given(config)
+
+
+def both_of(config: Config) -> tuple[Metrics, Metrics]:
+    """The numbers of the base and of the tuned model."""
+    return Metrics(config), Metrics(config, weights_of(config))
 
 
 def _data(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "data", prepare(config, run)
+    yield "data", prepare.prepare(config, run)
     if run.main:
-        captions = prepared(config, run)[0].path / CAPTIONS
+        captions = made(Prepared(config), run).path / CAPTIONS
         (run.folder / CAPTIONS).symlink_to(os.path.relpath(captions, run.folder))
 
 
-def _embed(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "embed", embed(config, run)
-
-
-def _verify(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "verify", verify(config, run)
-
-
-def _train(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "train", train(config, run)
-
-
 def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    tuned = tuned_of(config, run)
-    if tuned is None:
+    numbers = both_of(config)
+    if numbers[1].weights.find(run) is None:
         raise ConfigError(
             "parts has compare and not train: there is nothing to compare; add train, or type weights=<run>"
         )
-    base, better = measure(config, run, None), measure(config, run, tuned)
+    base, tuned = (own.read(run) for own in numbers)
     yield "base", base.result.metrics
-    yield "tuned", better.result.metrics
-    verdict = verdict_of(run, base, better)
+    yield "tuned", tuned.result.metrics
+    verdict = Comparison(config, *numbers).read(run)
     yield "comparison", verdict.numbers
     if run.main:
-        note(run, {"base": base, "tuned": better})
-        tell(config, run, verdict, base, better, ("base", "tuned"), "Base against tuned")
-        samples(config, run, base, better)
-    yield "memorisation", memorisation(config, run, base, better, tuned, metrics)
+        note(run, {"base": base, "tuned": tuned})
+        tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned")
+        samples(config, run, base, tuned)
+    yield "memorisation", memorisation(config, run, *numbers, metrics)
 
 
 def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     if config.charts.kinds:
-        yield "charts", charts(config, run, tuned_of(config, run))
+        yield "charts", charts.charts(config, run, weights_of(config))
 
 
 def _sweep(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    tuned = tuned_of(config, run)
-    yield "sweep", sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
+    tuned = weights_of(config).find(run)
+    yield "sweep", sweep.sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
 
 
-def _clip(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
-    yield "clip", clip(config, run)
+def _whole(part: Part, task: Callable[[Config, Run], dict[str, float]]) -> Callable[..., Numbers]:
+    """A task as a part."""
+
+    def numbers(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
+        yield part.value, task(config, run)
+
+    return numbers
+
+
+def stages(config: Config, run: Run) -> Goals:
+    """What its parts want, in their order."""
+    for part in (part for part in PARTS if part in config.parts):
+        if part is not Part.verify:
+            yield "data", [Prepared(config)]
+        if not (is_there(Prepared(config), run) and _unmeasured(part, config, run)):
+            yield from STAGES[part](config, run)
+
+
+def _compared(config: Config, run: Run) -> Goals:
+    if is_there(Prepared(config), run):
+        fit_images(config, run)
+    base, tuned = both_of(config)
+    yield "base", [base]
+    yield "tuned", [tuned]
+    yield "comparison", [Comparison(config, base, tuned)]
+    yield "features of the training pictures", [TrainingFeatures(config)]
+    yield "memorisation", [Nearest(config, base, tuned), TrainScores(config, tuned.weights)]
+
+
+def _charted(config: Config, run: Run) -> Goals:
+    for kind in config.charts.kinds:
+        yield f"chart of {kind}", list(charts.columns_of(config, weights_of(config), kind).values())
+
+
+STAGES: dict[Part, Callable[[Config, Run], Goals]] = {
+    Part.data: prepare.stages,
+    Part.embed: embed.stages,
+    Part.verify: verify.stages,
+    Part.train: train.stages,
+    Part.compare: _compared,
+    Part.charts: _charted,
+    Part.sweep: lambda config, run: sweep.stages(config, run, weights_of(config)),
+    Part.clip: clip.stages,
+}
 
 
 PARTS: dict[Part, Callable[[Config, Run, dict[str, float]], Numbers]] = {
     Part.data: _data,
-    Part.embed: _embed,
-    Part.verify: _verify,
-    Part.train: _train,
+    Part.embed: _whole(Part.embed, embed.embed),
+    Part.verify: _whole(Part.verify, verify.verify),
+    Part.train: _whole(Part.train, train.train),
     Part.compare: _compare,
     Part.charts: _charts,
     Part.sweep: _sweep,
-    Part.clip: _clip,
+    Part.clip: _whole(Part.clip, clip.clip),
 }

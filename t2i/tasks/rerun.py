@@ -1,21 +1,16 @@
 """`task=rerun bundle=<file>`: the run of a bundle once more, from nothing, and which of its numbers agree."""
 
-import importlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+from t2i.bundles import CLOSE, EQUAL, agreement, differing_packages, unpack
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.store import write_json
-from t2i.tasks.bundle import LOCK, lock, unpack
-
-EQUAL, CLOSE = 1e-9, 1e-3
-"""Relative differences up to which two numbers are called equal, and close."""
-TIMED = ("per_second", "seconds", "memory", "new_cells")
-"""Parts of names whose numbers are of the machine, not of the result."""
+from t2i.tasks import function
 
 
 def rerun(config: Config, run: Run) -> dict[str, float]:
@@ -46,8 +41,7 @@ def rerun(config: Config, run: Run) -> dict[str, float]:
     run.store = store.elsewhere(run.folder / "again" / "store")
     run.overrides = json.loads(files["environment.json"]).get("overrides", [])
     try:
-        task = importlib.import_module(f"t2i.tasks.{again.task.value}")
-        now: dict[str, float] = getattr(task, again.task.value)(again, run)
+        now = function(again.task)(again, run)
     finally:
         run.store, run.overrides = store, overrides
     before: dict[str, float] = json.loads(files["metrics.json"])
@@ -66,31 +60,3 @@ def rerun(config: Config, run: Run) -> dict[str, float]:
     }
     run.say(", ".join(f"{count:.0f} numbers {kind}" for kind, count in counts.items()))
     return counts
-
-
-def agreement(before: dict[str, float], now: dict[str, float]) -> dict[str, str]:
-    """For each number of the run, whether it is `equal`, `close` or `different` today."""
-    found = {}
-    for name, value in before.items():
-        if any(part in name for part in TIMED):
-            continue
-        other = now.get(name, math.nan)
-        same = value == other or (math.isnan(value) and math.isnan(other))
-        if same or math.isclose(value, other, rel_tol=EQUAL):
-            found[name] = "equal"
-        else:
-            found[name] = "close" if math.isclose(value, other, rel_tol=CLOSE) else "different"
-    return found
-
-
-def differing_packages(files: dict[str, bytes]) -> list[str]:
-    """Packages of another version than the run had."""
-    then, now = (
-        dict(line.split("==") for line in text.splitlines() if "==" in line)
-        for text in (files.get(LOCK, b"").decode(), lock())
-    )
-    return [
-        f"{name} was {version} and is {now[name]}"
-        for name, version in then.items()
-        if now.get(name, version) != version
-    ]

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Interrupted, Run, device_type, write_results
+from t2i.context import Run, write_results
+from t2i.interruption import Interrupted
+from t2i.processes import device_type
+from t2i.stages.painting import offer_of, painter_of
 from t2i.stages.tuned import find_tuned
-from t2i.tasks.prompt import offer_of, painter_of
 
 
 def serve(config: Config, run: Run) -> dict[str, float]:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from t2i.context import Interrupted
 from t2i.data.captions import batch_order
 from t2i.errors import UserError
+from t2i.interruption import Interrupted
 from t2i.randomness import integer
 from t2i.store import digest_of
 from t2i.training import probe

@@ -17,9 +17,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from t2i.config import compose
-from t2i.context import PROJECT
 from t2i.models import source
 from t2i.models.load import Models, count
+from t2i.places import PROJECT
 from t2i.training.lora import Lora
 from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet, cross_attention_widths
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from t2i.config import compose
-from t2i.context import PROJECT
 from t2i.errors import ConfigError
+from t2i.places import PROJECT
 from t2i.sweeps.config import Direction, Sampler, Sweep
 from t2i.sweeps.space import cells
 

@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 import pytest
 
-from t2i.context import Interrupted
 from t2i.errors import ConfigError
+from t2i.interruption import Interrupted
 from t2i.sweeps.config import Direction, Sampler, Sweep
 from t2i.sweeps.driver import Beaten, Cell, Outcome, Report, outcomes, work
 from t2i.sweeps.space import cells, key_of
-from t2i.sweeps.study import Study, open_storage
+from t2i.sweeps.storage import open_storage
+from t2i.sweeps.study import Study
 
 METRIC = "clip_score[tiny_clip]"
 GRID = [

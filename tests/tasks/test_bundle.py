@@ -71,7 +71,7 @@ def test_a_bundle_repeats_its_run_and_says_which_numbers_agree(
 
 def test_a_number_that_does_not_agree_is_named(lab: Lab, trained: Ended, empty_lab: Lab, tmp_path: Path) -> None:
     packed = lab.here("task=bundle", f"run={trained.folder}").folder / f"{trained.folder.name}.tar.gz"
-    from t2i.tasks.bundle import pack, unpack
+    from t2i.bundles import pack, unpack
 
     files = unpack(packed)
     numbers = json.loads(files["metrics.json"])

@@ -173,7 +173,7 @@ def test_a_pipeline_of_an_older_store_is_put_right_when_it_is_copied(lab: Lab, m
     """Its stage stays as it was: nothing is trained again, and no file of the store is rewritten."""
     from t2i.models.layout import copy
     from t2i.models.safetensors_file import header_of, rename
-    from t2i.tasks.train import linked
+    from t2i.stages.copies import linked
 
     source = lab.root / "older"
     shutil.copytree(main_job.folder / "pipeline", source)

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from t2i.context import PROJECT
 from t2i.models.clip_files import TINY_CLIP
+from t2i.places import PROJECT
 
 from . import formats
 

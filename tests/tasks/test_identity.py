@@ -23,12 +23,14 @@ from t2i.models.clip_files import TINY_CLIP
 from t2i.models.source import BUNDLED
 from t2i.plan.plan import plan
 from t2i.randomness import generator
-from t2i.stages.clip_features import measure as clip_features
-from t2i.stages.tuned import find_tuned
+from t2i.stages.clip_features import OfFolder
+from t2i.stages.metrics import Metrics
+from t2i.stages.stage import made, walk
+from t2i.stages.training import Trained, Training
+from t2i.stages.weights import Given
 from t2i.store import Stage, Store, addressed
 from t2i.sweeps.cells import Identities, cell_config, require_read
-from t2i.tasks.evaluate import measure
-from t2i.tasks.train import trained
+from t2i.tasks import goals
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 from ..leaves import changed, leaves, other
@@ -127,7 +129,7 @@ def asking(config: Config, key: str) -> Config:
 
 def addresses(config: Config, root: Path) -> set[tuple[str, str]]:
     """Name and digest of every stage that a run would look for, as far as they are known before it."""
-    rows = plan(config, root / "nowhere", [], lambda line: None).rows
+    rows = plan(config, root / "nowhere", [], lambda line: None, goals).rows
     return {(row.name, row.digest) for row in rows if row.digest}
 
 
@@ -195,7 +197,7 @@ def test_the_pictures_that_a_clip_is_measured_on_are_part_of_its_features(lab: L
     for images in (None, 5):
         run = fresh(lab, [])
         with contextlib.suppress(FileNotFoundError):
-            clip_features(replace(base, clip=replace(base.clip, images=images)), run, TINY_CLIP)
+            OfFolder(replace(base, clip=replace(base.clip, images=images)), TINY_CLIP).read(run)
         found += run.store.found  # type: ignore[attr-defined]
     assert [name for name, _ in found] == ["clip_features"] * 2 and found[0] != found[1]
 
@@ -237,18 +239,16 @@ class Recording(Store):
 
 def asked(config: Config, run: Run, trains: bool) -> list[tuple[str, str]] | str:
     """The stages behind the numbers of a configuration; what is wrong with one that no run could have."""
-    store = run.store
-    assert isinstance(store, Recording)
-    store.found = []
+    found: list[tuple[str, str]] = []
     try:
         config.validate()
-        tuned = trained(config, run)[0] if trains else find_tuned(config, run)
-        measure(config, run, tuned)
+        for stage in walk(Metrics(config, Trained(Training(config)) if trains else Given(config))):
+            found.append((stage.name, made(stage, run).digest))
     except UserError as error:
         return str(error)
     except FileNotFoundError:
         pass  # of a stage that is still to be made
-    return store.found
+    return found
 
 
 def refusal(config: Config, run: Run) -> str:

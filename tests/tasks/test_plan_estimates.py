@@ -8,7 +8,9 @@ import pytest
 from t2i.config import compose
 from t2i.context import Run
 from t2i.data.rows import keyed_rows
-from t2i.plan import estimates as plan_estimates
+from t2i.stages import encoded
+from t2i.stages.latents import Latents
+from t2i.stages.text_states import TextStates
 from t2i.store import Store
 
 
@@ -26,12 +28,13 @@ def test_rows_are_scaled_by_their_number(tmp_path: Path, monkeypatch: pytest.Mon
     size = made("mine", 8, 1000)
     made("another", 500, 9000)
     config = compose([])
-    monkeypatch.setattr(plan_estimates, "model_digest", lambda config, run: "mine")
-    monkeypatch.setattr(plan_estimates, "_rows", lambda name, config, run, split: {"train": 4000, "held_out": 4}[split])
-    assert plan_estimates.size("latents", config, run, None, "train") == size * 500
-    assert plan_estimates.size("latents", config, run, None, "held_out") == size // 2
-    seconds = plan_estimates.seconds("latents", config, run, None, "train")
-    assert seconds == 1000 * (plan_estimates.seconds("latents", config, run, None, "held_out") or 0)
-    assert plan_estimates.size("text_states", config, run, None, "train") is None
-    monkeypatch.setattr(plan_estimates, "_rows", lambda *arguments: None)
-    assert plan_estimates.size("latents", config, run, None, "train") is None
+    monkeypatch.setattr(encoded, "model_digest", lambda config, run: "mine")
+    monkeypatch.setattr(encoded.Encoded, "rows", lambda self, run: {"train": 4000, "held_out": 4}[self.split])
+    train, held_out = (Latents(config, split) for split in ("train", "held_out"))
+    assert train.size(run) == size * 500
+    assert held_out.size(run) == size // 2
+    assert train.seconds(run) == 1000 * (held_out.seconds(run) or 0)
+    monkeypatch.undo()
+    monkeypatch.setattr(encoded, "model_digest", lambda config, run: "mine")
+    assert TextStates(config, "train").size(run) is None
+    assert train.rows(run) is None and train.size(run) is None, "the data is still to be prepared"

@@ -12,7 +12,7 @@ from t2i.config import as_override, compose
 from t2i.models.load import load
 from t2i.models.source import BUNDLED
 from t2i.store import Store
-from t2i.tasks.evaluate import metrics_table
+from t2i.stories.evaluation import metrics_table
 
 from ..conftest import SCENES, TOY, Ended, Lab
 

@@ -98,7 +98,7 @@ def test_which_pictures_are_trained_on_follows_from_data_and_number_alone() -> N
     from types import SimpleNamespace
 
     from t2i.config import compose
-    from t2i.stages.shared import training_split
+    from t2i.stages.prepared import training_split
 
     class Ids(SimpleNamespace):
         def __len__(self) -> int:

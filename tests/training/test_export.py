@@ -19,9 +19,9 @@ from t2i.models.config import Model
 from t2i.models.load import Models, load
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
+from t2i.stages.training import trained
 from t2i.stages.tuned import Tuned, apply_tuned
 from t2i.store import Store
-from t2i.tasks.train import trained
 from t2i.training.lora import Lora
 
 TOLERANCE = 1

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from t2i.context import Interrupted, Run
+from t2i.context import Run
 from t2i.data.captions import batch_order
 from t2i.errors import ConfigError, UserError
+from t2i.interruption import Interrupted
 from t2i.training import checkpoints, dataset, noise, probe
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from t2i.context import Interrupted
+from t2i.interruption import Interrupted
 from t2i.models.config import Model
 from t2i.models.load import Models
 from t2i.training.lora import Lora

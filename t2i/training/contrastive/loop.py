@@ -13,8 +13,9 @@ from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from tqdm import tqdm
 
-from t2i.context import Interrupted, Run
+from t2i.context import Run
 from t2i.errors import UserError
+from t2i.interruption import Interrupted
 from t2i.store import write_json
 from t2i.training import checkpoints, resume
 from t2i.training.contrastive.config import ClipTuning

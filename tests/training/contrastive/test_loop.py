@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2i.context import Interrupted
 from t2i.errors import ConfigError, UserError
+from t2i.interruption import Interrupted
 from t2i.training import checkpoints
 from t2i.training.contrastive.config import ClipTuning
 from t2i.training.contrastive.loop import LOG, Tuner

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages.clip_features import Measured, measure
-from t2i.stages.shared import prepared
+from t2i.stages.clip_features import Measured, OfEvaluator
+from t2i.stages.prepared import data_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,20 +19,24 @@ LETTERS = 34
 """Of a caption beside the matrix."""
 
 
+def features(config: Config) -> OfEvaluator:
+    """What pictures and captions are paired by."""
+    return OfEvaluator(replace(config, clip=replace(config.clip, images=PICTURES)))
+
+
 def paired(config: Config, run: Run) -> dict[str, float]:
     """Recall in both ways between held-out pictures and their captions, with intervals; tells it with two figures.
 
     Empty where fewer than two pictures are held out.
     """
     from t2i.evaluation.extractors import registry as extractors
-    from t2i.models.clip_files import locate
 
-    split = prepared(config, run)[1].split("held_out")
+    split = data_of(config, run).split("held_out")
     count = min(PICTURES, len(split))
     if count < 2:
         return {}
-    name, source = extractors.source(config.eval)
-    found = measure(replace(config, clip=replace(config.clip, images=count)), run, locate(source))
+    name = extractors.source(config.eval)[0]
+    found = features(config).read(run)
     metrics: dict[str, float] = {}
     for key in ("image_to_text_recall_1", "text_to_image_recall_1"):
         if key in found.contrast.metrics:
@@ -48,7 +52,7 @@ def _tell(config: Config, run: Run, name: str, count: int, found: Measured) -> N
     from t2i.reporting.matrix import matrices
     from t2i.reporting.numbers import number
 
-    split = prepared(config, run)[1].split("held_out")
+    split = data_of(config, run).split("held_out")
     cosines = _cosines(found)
     best = cosines.argmax(axis=1)
     own = [set(rows) for rows in found.features.said]

@@ -1,29 +1,37 @@
 """Pictures with the base and with the tuned text encoder, same seeds, scored by another CLIP."""
 
-from pathlib import Path
-
 from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
-from t2i.stages.shared import captions_of, generated_set, load_models, prepared, read_pictures
-from t2i.stages.tuned import Tuned, tuned_digest
-from t2i.tasks.evaluate import extractor_of
+from t2i.stages.captions import HeldOut
+from t2i.stages.clip import AFTER, Clip, Tower
+from t2i.stages.clip_pixels import source_folder
+from t2i.stages.generated import Generated
+from t2i.stages.networks import extractor_of, load_models
+from t2i.stages.pictures import read_pictures
+from t2i.stages.stage import made
 
 TITLE = "Generation with base and tuned text encoder"
 
 
-def compare(config: Config, run: Run, tuned: Path, came: Path) -> dict[str, float]:
+def sets_of(config: Config) -> dict[str, Generated]:
+    """The pictures with each text encoder."""
+    captions = HeldOut(config, config.clip.generate)
+    return {"base": Generated(config, captions), "tuned": Generated(config, captions, Tower(Clip(config)))}
+
+
+def compare(config: Config, run: Run) -> dict[str, float]:
     """The difference of CLIP scores with its interval; nothing but the reason when the text tower does not fit.
 
-    tuned: folder of the tuned CLIP. came: of the one that it was tuned from. Raises ConfigError when the tuned CLIP
-    is the one that scores.
+    Raises ConfigError when the tuned CLIP is the one that scores.
     """
     from t2i.evaluation.extractors import registry as extractors
     from t2i.evaluation.metrics.clip_score import clip_scores
     from t2i.evaluation.statistics import clustered
     from t2i.models.text_tower import misfit
 
+    tuned = Clip(config).folder(run, AFTER)
     scorer, scorer_digest = extractors.identity(config.eval)
     if scorer_digest == weights_digest(tuned):
         raise ConfigError(
@@ -33,13 +41,10 @@ def compare(config: Config, run: Run, tuned: Path, came: Path) -> dict[str, floa
         run.section(TITLE, f"Not compared: {reason}.")
         run.say(f"not compared: {reason}")
         return {}
-    _, data = prepared(config, run)
-    captions = captions_of(data, config.clip.generate)
-    weights = {"base": None, "tuned": Tuned(tuned, tuned_digest(tuned, run))}
-    sets = {name: generated_set(config, run, captions, own).path for name, own in weights.items()}
+    sets = {name: made(stage, run).path for name, stage in sets_of(config).items()}
     if not run.main:
         return {}
-    extractor = extractor_of(config, run)
+    extractor, captions = extractor_of(config, run), HeldOut(config, config.clip.generate).texts(run)
     texts = extractors.text_features(extractor, captions, config.eval.batch_size)
     pictures = {name: read_pictures(path, len(captions)) for name, path in sets.items()}
     scores = {
@@ -50,7 +55,7 @@ def compare(config: Config, run: Run, tuned: Path, came: Path) -> dict[str, floa
     }
     change = clustered.difference(scores["base"], scores["tuned"])
     found = {name: clustered.mean(values) for name, values in scores.items()} | {"difference": change}
-    independent = scorer_digest != weights_digest(came) or config.clip.source == "random"
+    independent = scorer_digest != weights_digest(source_folder(config)) or config.clip.source == "random"
     _tell(config, run, captions, pictures, found, scorer, independent)
     metrics = {"generation/independent": float(independent)}
     for name, interval in found.items():

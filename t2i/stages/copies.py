@@ -1,6 +1,7 @@
-"""The files of tuned weights: which of them identify the weights, and whether a copy is still what the training wrote."""
+"""Copies of what a stage holds in run folders: of tuned weights with their digests, by which a damaged one is seen."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -46,3 +47,11 @@ def require_whole(folder: Path, store: Store) -> None:
             f"{folder} is damaged ({wrong[0]} is not as the training wrote it): repeat the command of the training, which "
             f"finds it in the store; if you changed it on purpose, remove {path}"
         )
+
+
+def linked(source_file: str, target: str) -> None:
+    """A hard link where the file system can, otherwise a copy: a pipeline may weigh gigabytes."""
+    try:
+        os.link(source_file, target)
+    except OSError:
+        shutil.copy2(source_file, target)

@@ -1,7 +1,14 @@
-"""Is what was written what was tuned? One picture of ours beside one of plain diffusers, same prompt and seed."""
+"""A pipeline that other programs read, and whether it is what was tuned: one picture of ours beside one of plain diffusers,
+same prompt and seed.
+"""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from t2i.config import Config
+from t2i.context import Run
+from t2i.stages.networks import dtype_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -9,6 +16,30 @@ if TYPE_CHECKING:
     from t2i.models.load import Models
 
 PROMPT, SEED, STEPS = "a picture", 0, 4
+
+
+def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, target: Path) -> float:
+    """Write the whole pipeline from reloaded weights to `target` and return the largest difference, in grey levels of 255,
+    between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
+    and noise schedule.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    from t2i.models.adapters.attach import fuse
+    from t2i.models.load import load
+
+    fresh = load(config.model, run.store)
+    fresh.scheduler_config = models.scheduler_config
+    config.strategy.load(fresh, weights)
+    config.strategy.plain(fresh)
+    fuse(fresh)
+    shutil.rmtree(target, ignore_errors=True)
+    save_pipeline(fresh, target)
+    models.unet.eval()
+    with run.accelerator.autocast():
+        ours = drawn(models)
+    plain = StableDiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
+    return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
 
 
 def save_pipeline(models: "Models", folder: Path) -> None:

@@ -1,0 +1,67 @@
+"""The model at hand, for pictures that people ask for one after another: typed, or from a page."""
+
+from typing import TYPE_CHECKING, Any, Optional
+
+from t2i.config import CONF, Config, as_dict, compose
+from t2i.context import Run
+from t2i.errors import ConfigError
+from t2i.processes import device_type, world_size
+from t2i.stages.drawing import origin_of
+from t2i.stages.networks import load_models, precision_of
+from t2i.stages.tuned import Tuned
+
+if TYPE_CHECKING:
+    from t2i.sampling.config import Guidance, Scheduler
+    from t2i.web.order import Offer
+    from t2i.web.painter import Painter
+
+
+def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
+    """The base model, and the tuned one where weights are given, ready to draw; ConfigError in several processes."""
+    from t2i.web.painter import Painter
+
+    if world_size() > 1:
+        raise ConfigError(f"task={config.task.value} answers from one process; start it without accelerate launch")
+    models = {"base": load_models(config, run)}
+    if tuned is not None:
+        models["tuned"] = load_models(config, run, tuned)
+        models["tuned"].vae = models["base"].vae  # no strategy trains it
+    schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
+    schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
+
+    def describe(model: str, scheduler: "Scheduler", guidance: "Guidance", size: int) -> dict[str, Any]:
+        origin = origin_of(config, run, tuned if model == "tuned" else None)
+        origin["model"]["resolution"] = size
+        return {
+            **origin,
+            "scheduler": as_dict(scheduler),
+            "cfg": as_dict(guidance),
+            "sampling": as_dict(config.sampling),
+            "resolution": size,
+            "precision": precision_of(config),
+            "device": device_type(),
+        }
+
+    return Painter(
+        models, schedulers, config.cfg, describe, run.folder / "images", config.batch_size, config.sampling.keeps_text
+    )
+
+
+def offer_of(config: Config, painter: "Painter") -> "Offer":
+    """What can be asked, with the command line's values where nothing is said; Refused when they are beyond the limits."""
+    from t2i.web.order import Offer, Order
+
+    default = Order(
+        prompt="",
+        negative_prompt=config.cfg.negative_prompt or "",
+        scheduler=config.scheduler.name,
+        steps=config.scheduler.steps,
+        guidance=config.cfg.scale,
+        size=config.model.resolution,
+        seed=config.seed,
+        count=1,
+        model=list(painter.models)[-1],
+    )
+    offer = Offer({name: each.steps for name, each in painter.schedulers.items()}, tuple(painter.models), default)
+    offer.read({"prompt": "any"})
+    return offer

@@ -1,0 +1,60 @@
+"""The picture of a recipe once more."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from t2i.config import Config, as_dict, restore
+from t2i.context import Run
+from t2i.errors import ConfigError, UserError
+from t2i.processes import device_type
+from t2i.stages.drawing import draw, origin_of
+from t2i.stages.networks import model_digest, precision_of
+from t2i.stages.tuned import find_tuned
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Remade:
+    """A picture uint8 (H, W, 3), the recipe of today, and the device and pixels of then."""
+
+    picture: "np.ndarray"
+    facts: dict[str, Any]
+    device: str
+    same: bool
+    """Whether its pixels are the same bit for bit."""
+
+
+def remake(config: Config, run: Run, path: Path) -> Remade:
+    """Raises UserError when there is no recipe, or when the model or the weights are not those that it names."""
+    from t2i.sampling.recipe import digest, read_recipe
+
+    recipe = read_recipe(path)
+    if recipe["precision"] != precision_of(config):
+        raise ConfigError(f"{path} was made with launch.mixed_precision={recipe['precision']}; type that too")
+    told = recipe["weights"] or {}
+    weights, scale = config.weights or told.get("path"), config.weights_scale or told.get("scale", [])
+    for name in [weights] if isinstance(weights, str) else weights or []:
+        if told and not Path(name).expanduser().exists():
+            raise UserError(f"the tuned weights of {path} are no longer at {name}; say where they are by weights=...")
+    model = {key: value for key, value in recipe["model"].items() if key != "digest"}
+    taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
+    if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
+        taken["sampling"] = recipe["sampling"]
+    own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
+    made = restore({**as_dict(config), **taken, **own})
+    made.validate()
+    tuned = find_tuned(made, run)
+    if model_digest(made, run) != recipe["model"]["digest"] or (tuned and tuned.digest != recipe["weights"]["digest"]):
+        part = "weights" if model_digest(made, run) == recipe["model"]["digest"] else "model"
+        raise UserError(f"the {part} of today are not those that {path} was made from: their digests differ")
+    prompt, seed, batch = recipe["prompt"], recipe["seed"], recipe["batch"]
+    picture = next(draw(made, run, tuned, [prompt], [seed]))[0]
+    if digest(picture) != recipe["pixels"] and batch > 1:
+        # A matrix product of another size sums in another order: repeat the picture in a batch as large as it was in.
+        made.batch_size = batch
+        picture = next(draw(made, run, tuned, [prompt] * batch, [seed] * batch))[0]
+    facts = {**recipe, **origin_of(made, run, tuned), "device": device_type()}
+    return Remade(picture, facts, recipe["device"], digest(picture) == recipe["pixels"])

@@ -1,0 +1,65 @@
+"""The numbers of an evaluated model: their table and their definition."""
+
+import json
+from typing import Any
+
+from t2i.config import Config
+from t2i.context import Run
+from t2i.evaluation.config import HELD_OUT
+from t2i.stages.evaluated import note
+from t2i.stages.metrics import Measured
+
+
+def tell(config: Config, run: Run, name: str, measured: Measured) -> None:
+    """name: base or tuned."""
+    result = measured.result
+    if not run.main:
+        return
+    note(run, {name: measured})
+    (run.folder / "definition.json").write_text(json.dumps(result.definition, indent=2), encoding="utf-8")
+    real = config.eval.reference == HELD_OUT
+    table = metrics_table({"value": result.metrics})
+    run.section(
+        "Evaluation",
+        f"{name.capitalize()} model, {result.definition['generated_count']} pictures against "
+        f"{result.definition['reference_count']} {'real held-out ones' if real else _drawn(config)}.",
+        [table],
+    )
+    for row in table["rows"]:
+        run.say(f"{row[0]:<32} {row[1]}")
+    for metric, reason in result.skipped.items():
+        run.say(f"{metric:<32} not measured: {reason}")
+
+
+def _drawn(config: Config) -> str:
+    return f"generated ones of {config.eval.reference}"
+
+
+def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Metrics with intervals as a table: one row a metric, one column a model; of one model the world's intervals too."""
+    from t2i.reporting.numbers import number
+
+    first = next(iter(columns.values()))
+    names = [name for name in first if not name.endswith((".low", ".high"))]
+    alone = len(columns) == 1 and any(name.endswith(".world.low") for name in first)
+
+    def shown(metrics: dict[str, float], name: str, end: str = "") -> str:
+        low, high = metrics.get(f"{name}{end}.low"), metrics.get(f"{name}{end}.high")
+        return "" if end and low is None else number(metrics[name], low, high)
+
+    return {
+        "columns": ["metric", *columns, *(["for the world"] if alone else [])],
+        "rows": [
+            [
+                name,
+                *(shown(metrics, name) for metrics in columns.values()),
+                *([shown(first, name, ".world")] if alone else []),
+            ]
+            for name in names
+        ],
+        "caption": "Value and 95 % interval: for this reference (precision, recall, density and coverage: for the world that it "
+        "is drawn from)"
+        + ("; the last column for the world. " if alone else ". ")
+        + "The bracket names the feature extractor: a number from another extractor (such as the Inception FID of papers) is "
+        "another quantity.",
+    }

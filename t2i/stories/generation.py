@@ -1,0 +1,38 @@
+"""Pictures that were asked for, in the run folder: a set as it is in the store, or one that was made again."""
+
+import shutil
+from pathlib import Path
+
+from t2i.config import Config
+from t2i.context import Run
+from t2i.processes import device_type
+from t2i.stages.pictures import read_pictures
+from t2i.stages.remake import Remade
+
+
+def tell(config: Config, run: Run, pictures: Path, captions: list[str], tuned: bool) -> None:
+    """Copies the set in `pictures`, and shows its beginning."""
+    from t2i.reporting.figures import sample_grid
+
+    folder = run.folder / "images"
+    shutil.copytree(pictures, folder, ignore=shutil.ignore_patterns("manifest.json"))
+    shown = min(len(captions), 25)
+    model = f"{config.model.name}{' tuned' if tuned else ''}"
+    scheduler = f"{config.scheduler.name} {config.scheduler.steps} steps"
+    title = f"{model}, {scheduler}, guidance {config.cfg.scale:g}"
+    figure = sample_grid(
+        read_pictures(folder, shown), captions[:shown], run.figures() / "generated_samples_grid.png", title
+    )
+    run.section("Generated pictures", f"{len(captions)} pictures, seeds from {config.seed}.", [], [(figure, title)])
+    run.say(f"pictures: {folder}")
+
+
+def tell_remade(run: Run, made: Remade) -> None:
+    """Writes it, and says whether it is the same."""
+    from t2i.sampling.recipe import write_picture
+
+    (run.folder / "images").mkdir()
+    write_picture(run.folder / "images" / "000000.png", made.picture, made.facts)
+    other = "" if made.device == device_type() else f"; it was made on {made.device}"
+    run.say(f"made again: {'the same pixels' if made.same else 'NOT the same pixels'}{other}")
+    run.say(f"pictures: {run.folder / 'images'}")

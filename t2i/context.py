@@ -4,18 +4,15 @@ import contextlib
 import json
 import logging
 import math
-import os
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from t2i.asked import Asked
 from t2i.interruption import Arrivals, Interrupted
+from t2i.processes import Processes, rank, world_size
 from t2i.store import Stage, Store, digest_of, write_json
 from t2i.tracking import NullTracker, Tracker
 
@@ -24,38 +21,8 @@ if TYPE_CHECKING:
 
 FROZEN = "T2I_FROZEN"
 """Environment variable: the file with the composed job of a process that was started by another one."""
-ASKED = "stages.txt"
-"""In a run folder: every stage that the run asked the store for, `name/digest` a line."""
-ELSEWHERE = "elsewhere.txt"
-"""In a store: run folders that are not beside it and need stages of it, one a line."""
 Kept = TypeVar("Kept")
 log = logging.getLogger("t2i")
-
-
-def rank() -> int:
-    """This process's number among those of the run (0 when there is one)."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def world_size() -> int:
-    """How many processes work on this run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def device_type() -> str:
-    """`cuda` or `cpu`, found without importing torch: part of what addresses a computed result."""
-    if (
-        os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-        or os.environ.get("CUDA_VISIBLE_DEVICES") == ""
-    ):
-        return "cpu"
-    return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
-
-
-COLLECTIVE = timedelta(hours=1)
-"""Until a process that waits for another one in a computation fails: longer than any step."""
-ALONE = timedelta(hours=12)
-"""The same where the main process works alone: it may prepare a large dataset for hours."""
 
 
 @dataclass
@@ -67,7 +34,7 @@ class Run:
     tracker: Tracker = field(default_factory=NullTracker)
     overrides: list[str] = field(default_factory=list)
     """The command-line overrides that made the configuration."""
-    mixed_precision: str = "no"
+    processes: Processes = field(default_factory=Processes)
     stages: dict[str, Stage] = field(default_factory=dict)
     """Every stage that the run used, by name of use."""
     tags: dict[str, str] = field(default_factory=dict)
@@ -77,73 +44,35 @@ class Run:
     """What the run found, for report.html: `section` adds to it."""
     pending_signal: int = 0
     _deferred: bool = False
-    _asked: set[tuple[str, str]] = field(default_factory=set)
+    _asked: Asked = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._asked = Asked(self.folder, self.store.root)
 
     @property
     def main(self) -> bool:
         """Whether this process is the one that writes files and records numbers."""
         return rank() == 0
 
-    @cached_property
+    @property
     def accelerator(self) -> "Accelerator":
-        """Devices, precision and communication; made at first use, since many tasks need none (torch takes seconds)."""
-        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+        """Devices, precision and communication."""
+        return self.processes.accelerator
 
-        if world_size() > 1 and device_type() == "cuda":
-            from accelerate.utils import check_cuda_p2p_ib_support
-
-            if (
-                not check_cuda_p2p_ib_support()
-            ):  # accelerate refuses such cards without these, and its launcher sets them
-                os.environ |= {"NCCL_P2P_DISABLE": "1", "NCCL_IB_DISABLE": "1"}
-        # Buffers are constants here, and DDP would send them in every forward pass: one that is repeated for want of memory
-        # would wait for processes that do not repeat theirs.
-        ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
-        # The new name of the switch would still send them once, and older versions do not know it.
-        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return Accelerator(
-            mixed_precision=self.mixed_precision, kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE), ddp]
-        )
-
-    @cached_property
-    def _patient(self) -> Any:
-        """The processes again, with the patience for what the main one does alone."""
-        import torch
-
-        return torch.distributed.new_group(timeout=ALONE)
-
-    def barrier(self) -> None:
+    @property
+    def barrier(self) -> Callable[[], None]:
         """Wait for the other processes of this run."""
-        if world_size() > 1 and self.accelerator.num_processes > 1:
-            import torch
+        return self.processes.barrier
 
-            devices = [torch.cuda.current_device()] if self.accelerator.device.type == "cuda" else None
-            torch.distributed.barrier(self._patient, device_ids=devices)
+    @property
+    def tell(self) -> Callable[[Callable[[], Any]], Any]:
+        """What a function finds in the main process, in every process."""
+        return self.processes.tell
 
-    def tell(self, find: Callable[[], Any]) -> Any:
-        """What `find` returns in the main process, in every process: if each looked for itself, they might see different
-        things.
-        """
-        if world_size() == 1:
-            return find()
-        from accelerate.utils import broadcast_object_list
-
-        assert self.accelerator is not None  # with it, the group exists
-        told = [find() if rank() == 0 else None]
-        broadcast_object_list(told)
-        return told[0]
-
-    def asked(self, name: str, digest: str) -> None:
-        """Write down at once that this run needs a stage: task=store keeps it, also when the run is killed later."""
-        if (name, digest) not in self._asked:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._asked and not self.folder.is_relative_to(self.store.root.parent):
-                self.store.root.mkdir(parents=True, exist_ok=True)
-                with open(self.store.root / ELSEWHERE, "a", encoding="utf-8") as file:
-                    file.write(f"{self.folder}\n")
-            self._asked.add((name, digest))
-            with open(self.folder / ASKED, "a", encoding="utf-8") as file:
-                file.write(f"{name}/{digest}\n")
+    @property
+    def asked(self) -> Callable[[str, str], None]:
+        """Write down at once that this run needs a stage, by name and digest."""
+        return self._asked.note
 
     def stage(self, name: str, *args: Any, **kwargs: Any) -> Stage:
         """`Store.stage`, remembered under its name in this run."""

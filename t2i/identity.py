@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
-from t2i.context import device_type
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
+from t2i.processes import device_type
 
 OF_A_CELL = (
     "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed",

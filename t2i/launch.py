@@ -21,11 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from t2i import arguments, record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
-from t2i.context import COLLECTIVE, FROZEN, Run, device_type, flat, rank, world_size
+from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
+from t2i.headline import UNTRACKED, announced, name_of, params_of
 from t2i.interruption import Interrupted
 from t2i.messages import explain
 from t2i.places import COMMAND
+from t2i.processes import COLLECTIVE, Processes, device_type, rank, say, world_size
 from t2i.quoting import verbatim
 from t2i.record import environment
 from t2i.store import Store, write_json
@@ -60,6 +62,8 @@ _parents: list[tracking.Tracker] = []
 """The MLflow run that holds the runs of a multirun together, while it lasts."""
 _launching: list[bool] = []
 """Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
+_cells: list[record.Cell] = []
+"""The runs of a multirun that have ended, in their order."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
 
@@ -72,6 +76,9 @@ def guard(compose: Callable[[], None]) -> int:
     workers.follow()
     _launching.append(True)
     status = _guarded(compose)
+    if len(_cells) > 1:
+        print("\n" + "\n".join(record.table_of(_cells)), flush=True)
+    _cells.clear()
     while _parents:
         ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
         _parents.pop().close(ending)
@@ -143,6 +150,11 @@ def _report(error: Exception) -> int:
 
 def start(cfg: DictConfig) -> None:
     """The composed configuration becomes a job. In a multirun a failed job is reported and the others go on."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN and _launching:
+        swept = [text for text in hydra_config.overrides.task if text not in sys.argv]
+        _cells.append(record.Cell(swept, Path(hydra_config.runtime.output_dir)))
+        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(swept)}", flush=True)
     try:
         _start(cfg)
     except Exception as error:
@@ -169,8 +181,8 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, overrides)
         return
     job = Job(config, folder, overrides)
-    if multirun and PARENT not in os.environ and _launching:
-        _parents.append(tracking.start(config.track, f"multirun {folder.name}"))
+    if multirun and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
+        _parents.append(tracking.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
         os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
         _send(job)
@@ -212,11 +224,9 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    run = Run(
-        folder, Store(Path(config.outputs) / "store", main), overrides=job.overrides, mixed_precision=precision.value
-    )
-    run.store.barrier, run.store.announce = run.barrier, run.say
-    run.store.tell, run.store.asked = run.tell, run.asked
+    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    run = Run(folder, store, overrides=job.overrides, processes=processes)
+    store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     run.catch_signals()
     handlers = record.log_to(folder) if main else []
     status = "FAILED"
@@ -226,14 +236,16 @@ def work(job: Job) -> dict[str, float]:
             folder.mkdir(parents=True, exist_ok=True)
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
-            write_json(folder / "environment.json", {**environment(), "overrides": job.overrides})
-            if config.task is not Task.doctor:  # which looks at the database before anybody opens it
-                name = f"{config.task.value} {folder.name[-6:]}"
-                run.tracker = tracking.start(config.track, name, os.environ.get(PARENT))
-            run.tracker.params(flat(values))
+            state = environment()
+            write_json(folder / "environment.json", {**state, "overrides": job.overrides})
+            run.say(announced(config))  # mlflow and torch take seconds to import
+            if config.task not in UNTRACKED:
+                tags = record.sources(state, job.overrides)
+                run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)
+                run.tracker.params(params_of(config))
         metrics = function(config.task)(config, run)
         if main:
-            record.finished(run, metrics)
+            record.finished(config, run, metrics)
         status = "FINISHED"
         return metrics
     except Interrupted:

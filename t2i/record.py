@@ -1,23 +1,44 @@
 """What a run leaves of itself, in its folder and in the tracker: its log, its numbers, and how it ended."""
 
 import contextlib
+import getpass
+import json
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from t2i.context import Run, rank, world_size, write_results
-from t2i.places import CHECKOUT, PROJECT
-from t2i.store import write_json
+from t2i.config import Config
+from t2i.context import Run, write_results
+from t2i.headline import name_of, params_of
+from t2i.places import CHECKOUT, COMMAND, PROJECT
+from t2i.processes import rank, world_size
+from t2i.store import Stage, write_json
+from t2i.tracking import Input
 from t2i.workers import STATUS
 
 LOG = "run.log"
 PACKAGES = ("torch diffusers transformers accelerate peft datasets torchmetrics hydra-core omegaconf mlflow optuna "
             "pillow numpy scipy safetensors").split()  # fmt: skip
+PARTS = ("data", "embed", "verify", "train", "tuned", "comparison", "sweep", "clip")
+"""Prefixes of a pipeline's numbers for which a task of its own has none; `base/` stays, as the tuned model's have none."""
+INPUTS = {"prepared": "training", "reference": "evaluation"}
+"""Stages that are data which a run read, and what for."""
+WEIGHTS = ("weights", "clip", "pipeline")
+"""What a training or an export leaves in its run folder."""
+ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable")
+"""Ends of the names of numbers that belong to another one."""
+COLUMNS = 5
+"""Numbers of each run in the table of a multirun."""
+TAG = 5000
+"""Characters of a tag that every tracking server takes."""
 log = logging.getLogger("t2i")
 
 
@@ -32,22 +53,115 @@ def ended(run: Run, ending: dict[str, Any]) -> None:
         write_json(run.folder / f"rank_{rank()}_{STATUS}", ending)
 
 
-def finished(run: Run, metrics: dict[str, float]) -> None:
+def finished(config: Config, run: Run, metrics: dict[str, float]) -> None:
     """Numbers, digests and files of a finished run, in its folder and in the tracker."""
     write_results(run.folder, metrics, run.stages)
     state = environment()
     write_json(run.folder / "environment.json", {**state, "overrides": run.overrides})
-    run.tracker.metrics(metrics)
+    run.tracker.metrics(shared_names(metrics))
     tags = {f"git.{key}": value for key, value in state["git"].items()}
-    tags |= {f"digest.{stage.name}": stage.digest for stage in run.stages.values()}
+    tags |= digests(run.stages.values())
     tags |= run.tags
     tags["run_folder"] = str(run.folder)
     run.tracker.tags(tags)
+    run.tracker.inputs(inputs(config, run.stages.values()))
+    for name in WEIGHTS:
+        if (run.folder / name).exists():
+            run.tracker.model(f"{name_of(config)} ({name})", run.folder / name, params_of(config))
     for name in ("config.yaml", "metrics.json", "stages.json", "environment.json"):
         run.tracker.artifact(run.folder / name)
     if run.tracker.link:
         run.say(f"MLflow: {run.tracker.link}")
     run.say(f"run folder: {run.folder}")
+
+
+def sources(state: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
+    """The tags in which MLflow looks for what a run was started from. state: of `t2i.context.environment`."""
+    tags = {"mlflow.source.name": shlex.join([*COMMAND.split(), *overrides])[:5000], "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(OSError, KeyError):  # a user without a name
+        tags["mlflow.user"] = getpass.getuser()
+    if state["git"]:
+        tags |= {f"mlflow.source.git.{key}": value for key, value in state["git"].items()}
+    return tags
+
+
+def shared_names(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The numbers under the names that the task has which measures nothing else: `fid[x]` for a pipeline's `tuned/fid[x]`.
+
+    A name that two parts have for two numbers keeps its part in the second.
+    """
+    shared: dict[str, float] = {}
+    for name, value in metrics.items():
+        part, _, own = name.partition("/")
+        short = own if part in PARTS else name
+        shared[short if shared.get(short, value) == value else name] = value
+    return shared
+
+
+def digests(stages: Iterable[Stage]) -> dict[str, str]:
+    """`digest.<stage>`: the digests of all stages of that name, shortened where they are too many for a tag."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        found.setdefault(stage.name, []).append(stage.digest)
+    tags = {}
+    for name, own in found.items():
+        whole = ", ".join(own)
+        tags[f"digest.{name}"] = whole if len(whole) <= TAG else ", ".join(digest[:12] for digest in own)[:TAG]
+    return tags
+
+
+def inputs(config: Config, stages: Iterable[Stage]) -> list[Input]:
+    """The prepared data and the references that a run read."""
+    names = {name: f"{config.dataset.name} {name}" for name in INPUTS}
+    return [
+        Input(names[stage.name], stage.digest, str(stage.path), INPUTS[stage.name])
+        for stage in stages
+        if stage.name in INPUTS
+    ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a multirun."""
+
+    settings: list[str]
+    """The overrides in which it differs from the others."""
+    folder: Path
+
+
+def table_of(cells: Sequence[Cell]) -> list[str]:
+    """What a multirun found, as lines: a row a run, its settings and the numbers in which the runs differ."""
+    from t2i.reporting.console import lines
+    from t2i.reporting.numbers import number
+
+    found = [_numbers(cell.folder) for cell in cells]
+    names = [name for numbers in found for name in numbers if not name.endswith(ENDS)]
+    shared = [name for name in dict.fromkeys(names) if len({numbers.get(name) for numbers in found}) > 1]
+    shared = sorted(shared, key=lambda name: "[" not in name)[:COLUMNS]  # metrics of pictures first
+    settings = [dict(text.lstrip("+").split("=", 1) for text in cell.settings) for cell in cells]
+    keys = list(dict.fromkeys(key for own in settings for key in own))
+    rows = [
+        [
+            str(place),
+            *(own.get(key, "") for key in keys),
+            *(
+                number(numbers[name], numbers.get(f"{name}.low"), numbers.get(f"{name}.high"))
+                if name in numbers
+                else ""
+                for name in shared
+            ),
+            "" if numbers else "failed",
+        ]
+        for place, (own, numbers) in enumerate(zip(settings, found, strict=True), start=1)
+    ]
+    ending = any(not numbers for numbers in found)
+    return lines(["run", *keys, *shared, *[""] * ending], [row if ending else row[:-1] for row in rows])
+
+
+def _numbers(folder: Path) -> dict[str, float]:
+    """The numbers of a run that has ended well; none of another."""
+    path = folder / "metrics.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 class _LogFile(logging.FileHandler):

@@ -1,10 +1,11 @@
-"""Where runs are recorded: MLflow behind a small protocol, and a tracker that records nothing.
+"""Where runs are recorded: MLflow behind the protocol of `t2i.tracker`.
 
 This is the only module that imports mlflow. A database is created and migrated under a lock: several processes that
 meet an empty SQLite file at once crash each other.
 """
 
 import contextlib
+import json
 import logging
 import math
 import os
@@ -12,14 +13,20 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Optional
 
 from filelock import FileLock
 
+from t2i.tracker import Input, NullTracker, Tracker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Input", "MLflowTracker", "NullTracker", "Tracker", "Tracking"]
 log = logging.getLogger("t2i")
 
 
@@ -35,50 +42,6 @@ class Tracking:
     """Folder or URI for images and files of runs recorded in a database (a server chooses its own)."""
     experiment: str = "t2i"
     """Name of the MLflow experiment."""
-
-
-class Tracker(Protocol):
-    """What a task may record. Every method is cheap and never raises because of a value it cannot show."""
-
-    run_id: Optional[str]
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
-    def tags(self, values: Mapping[str, str]) -> None: ...
-    def artifact(self, path: Path, folder: str = "") -> None: ...
-    def child(self, name: str) -> "contextlib.AbstractContextManager[Tracker]": ...
-    def close(self, status: str) -> None: ...
-
-    @property
-    def link(self) -> Optional[str]:
-        """Where to look at the run: an address, or the command that serves it; None when nothing is recorded."""
-        ...
-
-
-class NullTracker:
-    """Records nothing."""
-
-    run_id: Optional[str] = None
-    link: Optional[str] = None
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        pass
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        pass
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        pass
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        pass
-
-    @contextlib.contextmanager
-    def child(self, name: str) -> Iterator["Tracker"]:
-        yield self
-
-    def close(self, status: str) -> None:
-        pass
 
 
 def metric_name(name: str) -> str:
@@ -99,8 +62,8 @@ class MLflowTracker:
     metric keeps its time, and MLflow stores equal rows once.
     """
 
-    def __init__(self, client: Any, run: Any, uri: str = "") -> None:
-        self._client, self._uri = client, uri
+    def __init__(self, client: Any, run: Any, uri: str = "", tags: Mapping[str, str] | None = None) -> None:
+        self._client, self._uri, self._tags = client, uri, dict(tags or {})
         self._experiment = run.info.experiment_id
         self.run_id: Optional[str] = run.info.run_id
         self._waiting: deque[Callable[[], object]] = deque()
@@ -109,7 +72,7 @@ class MLflowTracker:
     @property
     def link(self) -> Optional[str]:
         """A server's page of this run, or how to serve the database; without a password."""
-        place = f"#/experiments/{self._experiment}/runs/{self.run_id}"
+        place = f"#/experiments/{self._experiment}/runs/{self.run_id}?{WORKFLOW}"
         if self._uri.startswith(("http://", "https://")):
             return f"{hidden(self._uri).rstrip('/')}/{place}"
         return f"mlflow ui --backend-store-uri '{hidden(self._uri)}', then http://127.0.0.1:5000/{place}"
@@ -162,9 +125,46 @@ class MLflowTracker:
     def artifact(self, path: Path, folder: str = "") -> None:
         self._do(partial(self._client.log_artifact, self.run_id, str(path), folder or None))
 
+    def image(self, picture: "np.ndarray", key: str, step: int = 0) -> None:
+        now = int(time.time() * 1000)
+        name = re.sub(r"[^\w\-./ ]", "", key, flags=re.ASCII)
+        self._do(partial(self._client.log_image, self.run_id, picture, key=name, step=step, timestamp=now))
+
+    def inputs(self, data: Sequence[Input]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        told = [
+            DatasetInput(
+                Dataset(one.name[:500], one.digest[:36], "local", json.dumps({"uri": one.source})),
+                [InputTag("mlflow.data.context", one.context)],
+            )
+            for one in data
+        ]
+        if told:
+            self._do(partial(self._client.log_inputs, self.run_id, told))
+
+    def model(self, name: str, path: Path, facts: Mapping[str, Any]) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        made: list[Any] = []  # so that a second attempt makes no second model
+
+        def send() -> None:
+            if not made:
+                params = {key: str(value)[:6000] for key, value in facts.items()}
+                plain = re.sub(r"[/:.%\"']", "-", name)[:200]
+                tags = {"path": str(path)}
+                made.append(
+                    self._client.create_logged_model(self._experiment, plain, self.run_id, tags, params, "diffusion")
+                )
+            self._client.finalize_logged_model(made[0].model_id, "READY")
+            self._client.log_outputs(self.run_id, [LoggedModelOutput(made[0].model_id, 0)])
+
+        self._do(send)
+
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator["Tracker"]:
-        child = MLflowTracker(self._client, _create(self._client, self._experiment, name, self.run_id), self._uri)
+        run = _create(self._client, self._experiment, name, self.run_id, self._tags)
+        child = MLflowTracker(self._client, run, self._uri, self._tags)
         try:
             yield child
         except BaseException:
@@ -219,11 +219,17 @@ def _close_abandoned(client: Any, experiment: str) -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _create(client: Any, experiment: str, name: str, parent: Optional[str]) -> Any:
-    tags = {"mlflow.runName": name, **_owner()}
+def _create(client: Any, experiment: str, name: str, parent: Optional[str], more: Mapping[str, str]) -> Any:
+    tags = {"mlflow.runName": name, **more, **_owner()}
     if parent:
         tags["mlflow.parentRunId"] = parent
     return client.create_run(experiment, run_name=name, tags=tags)
+
+
+KIND = "mlflow.experimentKind", "custom_model_development"
+"""The tag by which MLflow's page opens on runs; without it, it guesses, and shows an empty page of traces."""
+WORKFLOW = "workflowType=machine_learning"
+"""What says so in an address: the page of MLflow 3.17 begins with traces for whoever has not chosen, whatever the tag says."""
 
 
 def _client(config: Tracking) -> tuple[Any, str]:
@@ -239,9 +245,13 @@ def _client(config: Tracking) -> tuple[Any, str]:
     client = MlflowClient(tracking_uri=config.uri)
     experiment = client.get_experiment_by_name(config.experiment)
     if experiment is not None:
+        if KIND[0] not in experiment.tags or "inferred" in experiment.tags[KIND[0]]:
+            client.set_experiment_tag(experiment.experiment_id, *KIND)
         return client, experiment.experiment_id
     local = config.uri.split(":", 1)[0] not in ("http", "https")
-    return client, client.create_experiment(config.experiment, artifact_location=config.artifacts if local else None)
+    return client, client.create_experiment(
+        config.experiment, artifact_location=config.artifacts if local else None, tags=dict([KIND])
+    )
 
 
 def prepare(config: Tracking) -> Optional[tuple[Any, str]]:
@@ -256,11 +266,15 @@ def prepare(config: Tracking) -> Optional[tuple[Any, str]]:
         return _client(config)
 
 
-def start(config: Tracking, name: str, parent: Optional[str] = None) -> Tracker:
-    """A tracker for one run; `parent` is the MLflow run that it belongs to (a multirun or a sweep)."""
+def start(config: Tracking, name: str, parent: Optional[str] = None, tags: Mapping[str, str] | None = None) -> Tracker:
+    """A tracker for one run; `parent` is the MLflow run that it belongs to (a multirun or a sweep).
+
+    tags: what is known of it from the start, such as its source; its children have them too.
+    """
     ready = prepare(config)
     if ready is None:
         return NullTracker()
     client, experiment = ready
     _close_abandoned(client, experiment)
-    return MLflowTracker(client, _create(client, experiment, name, parent or None), config.uri)
+    tags = tags or {}
+    return MLflowTracker(client, _create(client, experiment, name, parent or None, tags), config.uri, tags)

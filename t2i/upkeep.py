@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from t2i.context import ASKED, ELSEWHERE
+from t2i.asked import ASKED, ELSEWHERE
 from t2i.store import read_manifest
 
 RECORDS = (ASKED, "stages.json")

@@ -175,9 +175,14 @@ def test_a_run_leaves_its_record(lab: Lab) -> None:
     tag = f"tags.run_folder = '{ended.folder}'"
     (run,) = client.search_runs([experiment.experiment_id], tag)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == f"prepare {ended.folder.name[-6:]}"
+    assert run.info.run_name == "prepare scenes"
+    assert ended.out.splitlines()[0] == "prepare scenes"
     assert run.data.metrics == ended.metrics
-    assert (run.data.params["dataset.train"], run.data.params["task"]) == ("6", "prepare")
+    changed = {key: value for key, value in run.data.params.items() if key.startswith("changed.")}
+    assert changed == {"changed.dataset.train": "6", "changed.dataset.val": "4"}
+    assert run.data.params["task"] == "prepare"
+    assert run.data.tags["mlflow.source.git.commit"] == environment["git"]["commit"]
+    assert [told.dataset.name for told in run.inputs.dataset_inputs] == ["scenes prepared"]
     assert run.data.tags["git.commit"] == environment["git"]["commit"]
     assert "digest.prepared" in run.data.tags
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}

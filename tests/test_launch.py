@@ -128,6 +128,17 @@ def test_a_multirun_is_a_grid_of_runs_with_one_parent(lab: Lab, main_job: Ended)
     assert {run.data.tags["run_folder"] for run in children} == set(map(str, ended.folders))
     assert all("fid.tiny_clip" in run.data.metrics and run.info.status == "FINISHED" for run in children)
     assert parent.info.status == "FINISHED" and parent.info.end_time >= max(run.info.end_time for run in children)
+    said = ended.out.splitlines()
+    assert [line for line in said if line.startswith("run ") and "scheduler=" in line] == [
+        f"run {n}: scheduler={name} cfg.scale={scale}"
+        for n, (name, scale) in enumerate(
+            ((name, scale) for name in ("ddim", "euler") for scale in ("5", "7.5")), start=1
+        )
+    ]
+    assert said[-5].split()[:4] == ["run", "scheduler", "guidance", "scale"] and "FID (tiny_clip)" in said[-5]
+    assert [line.split()[:3] for line in said[-4:]] == [
+        ["1", "ddim", "5"], ["2", "ddim", "7.5"], ["3", "euler", "5"], ["4", "euler", "7.5"],
+    ]  # fmt: skip
 
 
 def test_in_a_multirun_a_failed_run_is_told_and_the_others_go_on(empty_lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from t2i import tracking
-from t2i.tracking import MLflowTracker, NullTracker, Tracking, metric_name
+from t2i.tracking import KIND, Input, MLflowTracker, NullTracker, Tracking, metric_name
 
 from .conftest import PROJECT, Ended
 
@@ -85,6 +86,75 @@ def test_what_is_not_finite_is_never_stored(config: Tracking, client: Any) -> No
     tracker.metrics({"a": float("inf"), "b": float("-inf"), "c": float("nan"), "d": 1.0})
     tracker.metrics({"a": float("nan")})
     assert client.get_run(tracker.run_id).data.metrics == {"d": 1.0}
+
+
+def test_pictures_inputs_and_weights_are_recorded(config: Tracking, client: Any, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "lora.safetensors").write_bytes(b"x" * 100)
+    tracker = tracking.start(config, "train", tags={"mlflow.source.git.commit": "f00"})
+    row = np.arange(4 * 8 * 3, dtype=np.uint8).reshape(4, 8, 3)
+    for step in (0, 100):
+        tracker.image(row, "validation, row [1]", step)
+    tracker.inputs([Input("scenes prepared", "0" * 32, "/store/prepared/0", "training")])
+    tracker.model("lora r4: 'a/b'", tmp_path / "weights", {"seed": 1})
+    tracker.close("FINISHED")
+
+    run = client.get_run(tracker.run_id)
+    images = [file.path for file in client.list_artifacts(tracker.run_id, "images")]
+    pngs = [path for path in images if path.endswith(".png")]
+    assert sorted(int(re.split("[%+]", path)[2]) for path in pngs) == [0, 100]
+    assert {re.split("[%+]", Path(path).name)[0] for path in images} == {"validation row 1"}
+    with Image.open(client.download_artifacts(tracker.run_id, pngs[0])) as picture:
+        assert np.array_equal(np.asarray(picture), row)
+    (told,) = run.inputs.dataset_inputs
+    assert (told.dataset.name, told.dataset.digest, told.tags[0].value) == ("scenes prepared", "0" * 32, "training")
+    (out,) = run.outputs.model_outputs
+    model = client.get_logged_model(out.model_id)
+    assert (model.name, model.tags["path"], model.params) == (
+        "lora r4- -a-b-",
+        str(tmp_path / "weights"),
+        {"seed": "1"},
+    )
+    assert model.source_run_id == tracker.run_id and str(model.status) == "READY"
+    assert not list(Path(config.artifacts).rglob("lora.safetensors"))
+    assert run.data.tags["mlflow.source.git.commit"] == "f00"
+
+
+def test_the_experiment_opens_on_its_runs(config: Tracking, client: Any, tmp_path: Path) -> None:
+    """Without its kind the page shows traces, of which there are none; a kind that somebody chose stays."""
+    kinds = {
+        "new": None,
+        "old": {},
+        "guessed": {KIND[0]: "genai_development_inferred"},
+        "chosen": {KIND[0]: "regression"},
+    }
+    for name, tags in kinds.items():
+        if tags is not None:
+            client.create_experiment(name, tags=tags)
+        tracking.prepare(Tracking(uri=config.uri, artifacts=str(tmp_path), experiment=name))
+    found = {name: client.get_experiment_by_name(name).tags[KIND[0]] for name in kinds}
+    assert found == dict.fromkeys(("new", "old", "guessed"), KIND[1]) | {"chosen": "regression"}
+
+
+def test_a_model_is_told_once_though_the_server_goes_away_between(
+    config: Tracking, client: Any, tmp_path: Path
+) -> None:
+    tracker = tracking.start(config, "train twice")
+    assert isinstance(tracker, MLflowTracker)
+
+    class Flaky(Unreachable):
+        tried = False
+
+        def __getattr__(self, name: str) -> Any:
+            self.cut = name == "finalize_logged_model" and not self.tried
+            self.tried = self.tried or self.cut
+            return super().__getattr__(name)
+
+    tracker._client = Flaky(tracker._client)
+    tracker.model("weights", tmp_path, {})
+    tracker.close("FINISHED")
+    models = [m for m in client.search_logged_models([tracker._experiment]) if m.source_run_id == tracker.run_id]
+    assert [str(model.status) for model in models] == ["READY"]
 
 
 def test_more_values_than_one_request_takes(config: Tracking, client: Any) -> None:
@@ -211,6 +281,9 @@ def test_nothing_is_recorded_when_asked(tmp_path: Path, monkeypatch: pytest.Monk
     tracker.metrics({"a": 1.0}, 3)
     tracker.tags({"a": "b"})
     tracker.artifact(tmp_path / "missing.png")
+    tracker.image(np.zeros((4, 4, 3), np.uint8), "validation", 3)
+    tracker.inputs([Input("scenes", "f00", "/data", "training")])
+    tracker.model("lora", tmp_path, {"a": 1})
     with tracker.child("cell") as child:
         child.metrics({"a": 1.0})
     tracker.close("FINISHED")
@@ -233,7 +306,7 @@ def test_metric_names_become_what_mlflow_allows(name: str, stored: str) -> None:
 def test_the_link_leads_to_the_run_and_shows_no_password(config: Tracking) -> None:
     tracker = tracking.start(config, "linked")
     assert isinstance(tracker, MLflowTracker)
-    place = f"#/experiments/{tracker._experiment}/runs/{tracker.run_id}"
+    place = f"#/experiments/{tracker._experiment}/runs/{tracker.run_id}?workflowType=machine_learning"
     assert tracker.link == f"mlflow ui --backend-store-uri '{config.uri}', then http://127.0.0.1:5000/{place}"
     tracker._uri = "https://me:secret@server:5000/"
     assert tracker.link == f"https://me:***@server:5000/{place}"

@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from t2i.config import Config, as_dict, restore
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
 from t2i.places import CONFIGURATION
+from t2i.processes import device_type
 
 LEAST, COMFORTABLE = 1e9, 20e9
 """Bytes of free disk space."""

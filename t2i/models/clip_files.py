@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-import t2i
 from t2i.errors import UserError
+from t2i.places import PACKAGE
 
-TINY_CLIP = Path(t2i.__file__).parent / "assets" / "tiny_clip"
+TINY_CLIP = PACKAGE / "assets" / "tiny_clip"
 """The bundled CLIP of the scenes world."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2i.reporting import style
+from t2i.reporting.names import readable
 from t2i.reporting.numbers import number
 
 
@@ -48,7 +49,7 @@ def changes(rows: Sequence[Change], path: Path, title: str, subtitle: str) -> Pa
         text = f"{number(row.value, row.low, row.high)}  {row.verdict}"
         axes.text(1.015, y, text, transform=axes.get_yaxis_transform(), va="center", color=colour)
         reach = max(reach, 1.06 * abs(low), 1.06 * abs(high))
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_yticks(range(len(rows)), [readable(row.name) for row in rows])
     axes.set(
         xlim=(-reach, reach),
         ylim=(len(rows) - 0.4, -0.6),

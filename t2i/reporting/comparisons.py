@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from t2i.reporting import style
+from t2i.reporting.names import readable
 from t2i.reporting.numbers import common_decimals, number
 
 
@@ -46,7 +47,7 @@ def bars_with_intervals(
         spare = max(0.1 * (known.max() - known.min()), 0.05 * np.abs(known).max() - 0.5 * np.ptp(known), 1e-9)
         axes.set_xlim(known.min() - spare, known.max() + spare)
     axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=label)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=readable(label))
     axes.grid(axis="y", visible=False)
     return style.save(figure, path)
 

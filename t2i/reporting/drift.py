@@ -12,6 +12,9 @@ from matplotlib.colors import Normalize
 from t2i.reporting import style
 from t2i.reporting.numbers import common_decimals, parts
 
+COLUMN = 1.15
+"""Inches that a column has."""
+
 
 @style.styled
 def drift_matrix(
@@ -36,7 +39,8 @@ def drift_matrix(
             raise ValueError(f"found the shape {np.shape(array)}; expected ({len(rows)}, {len(columns)})")
     places = common_decimals(values.ravel(), low.ravel(), high.ravel())
     widest = max(style.text_width(name, style.TEXT_SIZE) for name in rows) / style.DPI
-    figure = style.chart(max(5.0, widest + 1.6 + 1.15 * len(columns)), 0.75 + 0.62 * len(rows), title, subtitle)
+    height = 0.75 + 0.62 * len(rows) + style.below(columns, COLUMN)
+    figure = style.chart(max(5.0, widest + 1.6 + COLUMN * len(columns)), height, title, subtitle)
     axes = figure.add_subplot()
     reach = 1.6 * max(float(np.abs(values).max()), 1e-9)  # the darkest colours would hide the numbers
     norm, colours = Normalize(-reach, reach), matplotlib.colormaps["PuOr" if higher_is_better else "PuOr_r"]
@@ -46,7 +50,7 @@ def drift_matrix(
         weight = "bold" if clear[row, column] else "normal"
         axes.text(column, row - 0.12, text, ha="center", va="center", weight=weight, size=style.TEXT_SIZE + 1)
         axes.text(column, row + 0.22, interval, ha="center", va="center", size=style.SMALL_SIZE - 0.5)
-    axes.set_xticks(range(len(columns)), columns)
+    style.columns(axes, list(range(len(columns))), columns, COLUMN)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.grid(False)

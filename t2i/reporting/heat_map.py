@@ -15,6 +15,9 @@ from matplotlib.patches import Rectangle
 from t2i.reporting import style
 from t2i.reporting.numbers import common_decimals, number, parts
 
+COLUMN = 1.15
+"""Inches that a column has."""
+
 
 @style.styled
 def heat_map(
@@ -29,9 +32,11 @@ def heat_map(
     high: np.ndarray | None = None,
     tied: np.ndarray | None = None,
 ) -> Path:
-    """A number for each pair of settings: darker is better, the best cell is framed, NaN cells are hatched "failed".
+    """A number for each pair of settings: darker is better, NaN cells are hatched "failed".
 
-    tied: bool (R, C), the cells that cannot be told from the best one: their frame is dashed.
+    The best cell has a star and a frame where it stands out. tied: bool (R, C), the cells that cannot be told from it,
+    by a test: their frame is dashed, and the best one stands out unless all are tied. Without `tied` it stands out where
+    its interval overlaps no other cell's: a number without an interval has no best cell.
 
     values, low, high: float (R, C); low and high are the ends of each cell's interval. Raises ValueError when the
     shapes do not fit the labels.
@@ -39,7 +44,8 @@ def heat_map(
     cells = _Cells(rows, columns, values, low, high, tied, higher_is_better)
     direction = "higher is better" if higher_is_better else "lower is better"
     widest = max(style.text_width(name, style.TEXT_SIZE) for name in rows) / style.DPI
-    width, height = max(5.0, widest + 2.0 + 1.15 * len(columns)), 0.75 + 0.62 * len(rows)
+    width = max(5.0, widest + 2.0 + COLUMN * len(columns))
+    height = 0.75 + 0.62 * len(rows) + style.below(columns, COLUMN)
     figure = style.chart(width, height, title, cells.subtitle(label, direction))
     axes = figure.add_subplot()
     colours, norm = matplotlib.colormaps["Blues" if higher_is_better else "Blues_r"].copy(), cells.norm()
@@ -53,9 +59,10 @@ def heat_map(
         _filled(axes, row, column, cells, ink)
     if cells.best is not None:
         _frame(axes, *cells.best, 0.02, edgecolor=style.BEST, linewidth=3)
+    if cells.good.any():
         bar = figure.colorbar(mesh, ax=axes, label=direction, pad=0.02)  # the title has the metric
         bar.outline.set_visible(False)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    style.columns(axes, [place + 0.5 for place in range(len(columns))], columns, COLUMN)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axes.invert_yaxis()
     axes.grid(False)
@@ -92,7 +99,9 @@ class _Cells:
         self.best: tuple[int, int] | None = None
         if self.good.any():
             ranked = np.where(self.good, self.values if higher_is_better else -self.values, -np.inf)
-            self.best = divmod(int(np.argmax(ranked)), len(columns))
+            best = divmod(int(np.argmax(ranked)), len(columns))
+            if _stands_out(best, self.good, self.low, self.high, tied):
+                self.best = best
 
     def at(self, row: int, column: int) -> tuple[float, float, float]:
         """A value and the ends of its interval."""
@@ -100,8 +109,10 @@ class _Cells:
 
     def subtitle(self, label: str, direction: str) -> str:
         """Which cell is the best."""
-        if self.best is None:
+        if not self.good.any():
             return "every cell failed"
+        if self.best is None:
+            return f"{direction}; no cell stands out"
         stated = number(*self.at(*self.best), self.places)
         best = f"best: {self.rows[self.best[0]]}, {self.columns[self.best[1]]} with {label} {stated}; {direction}"
         return best + "; dashed: cannot be told from it" * bool(self.tied is not None and self.tied.sum() > 1)
@@ -129,7 +140,7 @@ def _filled(axes: Axes, row: int, column: int, cells: _Cells, ink: str) -> None:
     at = row, column
     text, interval = parts(*cells.at(row, column), cells.places)
     is_best = cells.best == at
-    if cells.tied is not None and cells.tied[at] and not is_best:
+    if cells.best is not None and cells.tied is not None and cells.tied[at] and not is_best:
         _frame(axes, row, column, 0.03, edgecolor=style.BEST, linewidth=2, linestyle="--")
     look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "color": ink}
     middle = column + 0.5, row + 0.5
@@ -142,3 +153,17 @@ def _filled(axes: Axes, row: int, column: int, cells: _Cells, ink: str) -> None:
         **look,
     )
     axes.annotate(interval, middle, (0, -8), size=style.SMALL_SIZE - 0.5, **look)
+
+
+def _stands_out(
+    best: tuple[int, int], good: np.ndarray, lows: np.ndarray, highs: np.ndarray, tied: np.ndarray | None
+) -> bool:
+    """Whether the best cell is more than the luckiest of equals; all bool or float (R, C)."""
+    others = good.copy()
+    others[best] = False
+    if not others.any():
+        return False
+    if tied is not None:
+        return not bool(tied[others].all())
+    apart = (lows[others] > highs[best]) | (highs[others] < lows[best])  # a missing end is in no interval
+    return bool(apart.all())

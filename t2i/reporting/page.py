@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from t2i.reporting import style
+from t2i.reporting.names import readable
 
 GAP, MARGIN = 14, 28  # pixels between pictures and around the page
 
@@ -28,8 +29,8 @@ class Page:
 
     def __init__(self, width: int, height: int, title: str, subtitle: str = "") -> None:
         inner = max(width, 460)  # a heading needs some room even over a single picture
-        lines = style.wrap(title, inner, style.TITLE_SIZE, bold=True, most=3)
-        notes = style.wrap(subtitle, inner, style.TEXT_SIZE) if subtitle else []
+        lines = style.wrap(readable(title), inner, style.TITLE_SIZE, bold=True, most=3)
+        notes = style.wrap(readable(subtitle), inner, style.TEXT_SIZE) if subtitle else []
         heading = int(len(lines) * style.line_height(style.TITLE_SIZE)) + text_height(len(notes)) + 12
         self.width, self.height = inner + 2 * MARGIN, height + heading + 2 * MARGIN - GAP
         self.figure = Figure(figsize=(self.width / style.DPI, self.height / style.DPI), dpi=style.DPI)

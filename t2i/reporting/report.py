@@ -15,10 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from t2i.reporting import style
-from t2i.reporting.numbers import EMPTY, MISSING, cell
+from t2i.reporting.names import readable
+from t2i.reporting.numbers import cell
+from t2i.reporting.order import is_further, open_parts, ordered
+from t2i.reporting.tables import Table, layout
+
+__all__ = ["Figure", "Section", "Table", "markup", "write_report"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-NUMERIC = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?( \[.*\])?( ?[%a-zA-Z/]{1,10})?")
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,6 @@ class Figure:
 
     path: Path
     caption: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells: text is printed as it is, numbers as `t2i.reporting.numbers.cell` does, None as a dash."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,26 @@ class Section:
     figures: Sequence[Figure] = ()
 
 
+@dataclass(frozen=True)
+class Part:
+    """A section on its page, and how many of its tables and figures stand open."""
+
+    section: Section
+    tables: int
+    figures: int
+
+    @property
+    def minor(self) -> bool:
+        """Whether it adds to the section above it."""
+        return is_further(self.section.title)
+
+    @property
+    def folded(self) -> str:
+        """What is folded: `2 tables, 3 figures`; empty where nothing is."""
+        counts = {"table": len(self.section.tables) - self.tables, "figure": len(self.section.figures) - self.figures}
+        return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count > 0)
+
+
 def write_report(
     path: Path,
     title: str,
@@ -57,11 +72,15 @@ def write_report(
     sections: Sequence[Section],
     command: str,
     configuration: str,
+    surroundings: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes the page and gives its path back. Every text is escaped; figures are inlined, nothing is loaded.
 
+    The sections come in the order of `t2i.reporting.order`, whatever theirs is here; what is not read first is folded.
+
     verdict: the answer, in the small markup of `Section.text`. facts: name to value, shown under the verdict.
-    command: what to type to get this run again. configuration: the resolved YAML, folded away. Raises ValueError when a
+    command: what to type to get this run again. configuration: the resolved YAML, folded away.
+    surroundings: facts of interest to whoever runs it again, such as code and machine, shown at the end. Raises ValueError when a
     figure is not a PNG file or a table row has another number of cells than the table has columns.
     """
     environment = Environment(
@@ -71,16 +90,17 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(markup=markup, cell=cell)
-    environment.globals.update(inlined=inlined, numeric=numeric_columns)
+    environment.filters.update(markup=markup, cell=cell, readable=readable)
+    environment.globals.update(inlined=inlined, layout=layout)
     page = environment.get_template("report.html.j2").render(
         title=title,
         subtitle=subtitle,
         verdict=verdict,
         facts=facts,
-        sections=sections,
+        parts=[Part(section, *open_parts(section.title, len(sections))) for section in ordered(sections)],
         command=command,
         configuration=configuration,
+        surroundings=surroundings or {},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -119,17 +139,6 @@ def inlined(figure: Figure) -> dict[str, str | int]:
     }
 
 
-def numeric_columns(table: Table) -> list[bool]:
-    """For each column, whether all its cells are numbers, so that they line up on the right."""
-    for row in table.rows:
-        if len(row) != len(table.columns):
-            raise ValueError(f"found a row of {len(row)} cells in a table of {len(table.columns)} columns: {row}")
-    columns = [[cell(value) for value in column] for column in zip(*table.rows, strict=True)]
-    if not columns:
-        return [False] * len(table.columns)
-    return [all(NUMERIC.fullmatch(text) or text in (EMPTY, MISSING) for text in column) for column in columns]
-
-
 def _inline(text: str) -> str:
     escaped = str(escape(text))
     pieces = escaped.split("`")
@@ -137,5 +146,5 @@ def _inline(text: str) -> str:
         if i % 2 and i < len(pieces) - 1:
             pieces[i] = f"<code>{piece}</code>"
         else:
-            pieces[i] = ("`" if i % 2 else "") + re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", piece)
+            pieces[i] = ("`" if i % 2 else "") + re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", readable(piece))
     return "".join(pieces)

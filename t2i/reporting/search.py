@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from t2i.reporting import style
+from t2i.reporting.names import readable
+
+COLUMN = 0.95
+"""Inches that a value has in `effects`."""
 
 
 @style.styled
@@ -20,22 +25,24 @@ def effects(
 ) -> Path:
     """One panel a setting: the mean of all cells with each of its values, and a bar from the lowest to the highest.
 
-    found: setting to value to (mean, lowest, highest). Raises ValueError when it is empty.
+    A line joins the means of numbers; names, such as those of schedulers, have no order. found: setting to value to
+    (mean, lowest, highest). Raises ValueError when it is empty.
     """
     if not found:
         raise ValueError("no setting has two values; expected at least one")
     widths = [max(2, len(values)) for values in found.values()]
-    figure = style.chart(max(5.0, 1.1 + 0.95 * sum(widths)), 3.3, title, subtitle)
+    below = max(style.below(list(values), COLUMN) for values in found.values())
+    figure = style.chart(max(5.0, 1.1 + COLUMN * sum(widths)), 3.3 + below, title, subtitle)
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, (name, values) in zip(panels, found.items(), strict=True):
         means, lows, highs = (np.array([value[k] for value in values.values()]) for k in range(3))
         places = np.arange(len(values))
         axes.vlines(places, lows, highs, color=style.FAINT, linewidth=6)
-        axes.plot(places, means, color=style.BASE, marker="o", linewidth=1.6)
-        axes.set_xticks(places, list(values), rotation=0 if max(map(len, values)) < 9 else 20)
+        axes.plot(places, means, color=style.BASE, marker="o", linewidth=1.6 if _ordered(values) else 0.0)
+        style.columns(axes, places.tolist(), list(values), COLUMN)
         axes.set_xlim(-0.5, len(values) - 0.5)
-        axes.set_xlabel(name)
-    panels[0].set_ylabel(label)
+        axes.set_xlabel(readable(name))
+    panels[0].set_ylabel(readable(label))
     return style.save(figure, path)
 
 
@@ -59,20 +66,58 @@ def front(
     figure = style.chart(7.4, 4.6, title, subtitle)
     axes = figure.add_subplot()
     first, second, chosen = np.asarray(x, float), np.asarray(y, float), np.asarray(on_front, bool)
-    axes.scatter(first[~chosen], second[~chosen], color=style.MUTED, s=26, label="beaten by another cell")
+    if not chosen.all():
+        axes.scatter(first[~chosen], second[~chosen], color=style.MUTED, s=26, label="beaten by another cell")
     order = np.argsort(first[chosen])
-    axes.plot(
-        first[chosen][order], second[chosen][order], color=style.TUNED, marker="o", linewidth=1.4, label="on the front"
-    )
-    middle = (first.min() + first.max()) / 2
-    for name, left, up, shown in zip(names, first, second, chosen, strict=True):
-        if shown:
-            side = "left" if left <= middle else "right"
-            axes.annotate(
-                name, (left, up), (6 if side == "left" else -6, 5), textcoords="offset points", ha=side,
-                size=style.SMALL_SIZE,
-            )  # fmt: skip
+    axes.plot(first[chosen][order], second[chosen][order], color=style.TUNED, alpha=0.3, linewidth=1.4)
+    axes.plot(first[chosen], second[chosen], "o", color=style.TUNED, label="on the front")
     axes.margins(0.12)
-    axes.set(xlabel=labels[0], ylabel=labels[1])
-    axes.legend(loc="best")
+    axes.set(xlabel=readable(labels[0]), ylabel=readable(labels[1]))
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+    points = {index: name for index, name in enumerate(names) if chosen[index]}
+    _name(axes, np.column_stack([first, second]), points)
     return style.save(figure, path)
+
+
+def _ordered(values: Iterable[str]) -> bool:
+    """Whether all values are numbers."""
+    try:
+        return all(np.isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
+
+
+def _name(axes: Axes, points: np.ndarray, names: Mapping[int, str]) -> None:
+    """Writes names beside their points, float (N, 2), each at the nearest place where it covers nothing."""
+    assert axes.figure is not None
+    axes.figure.get_figure(root=True).draw_without_rendering()  # the layout decides where a point is
+    places = axes.transData.transform(points)
+    frame = axes.get_window_extent()
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    height = style.line_height(style.SMALL_SIZE)
+    for index, name in names.items():
+        x, y = places[index]
+        width = style.text_width(name, style.SMALL_SIZE)
+        best = None
+        for line in sorted(range(-30, 31), key=abs):
+            for left in (x + 10, x - 10 - width):
+                box = (left, y + (line - 0.5) * height, left + width, y + (line + 0.5) * height)
+                inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
+                if inside and not any(_meet(box, other) for other in taken):
+                    best = box
+                    break
+            if best:
+                break
+        else:  # no room inside
+            best = (x + 10, y + 0.5 * height, x + 10 + width, y + 1.5 * height)
+        taken.append(best)
+        corner = axes.transData.inverted().transform((best[0], (best[1] + best[3]) / 2))
+        axes.text(float(corner[0]), float(corner[1]), name, va="center", ha="left", size=style.SMALL_SIZE)
+        if abs((best[1] + best[3]) / 2 - y) > height:
+            end = axes.transData.inverted().transform((best[0] if best[0] > x else best[2], (best[1] + best[3]) / 2))
+            axes.plot(*zip(points[index], end, strict=True), color=style.FAINT, linewidth=0.8, zorder=1)
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes of left, bottom, right and top share a point."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

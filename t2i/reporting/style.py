@@ -6,6 +6,7 @@ Colours are from Okabe & Ito's palette, which people with colour vision deficien
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from t2i.reporting import fonts
+from t2i.reporting.names import readable
 
 DPI = 150
 INK, MUTED, FAINT, PAPER = "#1b1f24", "#5b6470", "#d9dde3", "#ffffff"
@@ -65,8 +67,8 @@ def colour_of(name: str, index: int) -> str:
 def chart(width: float, height: float, title: str, subtitle: str = "") -> Figure:
     """An empty figure of width x height inches with its heading at the top left; axes fill the rest by themselves."""
     margin = 0.12
-    lines = wrap(title, (width - 2 * margin) * DPI, TITLE_SIZE, bold=True, most=2)
-    notes = wrap(subtitle, (width - 2 * margin) * DPI, TEXT_SIZE, most=3) if subtitle else []
+    lines = wrap(readable(title), (width - 2 * margin) * DPI, TITLE_SIZE, bold=True, most=2)
+    notes = wrap(readable(subtitle), (width - 2 * margin) * DPI, TEXT_SIZE, most=3) if subtitle else []
     heading = margin + (line_height(TITLE_SIZE) * len(lines) + line_height(TEXT_SIZE) * len(notes)) / DPI + 0.1
     total = height + heading
     figure = Figure(figsize=(width, total), dpi=DPI, layout="constrained")
@@ -90,6 +92,18 @@ def thousands(axes: Axes) -> None:
     """Prints the steps of the x axis as whole numbers with thousands marks."""
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+
+
+def below(labels: Sequence[str], room: float) -> float:
+    """Inches more than one line that names below columns take which are `room` inches apart: slanted ones, see `columns`."""
+    widest = max(text_width(label, TEXT_SIZE) for label in labels) / DPI
+    return 0.5 * widest if widest > 0.92 * room else 0.0  # the sine of 30 degrees
+
+
+def columns(axes: Axes, places: Sequence[float], labels: Sequence[str], room: float) -> None:
+    """Names below columns that are `room` inches apart: slanted where one would run into the next."""
+    slanted = below(labels, room) > 0
+    axes.set_xticks(places, labels, rotation=30 * slanted, ha="right" if slanted else "center", rotation_mode="anchor")
 
 
 def save(figure: Figure, path: Path) -> Path:

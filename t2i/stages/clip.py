@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import as_dict
-from t2i.context import Run, device_type, flat
+from t2i.context import Run, flat
 from t2i.models import source
 from t2i.models.clip_files import weights_digest
+from t2i.processes import device_type
 from t2i.stages.clip_pixels import ClipPixels, source_folder
 from t2i.stages.networks import precision_of
 from t2i.stages.prepared import Prepared

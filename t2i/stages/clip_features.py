@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, compose
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models.clip_files import weights_digest
+from t2i.processes import device_type
 from t2i.stages.clip import AFTER, BEFORE, Clip
 from t2i.stages.prepared import Prepared, data_of
 from t2i.stages.stage import Address, Stage, is_there, made

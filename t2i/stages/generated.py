@@ -11,7 +11,8 @@ from typing import Any, Optional
 
 from t2i import identity
 from t2i.config import as_dict
-from t2i.context import Run, device_type, rank, world_size
+from t2i.context import Run
+from t2i.processes import device_type, rank, world_size
 from t2i.stages import history
 from t2i.stages.captions import Captions
 from t2i.stages.drawing import draw, origin_of

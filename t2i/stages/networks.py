@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
 from t2i.config import Config, as_dict
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.models import source
+from t2i.processes import device_type
 from t2i.stages.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:

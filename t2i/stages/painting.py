@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import CONF, Config, as_dict, compose
-from t2i.context import Run, device_type, world_size
+from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.processes import device_type, world_size
 from t2i.stages.drawing import origin_of
 from t2i.stages.networks import load_models, precision_of
 from t2i.stages.tuned import Tuned

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from t2i.config import as_dict
-from t2i.context import Run, device_type
+from t2i.context import Run
+from t2i.processes import device_type
 from t2i.stages.exported import export_pipeline
 from t2i.stages.networks import dtype_of, model_digest, precision_of
 from t2i.stages.stage import Address, Stage, is_there, made

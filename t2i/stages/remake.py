@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict, restore
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.errors import ConfigError, UserError
+from t2i.processes import device_type
 from t2i.stages.drawing import draw, origin_of
 from t2i.stages.networks import model_digest, precision_of
 from t2i.stages.tuned import find_tuned

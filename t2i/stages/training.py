@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
 from t2i.config import Config, as_dict
-from t2i.context import Run, device_type, flat
+from t2i.context import Run, flat
+from t2i.processes import device_type
 from t2i.stages import extras, history, losses, model_card, validation, wiring
 from t2i.stages.exported import export_pipeline
 from t2i.stages.latents import Latents

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict
-from t2i.context import Run, rank, world_size
+from t2i.context import Run
+from t2i.processes import rank, world_size
 from t2i.stages.captions import HeldOut
 from t2i.stages.networks import extractor_of
 from t2i.store import write_json

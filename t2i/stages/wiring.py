@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from t2i.config import as_dict
-from t2i.context import Run, device_type
+from t2i.context import Run
 from t2i.errors import UserError
+from t2i.processes import device_type
 from t2i.stages.networks import dtype_of, model_digest, precision_of
 from t2i.stages.stage import Address, Stage, made
 from t2i.stages.tuned import apply_tuned

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Run, device_type
+from t2i.context import Run
+from t2i.processes import device_type
 from t2i.stages.pictures import read_pictures
 from t2i.stages.remake import Remade
 

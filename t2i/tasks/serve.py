@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from t2i.config import Config
-from t2i.context import Run, device_type, write_results
+from t2i.context import Run, write_results
 from t2i.interruption import Interrupted
+from t2i.processes import device_type
 from t2i.stages.painting import offer_of, painter_of
 from t2i.stages.tuned import find_tuned
 

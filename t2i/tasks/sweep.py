@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict, as_override
-from t2i.context import Run, flat, world_size
+from t2i.context import Run, flat
 from t2i.errors import ConfigError, UserError
+from t2i.processes import world_size
 from t2i.stages.fitting import fit_images
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics

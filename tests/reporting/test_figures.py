@@ -1,7 +1,10 @@
 """Figures are PNG files of the size their content needs, whatever the content is."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from t2i.reporting import figures, style
@@ -201,3 +204,79 @@ def test_loss_and_samples_shows_six_pictures_at_most(tmp_path, count):
     assert opened(path).width == 1290
     with pytest.raises(ValueError, match="found 2 steps and 1 losses"):
         figures.loss_and_samples([1, 2], [0.1], pictures(1), ["a"], tmp_path / "no.png", "Both")
+
+
+def stars(tmp_path, values, **more) -> int:
+    """Orange pixels of a heat map: the frame of the best cell, and dashed frames of those tied with it."""
+    names = [f"r{n}" for n in range(len(values))], [f"c{n}" for n in range(len(values[0]))]
+    path = figures.heat_map(*names, np.array(values), tmp_path / "heat.png", "Sweep", "kid", False, **more)
+    return int((np.abs(np.asarray(opened(path)).astype(int) - (0xD5, 0x5E, 0x00)).sum(axis=-1) == 0).sum())
+
+
+def test_a_heat_map_gives_no_star_to_noise(tmp_path):
+    values = np.array([[-0.02, 0.02], [0.12, 2.2]])
+    assert stars(tmp_path, values) == 0  # seconds a picture, without an interval
+    assert stars(tmp_path, values, low=values - 0.4, high=values + 0.4) == 0  # KID -0.02 [-0.42, 0.38]
+    assert stars(tmp_path, values, low=values - 0.01, high=values + 0.01) > 1000
+    one, every = np.eye(2, dtype=bool), np.ones((2, 2), bool)
+    assert stars(tmp_path, values, tied=every) == 0
+    assert stars(tmp_path, values, tied=one) > 1000
+    assert stars(tmp_path, np.array([[1.0]])) == 0  # the best of one
+
+
+def drawn(monkeypatch, draw) -> Figure:
+    """The figure that a function hands over to be saved."""
+    kept = []
+    monkeypatch.setattr(style, "save", lambda figure, path: kept.append(figure) or path)
+    draw()
+    return kept[0]
+
+
+def test_no_line_joins_names_without_an_order(tmp_path, monkeypatch):
+    found = {
+        "scheduler": {"ddim": (1.0, 0.0, 2.0), "euler": (2.0, 1.0, 3.0)},
+        "cfg.scale": {"5.0": (1.0, 0.0, 2.0), "7.5": (2.0, 1.0, 3.0)},
+    }
+    figure = drawn(monkeypatch, lambda: figures.effects(found, tmp_path / "e.png", "T", "clip_score[tiny_clip]"))
+    widths = [axes.get_lines()[0].get_linewidth() for axes in figure.axes]
+    assert widths == [0.0, 1.6]
+    assert figure.axes[0].get_ylabel() == "CLIP score (tiny_clip)"
+    assert figure.axes[1].get_xlabel() == "guidance scale"
+
+
+def overlapping(texts) -> list[tuple[str, str]]:
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_names_on_the_front_cover_nothing(tmp_path, monkeypatch, spread):
+    x = 0.2 + spread * np.random.default_rng(0).uniform(0, 0.02, 10)
+    names = [f"scheduler=dpmpp_2m_karras, cfg.scale={n}" for n in range(10)]
+    figure = drawn(
+        monkeypatch,
+        lambda: figures.front(names, x, np.sort(x), [True] * 10, tmp_path / "f.png", "T", ("seconds_per_image", "y")),
+    )
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in figure.axes[0].texts] == names
+    assert overlapping(figure.axes[0].texts) == []
+
+
+@pytest.mark.parametrize("name", ["effects", "heat_map", "drift_matrix"])
+def test_long_names_below_columns_do_not_run_into_each_other(tmp_path, monkeypatch, name):
+    names = [f"scheduler=dpmpp_2m_sde_{n}" for n in range(5)]
+    values, path = np.arange(5.0).reshape(1, 5), tmp_path / "x.png"
+    draw = {
+        "effects": lambda: figures.effects({"scheduler": dict.fromkeys(names, (1.0, 0.0, 2.0))}, path, "T", "y"),
+        "heat_map": lambda: figures.heat_map(["a"], names, values, path, "T", "fid", True),
+        "drift_matrix": lambda: figures.drift_matrix(
+            ["a"], names, values, values, values, values > 1, path, "T", "y", "s"
+        ),
+    }[name]
+    figure = drawn(monkeypatch, draw)
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    ends = [label.get_window_extent().x1 for label in labels]
+    assert {label.get_rotation() for label in labels} == {30.0}
+    assert all(right - left > 1.2 * style.line_height(style.TEXT_SIZE) for left, right in itertools.pairwise(ends))
+    assert min(label.get_window_extent().y0 for label in labels) >= 0

@@ -79,7 +79,7 @@ def test_what_is_not_made_is_known_by_its_digest_and_not_read(tmp_path: Path) ->
         ["task=generate", "prompts=[a cat]"],
         ["task=train", "training.flip=true", "strategy=attn2_to_v"],
         ["task=train", "training.cache_latents=false", "strategy=text_encoder", "training.export_pipeline=false"],
-        ["task=clip", "clip.steps=2", "clip.batch_size=8", "clip.images=6"],
+        ["task=clip", "clip.epochs=1", "clip.batch_size=8", "clip.images=6"],
     ],
     ids=lambda arguments: " ".join(arguments),
 )

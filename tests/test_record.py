@@ -1,0 +1,107 @@
+"""What the tracker is told of a run: its name, what it changed, and numbers under one name whatever task wrote them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from t2i import record
+from t2i.config import Task, compose
+from t2i.headline import MAIN, UNTRACKED, name_of, params_of
+from t2i.store import Stage
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["task=train", "dataset.domains=[animal]"], "lora r4 on scenes:animal, 150 steps"),
+        (["dataset.domains=[animal,food]"], "lora r4 on scenes:animal+food, 150 steps"),
+        (["strategy=attn2_to_v", "training.epochs=2"], "attn2_to_v on scenes, 2 epochs"),
+        (["parts=[data,sweep]"], "tiny on scenes: data, sweep"),
+        (["task=evaluate", "scheduler=euler", "scheduler.steps=20", "cfg.scale=5"],
+         "evaluate tiny on scenes, euler 20 steps, guidance 5"),
+        (["task=evaluate", "weights=/runs/12-00-00_train_ab12cd"],
+         "evaluate tiny with 12-00-00_train_ab12cd on scenes, dpmpp_2m 25 steps, guidance 7.5"),
+        (["task=compare", "runs=[/a/one,/b/two]"], "compare one and two"),
+        (["task=prepare"], "prepare scenes"),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_by_what_it_does(overrides: list[str], name: str) -> None:
+    assert name_of(compose(overrides)) == name
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_task_has_a_name(task: Task) -> None:
+    assert name_of(compose([f"task={task.value}"]))
+
+
+def test_what_was_changed_comes_first_and_what_tables_are_sorted_by_is_always_there() -> None:
+    params = params_of(compose(["strategy.rank=8", "training.steps=10", "outputs=/elsewhere", "track.enabled=false"]))
+    assert set(list(params)[:2]) == {"changed.strategy.rank", "changed.training.steps"}
+    assert {key for key in params if key.startswith("changed.")} == {"changed.strategy.rank", "changed.training.steps"}
+    assert set(MAIN) <= params.keys() and params["training.steps"] == 10
+    assert [key for key in params_of(compose([])) if key.startswith("changed.")] == []
+
+
+def test_a_number_has_one_name_whatever_task_wrote_it() -> None:
+    metrics = {
+        "data/captions": 10.0, "embed/captions": 9.0, "verify/trainable_parameters": 5.0, "train/trainable_parameters": 5.0,
+        "base/fid[x]": 2.0, "tuned/fid[x]": 1.0, "comparison/fid[x].p": 0.1, "sweep/best.fid[x]": 0.5,
+        "charts/guidance/5/clip_score": 3.0, "memorisation/distance_base": 0.2, "held_out_loss/0-249": 0.3,
+        "train/held_out_loss/0-249": 0.3,
+    }  # fmt: skip
+    assert record.shared_names(metrics) == {
+        "captions": 10.0, "embed/captions": 9.0, "trainable_parameters": 5.0, "base/fid[x]": 2.0, "fid[x]": 1.0,
+        "fid[x].p": 0.1, "best.fid[x]": 0.5, "charts/guidance/5/clip_score": 3.0, "memorisation/distance_base": 0.2,
+        "held_out_loss/0-249": 0.3,
+    }  # fmt: skip
+
+
+def stage(name: str, number: int) -> Stage:
+    return Stage(name, f"{number:032x}", Path(f"/store/{name}/{number:032x}"), False)
+
+
+def test_every_stage_of_a_name_is_told() -> None:
+    tags = record.digests([stage("prepared", 1), stage("generated", 2), stage("generated", 3)])
+    assert tags == {"digest.prepared": f"{1:032x}", "digest.generated": f"{2:032x}, {3:032x}"}
+    many = record.digests([stage("generated", n) for n in range(300)])["digest.generated"]
+    assert len(many) <= record.TAG and many.split(", ")[1] == f"{1:032x}"[:12]
+
+
+def test_inputs_are_the_data_and_the_references() -> None:
+    told = record.inputs(compose([]), [stage("prepared", 1), stage("generated", 2), stage("reference", 3)])
+    assert [(one.name, one.digest, one.context) for one in told] == [
+        ("scenes prepared", f"{1:032x}", "training"),
+        ("scenes reference", f"{3:032x}", "evaluation"),
+    ]
+
+
+def test_the_source_of_a_run_is_what_was_typed_and_its_commit() -> None:
+    tags = record.sources({"git": {"commit": "f00", "dirty": "false"}}, ["task=train", "prompts=[a cat]"])
+    assert tags["mlflow.source.name"] == "python run.py task=train 'prompts=[a cat]'"
+    assert (tags["mlflow.source.type"], tags["mlflow.source.git.commit"]) == ("LOCAL", "f00")
+    assert "mlflow.source.git.commit" not in record.sources({"git": {}}, [])
+
+
+def test_tasks_that_measure_nothing_leave_no_run() -> None:
+    assert {task.value for task in UNTRACKED} == {"diff", "report", "bundle", "serve", "prompt", "doctor", "store"}
+
+
+def test_a_multirun_ends_with_a_table_of_what_differs(tmp_path: Path) -> None:
+    cells = []
+    for name, numbers in {
+        "ddim": {"seconds": 2.0, "images": 6.0, "fid[x]": 20.04, "fid[x].low": 15.9, "fid[x].high": 24.0},
+        "euler": {"seconds": 3.0, "images": 6.0, "fid[x]": 18.04, "fid[x].low": 13.9, "fid[x].high": 22.0},
+        "pndm": None,
+    }.items():
+        (tmp_path / name).mkdir()
+        if numbers:
+            (tmp_path / name / "metrics.json").write_text(json.dumps(numbers))
+        cells.append(record.Cell([f"scheduler={name}", "cfg.scale=5"], tmp_path / name))
+    assert record.table_of(cells) == [
+        "  run  scheduler  guidance scale            FID (x)  seconds  pictures",
+        "    1  ddim                    5  20.0 [15.9, 24.0]        2         6",
+        "    2  euler                   5  18.0 [13.9, 22.0]        3         6",
+        "    3  pndm                    5                                        failed",
+    ]
+    assert record.table_of(cells[:2])[0] == "  run  scheduler  guidance scale            FID (x)  seconds"

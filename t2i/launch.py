@@ -165,9 +165,8 @@ def start(cfg: DictConfig) -> None:
 
 def _start(cfg: DictConfig) -> None:
     """Run the job here, or in several processes."""
-    hydra_config = HydraConfig.get()
+    hydra_config, config = HydraConfig.get(), typed(cfg)
     multirun = hydra_config.mode is RunMode.MULTIRUN
-    config = typed(cfg)
     config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))

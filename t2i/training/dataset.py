@@ -166,7 +166,6 @@ def latent_set(
     setting = {"dtype": str(models.dtype), "device": device.type}
 
     pictures = Portion(max((_at_once(size, device) for size in groups), default=1))
-    texts = Portion(TEXTS.get(device.type, 64))
 
     def moments(flipped: bool) -> Moments:
         if not config.cache_latents:
@@ -198,20 +197,28 @@ def latent_set(
         captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
         distinct = ["", *dict.fromkeys(captions)]
         places = {caption: i for i, caption in enumerate(distinct)}
-        states = keyed_rows(
-            store,
-            "text_states",
-            {"data": digest_of(distinct), "model": models.digest},
-            setting,
-            STATES_VERSION,
-            lambda: [key_of(caption.encode()) for caption in distinct],
-            lambda indices: texts.run(
-                lambda most: packed(models.family.conditions(models, [distinct[i] or None for i in indices], most))
-            ),
-            texts.size,
-            f"text states of {split.name}",
-        )[1]
+        states = _text_states(store, distinct, models, setting, device, split.name)
     return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+
+
+def _text_states(
+    store: Store, captions: list[str], models: Models, setting: dict[str, str], device: torch.device, name: str
+) -> Rows:
+    """One row a caption, as `packed` packs conditions; the empty one: no caption."""
+    texts = Portion(TEXTS.get(device.type, 64))
+    return keyed_rows(
+        store,
+        "text_states",
+        {"data": digest_of(captions), "model": models.digest},
+        setting,
+        STATES_VERSION,
+        lambda: [key_of(caption.encode()) for caption in captions],
+        lambda indices: texts.run(
+            lambda most: packed(models.family.conditions(models, [captions[i] or None for i in indices], most))
+        ),
+        texts.size,
+        f"text states of {name}",
+    )[1]
 
 
 def packed(conditions: Conditions) -> np.ndarray:

@@ -23,6 +23,12 @@ class Light(Enum):
     dusk = "dusk"
 
 
+class Character(Enum):
+    """Who is drawn alone."""
+
+    pip = "pip"
+
+
 @dataclass
 class Scenes(Coco):
     """Drawn scenes with exact ground truth. `acquire` must come before `samples`."""
@@ -38,6 +44,8 @@ class Scenes(Coco):
     """Held-out images to draw."""
     light: Light = Light.day
     """day; dusk: the same scenes darker and bluer, which the bundled model has not seen - something to tune it to."""
+    character: Optional[Character] = None
+    """pip: every picture shows Pip, a little robot, whom the bundled model has never seen; null: the whole world."""
     size: Optional[int] = None
     """Side of a drawn image in pixels, 64 to 512. Null: the resolution."""
 
@@ -69,6 +77,8 @@ class Scenes(Coco):
         }
         if self.light is Light.dusk:  # added only here: the world by day keeps its address
             config["dusk"] = True
+        if self.character is not None:
+            config["character"] = self.character.value
         self._place = store.stage("scenes", {}, config, VERSION, lambda folder: _draw(folder, config)).path
 
     def _size(self) -> int:
@@ -78,4 +88,12 @@ class Scenes(Coco):
 def _draw(folder: Path, config: dict[str, Any]) -> None:
     from t2i.data.sources import scenes
 
-    scenes.write(folder, config["seed"], config["counts"], config["size"], sys.stderr.isatty(), "dusk" in config)
+    scenes.write(
+        folder,
+        config["seed"],
+        config["counts"],
+        config["size"],
+        sys.stderr.isatty(),
+        "dusk" in config,
+        config.get("character", ""),
+    )

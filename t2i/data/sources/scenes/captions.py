@@ -1,6 +1,6 @@
 """Five differently worded captions for a scene: class, colour, count, size, relation, background."""
 
-from t2i.data.sources.scenes.world import Scene, Thing
+from t2i.data.sources.scenes.world import CHARACTER, CHARACTERS, Scene, Thing
 from t2i.randomness import generator
 
 PLACES: dict[str, str] = {
@@ -86,13 +86,29 @@ def _pair(scene: Scene, relation: str) -> tuple[str, list[str]]:
     ]
 
 
+def _named(scene: Scene) -> tuple[str, list[str]]:
+    (thing,) = scene.things
+    name, place = thing.category, PLACES[scene.background]
+    kind = CHARACTERS[name][0]
+    return f"{name} the {kind} {place}", [
+        f"a picture of {name} the {kind} {place}",
+        f"a drawing of {name} the {kind} {place}",
+        f"there is {name} the {kind} {place}",
+        f"{place}, {name} the {kind}",
+        f"{name} the little {kind} {place}",
+        f"{name} the {kind} waving {place}",
+    ]
+
+
 def captions(scene: Scene) -> list[str]:
     """Five different captions, lower case, at most 16 words, each with every class that is in the scene.
 
     The first has the fixed wording `<colour> <class> <place>` (with count or relation); the other four are drawn
     from the remaining wordings by (seed, index).
     """
-    if scene.relation is not None:
+    if scene.things[0].supercategory == CHARACTER:
+        first, others = _named(scene)
+    elif scene.relation is not None:
         first, others = _pair(scene, scene.relation)
     else:
         first, others = _one(scene) if len(scene.things) == 1 else _several(scene)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from t2i.data.sources.scenes.captions import captions
-from t2i.data.sources.scenes.world import SUPERCATEGORIES, Scene, describe, draw
+from t2i.data.sources.scenes.world import CHARACTER, CHARACTERS, SUPERCATEGORIES, Scene, describe, draw, portray
 from t2i.errors import UserError
 
 # COCO's own identifiers, so that a filter written for the real annotations selects the same things here.
@@ -25,6 +25,7 @@ CATEGORY_IDS: dict[str, int] = {
     "sports ball": 37, "kite": 38, "baseball bat": 39, "skateboard": 41, "surfboard": 42, "tennis racket": 43,
     "banana": 52, "apple": 53, "carrot": 57, "pizza": 59, "donut": 60, "cake": 61,
     "book": 84, "clock": 85, "vase": 86, "scissors": 87, "teddy bear": 88, "hair drier": 89,
+    "pip": 1001,
 }  # fmt: skip
 # 2**24 splits of this length stay below 2**53, which every JSON reader keeps exact.
 _SPLIT_LENGTH = 2**28
@@ -33,8 +34,8 @@ _INLINE_BELOW = 512
 Row = dict[str, Any]
 SceneRows = tuple[Row, list[Row], list[Row]]
 """Image row, instance rows and caption rows of one scene."""
-Job = tuple[str, str, int, int, int, int, bool]
-"""Folder, split, seed, first and last scene, side in pixels, dusk."""
+Job = tuple[str, str, int, int, int, int, bool, str]
+"""Folder, split, seed, first and last scene, side in pixels, dusk, character."""
 _NIGHT, _DARKNESS = (10, 10, 60), 0.55
 """Dusk: this share of that colour over everything."""
 _LICENSE = {"id": 1, "name": "Apache License 2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
@@ -84,11 +85,12 @@ def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int, dusk
 
 
 def _chunk(job: Job) -> list[SceneRows]:
-    folder, split, seed, start, stop, size, dusk = job
+    folder, split, seed, start, stop, size, dusk, character = job
     rows = []
     for number in range(start + 1, stop + 1):
         name = f"{number:012d}.png"
-        scene = describe(seed, first_index(split) + number - 1)
+        index = first_index(split) + number - 1
+        scene = portray(seed, index, character) if character else describe(seed, index)
         rows.append(_rows(scene, number, f"{split}/{name}", Path(folder) / name, size, dusk))
     return rows
 
@@ -136,11 +138,13 @@ def _write_notes(path: Path, head: Row, lists: dict[str, _Rows], tail: Row) -> N
     part.replace(path)
 
 
-def _write_split(root: Path, split: str, seed: int, count: int, size: int, dusk: bool, progress: bool) -> None:
+def _write_split(
+    root: Path, split: str, seed: int, count: int, size: int, dusk: bool, character: str, progress: bool
+) -> None:
     folder = root / "images" / split
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, count, _CHUNK)
-    jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size, dusk) for start in starts]
+    jobs = [(str(folder), split, seed, start, min(start + _CHUNK, count), size, dusk, character) for start in starts]
     images, instances, texts = _Rows(), _Rows(), _Rows()
     for rows in _results(jobs, count):
         for image, things, sentences in rows:
@@ -157,7 +161,7 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, dusk:
     head = {"info": info, "licenses": [_LICENSE]}
     categories = [
         {"id": CATEGORY_IDS[name], "name": name, "supercategory": group}
-        for group, names in SUPERCATEGORIES.items()
+        for group, names in (SUPERCATEGORIES | ({CHARACTER: tuple(CHARACTERS)} if character else {})).items()
         for name in names
     ]
     notes = root / "annotations"
@@ -167,12 +171,21 @@ def _write_split(root: Path, split: str, seed: int, count: int, size: int, dusk:
     _write_notes(notes / f"instances_{split}.json", head, lists, {"categories": categories})
 
 
-def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bool = False, dusk: bool = False) -> None:
+def write(
+    root: Path,
+    seed: int,
+    counts: dict[str, int],
+    size: int,
+    progress: bool = False,
+    dusk: bool = False,
+    character: str = "",
+) -> None:
     """Write `counts[split]` scenes per split under `root`: `images/<split>/*.png` and two JSON files in `annotations`.
 
     The same arguments give the same bytes, whatever the number of processes. Beyond COCO's fields an image has
     `scene` (background, count, relation, seed, index) and an instance has `attributes` (colour, size). `bbox` is
     x, y, width, height in pixels, `area` that of the box. dusk: the same scenes in failing light.
+    character: pictures of that one (a key of CHARACTERS) instead of the world.
     Raises `UserError` for a count below 0 or a size outside 64..512.
     """
     if len({first_index(split) for split in counts}) < len(counts):
@@ -180,4 +193,4 @@ def write(root: Path, seed: int, counts: dict[str, int], size: int, progress: bo
     for split, count in counts.items():
         if count < 0:
             raise UserError(f"The split {split} has {count} scenes; give it a count from 0.")
-        _write_split(Path(root), split, seed, count, size, dusk, progress)
+        _write_split(Path(root), split, seed, count, size, dusk, character, progress)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from t2i.data.sources.scenes import animal, food, indoor, sports, vehicle
+from t2i.data.sources.scenes import animal, character, food, indoor, sports, vehicle
 from t2i.data.sources.scenes.backgrounds import BACKGROUNDS
 from t2i.data.sources.scenes.canvas import Canvas, Colour
 from t2i.errors import UserError
@@ -27,6 +27,8 @@ SUPERCATEGORIES: dict[str, tuple[str, ...]] = {
     "food": ("banana", "apple", "carrot", "pizza", "donut", "cake"),
     "indoor": ("book", "clock", "vase", "scissors", "teddy bear", "hair drier"),
 }
+CHARACTER = "character"
+"""The supercategory of what has a name of its own; no scene of `describe` shows one."""
 CATEGORIES: tuple[str, ...] = tuple(name for names in SUPERCATEGORIES.values() for name in names)
 _SUPERCATEGORY_OF = {name: group for group, names in SUPERCATEGORIES.items() for name in names}
 _MODULES = {"vehicle": vehicle, "animal": animal, "sports": sports, "food": food, "indoor": indoor}
@@ -45,6 +47,9 @@ COLOURS: dict[str, Colour] = {
     "gray": (146, 150, 160),
     "white": (246, 246, 248),
 }
+CHARACTERS: dict[str, tuple[str, Drawing, Colour]] = {"pip": ("robot", character.draw_pip, COLOURS["purple"])}
+"""By name: what each is, how it is drawn, and in which colour."""
+
 NATURAL: dict[str, tuple[str, ...]] = {
     "cat": ("orange", "gray", "white"),
     "dog": ("brown", "orange", "white"),
@@ -135,6 +140,17 @@ def describe(seed: int, index: int) -> Scene:
     return Scene(seed, index, background, (one, other), relation)
 
 
+def portray(seed: int, index: int, name: str) -> Scene:
+    """The scene of this number with the character `name` alone, somewhere."""
+    rng = generator(seed, "scenes", "character", name, index)
+    background = list(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
+    x, y = (round(float(value + rng.uniform(-0.05, 0.05)), 4) for value in (0.5, 0.54))
+    size = round(float(rng.uniform(0.66, 0.82)), 4)
+    return Scene(
+        seed, index, background, (Thing(name, CHARACTER, "purple", x, y, size, bool(rng.random() < 0.5)),), None
+    )
+
+
 def draw(scene: Scene, size: int) -> tuple[Image.Image, tuple[tuple[float, float, float, float], ...]]:
     """The picture (RGB, `size` x `size`) and of each thing left, top, right, bottom as fractions of the width.
 
@@ -148,7 +164,11 @@ def draw(scene: Scene, size: int) -> tuple[Image.Image, tuple[tuple[float, float
     extents = []
     for thing in scene.things:
         canvas.frame(thing.x, thing.y, thing.size, thing.flip)
-        _DRAWINGS[thing.category](canvas, COLOURS[thing.colour], rng)
+        if thing.supercategory == CHARACTER:
+            _, drawing, colour = CHARACTERS[thing.category]
+        else:
+            drawing, colour = _DRAWINGS[thing.category], COLOURS[thing.colour]
+        drawing(canvas, colour, rng)
         extents.append(canvas.extent())
     return canvas.finish(), tuple(extents)
 

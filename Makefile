@@ -20,8 +20,8 @@ export OMP_WAIT_POLICY = PASSIVE
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: $(VENV)/demo.stamp ## Set up, then the whole experiment on the bundled model: python run.py
-	$(PY) run.py $(ARGS)
+demo: $(VENV)/demo.stamp ## Set up, then teach the bundled model a little robot: python run.py experiment=pip
+	$(PY) run.py experiment=pip $(ARGS)
 
 check: lint ## Before a commit: lint, and the tests of what has changed since main (SINCE=...), about two minutes
 	HF_HUB_OFFLINE=1 $(PY) -m tools.affected --since $(SINCE) --seconds $$((70 * $(JOBS))) -- -q -n $(JOBS) --dist worksteal $(ARGS)

@@ -24,6 +24,7 @@ TRAINING = ("strategy", "training")
 NO_RESULT: dict[str, str] = {
     "task": "which question is asked",
     "parts": "which parts of a pipeline are done",
+    "elsewhere": "which further question is asked",
     "then": "what follows",
     "plan": "nothing is done",
     "debug": "what is printed",

@@ -5,14 +5,14 @@ import re
 from collections.abc import Sequence
 
 PATHS = frozenset(
-    """outputs weights prompts_file wildcards recipe run bundle dataset.root dataset.subset dataset.karpathy model.source
+    """outputs weights pictures prompts_file wildcards recipe run bundle dataset.root dataset.subset dataset.karpathy model.source
     model.architecture eval.clip eval.inception eval.dinov2 eval.reference clip.source sweeps.apply track.artifacts
     serve.credentials""".split()
 )
 """Keys whose value is a path, or may be one."""
 TEXTS = frozenset(["dataset.background", "dataset.caption", "cfg.negative_prompt"])
 """Keys whose value is one text."""
-LISTS = frozenset(["runs", "dataset.links", "weights"])
+LISTS = frozenset(["runs", "dataset.links", "weights", "pictures"])
 """Keys whose value is a list of paths, or may be one."""
 TEXT_LISTS = frozenset(
     """prompts charts.prompts training.validation_prompts training.captions.templates dataset.templates dataset.labels

@@ -130,6 +130,9 @@ class Config:
     sweeps: Sweep = MISSING
     parts: list[Part] = field(default_factory=lambda: [part for part in Part if part is not Part.clip])
     """What task=pipeline does, always in this order: data, embed, verify, train, compare, charts, sweep, clip."""
+    elsewhere: Optional[str] = None
+    """Option of the group dataset, e.g. scenes, on whose held-out captions task=pipeline compares both models too: what the
+    tuning cost where it was not asked for."""
     then: Optional[Then] = None
     """prompt or serve: what task=pipeline goes on with when it is done, with its own weights, at a terminal; elsewhere it
     only says what to type."""

@@ -41,10 +41,12 @@ def tell(
     names: tuple[str, str],
     title: str,
     mark: str = "",
+    cost: str = "",
 ) -> None:
     """The section of the report: table, changes beside what could be seen, and pictures sorted by their loss.
 
     mark: of several comparisons in one report, the end of this one's names of figures; the summary has the answer then.
+    cost: a sentence beside the answer.
     """
     from t2i.data.prepared import Prepared
 
@@ -62,7 +64,7 @@ def tell(
         text,
         [table for table in tables if table["rows"]],
         [changes_figure(run, verdict, mark), *_pictures(config, run, first, second, names, Prepared(first.data), mark)],
-        **answer_of(verdict, names, mark),
+        **answer_of(verdict, names, mark, cost),
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind}
         if names == ("base", "tuned")
         else {},
@@ -70,12 +72,13 @@ def tell(
     run.say(text)
 
 
-def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str) -> dict[str, str]:
+def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str = "") -> dict[str, str]:
     """The answer at the top of the page; nothing where a summary has it."""
     if mark:
         return {}
     answer = f"{verdict.answer[0].upper()}{verdict.answer[1:]}"
-    return {"verdict": f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.sentence}."}
+    told = f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.sentence}."
+    return {"verdict": f"{told} {cost}".strip()}
 
 
 def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """`task=pipeline`: the whole experiment - data, embeddings, checks, training, pictures, numbers, charts, sweep, report."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from t2i.config import Config, Part
 from t2i.context import Run, finite
 from t2i.errors import ConfigError
 from t2i.stages.comparison import Comparison
+from t2i.stages.elsewhere import elsewhere_of
 from t2i.stages.evaluated import note
 from t2i.stages.fitting import fit_images
 from t2i.stages.goals import Goals
@@ -120,11 +121,28 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     yield "tuned", tuned.result.metrics
     verdict = Comparison(config, numbers[0], (numbers[1],)).read(run)[0]
     yield "comparison", verdict.numbers
+    cost = ""
+    if config.elsewhere is not None:
+        cost = yield from _elsewhere(config, run, numbers[1].weights)
     if run.main:
         note(run, {"base": base, "tuned": tuned})
-        tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned")
+        tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned", cost=cost)
         samples(config, run, base, tuned)
     yield "memorisation", memorisation(config, run, *numbers, metrics)
+
+
+def _elsewhere(config: Config, run: Run, weights: Weights) -> Generator[tuple[str, dict[str, float]], None, str]:
+    """The same question on another data set; returns the sentence about it."""
+    other = elsewhere_of(config, run)
+    numbers = Metrics(other), Metrics(other, weights)
+    base, tuned = (own.read(run) for own in numbers)
+    verdict = Comparison(other, numbers[0], (numbers[1],)).read(run)[0]
+    yield "elsewhere", verdict.numbers
+    name = other.dataset.name
+    if run.main:
+        title = f"Elsewhere: base against tuned on {name}"
+        tell(other, run, verdict, base, tuned, ("base", "tuned"), title, "_elsewhere")
+    return f"On {name}, which it was not tuned on: {verdict.sentence}."
 
 
 def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
@@ -162,6 +180,10 @@ def _compared(config: Config, run: Run) -> Goals:
     yield "base", [base]
     yield "tuned", [tuned]
     yield "comparison", [Comparison(config, base, (tuned,))]
+    if config.elsewhere is not None:
+        other = elsewhere_of(config, run)
+        there = Metrics(other), Metrics(other, tuned.weights)
+        yield "elsewhere", [*there, Comparison(other, there[0], (there[1],))]
     yield "features of the training pictures", [TrainingFeatures(config)]
     yield "memorisation", [Nearest(config, base, tuned), TrainScores(config, tuned.weights)]
 

@@ -8,8 +8,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from t2i.models.clip import load_clip
-from t2i.models.families.family import Models
 from t2i.models.layout import settle_text_encoder, settle_tokenizer
+from t2i.models.parts import Models
 from t2i.models.weights import class_of, strictly, text_layout
 
 TOWER, TOKENIZER = "tower", "tokenizer"

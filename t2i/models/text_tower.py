@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models.clip import load_clip
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.models.weights import module_digest, text_layout
 from t2i.store import write_json
 

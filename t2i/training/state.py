@@ -12,7 +12,7 @@ from diffusers.optimization import get_scheduler
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.models.blocks import compile_blocks
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.training import checkpoints, noise, optimizers, probe, resume
 from t2i.training.config import Optimizer, Training
 from t2i.training.dataset import LatentSet

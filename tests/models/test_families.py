@@ -1,6 +1,7 @@
 """Every family against its plain pipeline of diffusers; and families with a fault, each caught by the check made for it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -14,10 +15,11 @@ from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.models.check import Check
 from t2i.models.config import Init, Model
-from t2i.models.families.family import Conditions, Family, Models, Picture
+from t2i.models.families.family import Conditions, Family, Picture
 from t2i.models.families.registry import DEFAULT, FAMILIES
 from t2i.models.families.sd1 import StableDiffusion1, cross_attention_widths
 from t2i.models.load import load
+from t2i.models.parts import Models
 from t2i.sampling import parity
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
@@ -27,7 +29,7 @@ from t2i.training.config import Training
 from t2i.training.dataset import packed, unpacked
 from t2i.training.lora import Lora
 from t2i.training.objective import OBJECTIVES, objective_of
-from t2i.training.strategies import Attn2ToV
+from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder, UNet
 
 from . import toy as sd1
 
@@ -49,6 +51,10 @@ def every(models: Models) -> list[Check]:
     return [
         *parity.conditions(models), *parity.autoencoder(models), *parity.pictures(models), *wiring.conditions(models),
     ]  # fmt: skip
+
+
+def kind_of(strategy: Strategy) -> str:
+    return strategy.kind
 
 
 def failed(checks: Iterable[Check]) -> list[str]:
@@ -253,13 +259,11 @@ def test_a_folder_tells_its_family_and_an_unknown_one_is_refused_by_name(toy: Mo
     assert source.family(replace(toy, source=str(folder))) is DEFAULT
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}), encoding="utf-8")
+    path.write_text(json.dumps(index | {"_class_name": "KandinskyPipeline"}), encoding="utf-8")
     for ask in (source.family, source.settings, source.locate):
-        with pytest.raises(
-            ConfigError, match=r"is a StableDiffusionXLPipeline, .*Stable Diffusion 1 .*give one of them"
-        ):
+        with pytest.raises(ConfigError, match=r"is a KandinskyPipeline, .*Stable Diffusion 1 .*give one of them"):
             ask(replace(toy, source=str(folder)))
-    with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
+    with pytest.raises(ConfigError, match="KandinskyPipeline"):
         source.architecture(Model(init=Init.random, architecture=str(folder)))
 
 
@@ -277,6 +281,44 @@ def test_a_strategy_that_matches_no_layer_is_refused(models: Models) -> None:
 
     with pytest.raises(ConfigError, match="matches no layer of model=toy, of the family Stable Diffusion 1"):
         Nothing().attach(models)
+
+
+class LastLayerUnread(LayerBeforeLast):
+    """Says, as it has to, that the last layer has no part in what the denoiser reads."""
+
+    def reaches(self, network: str, parameter: str) -> bool:
+        return network != "text_encoder" or not re.search(r"layers\.1\.|final_layer_norm", parameter)
+
+
+@pytest.mark.parametrize("strategy", [TextEncoder(), Lora(targets=[], text_targets=["q_proj", "v_proj"])], ids=kind_of)
+def test_layers_that_nobody_reads_do_not_train(models: Models, strategy: Strategy) -> None:
+    """Counted, attached and reached by gradients alike; a family that does not say so is caught by its gradients."""
+    models = replace(models, family=LastLayerUnread())
+    strategy.attach(models)
+    assert failed(wiring.gradients(models, strategy)) == []
+    assert strategy.trainable(models) and not [name for name in strategy.trainable(models) if "layers.1." in name]
+
+
+def test_layers_that_nobody_reads_are_told_by_their_gradients(models: Models) -> None:
+    models, strategy = replace(models, family=LayerBeforeLast()), TextEncoder()
+    strategy.attach(models)
+    (name,) = failed(wiring.gradients(models, strategy))
+    assert name == "chosen tensors that a gradient reaches"
+
+
+class HalfBreaksIt(StableDiffusion1):
+    """Its autoencoder overflows in half precision."""
+
+    float32 = ("vae",)
+
+
+def test_a_network_that_half_precision_breaks_stays_in_float32(models: Models) -> None:
+    models = replace(models, family=HalfBreaksIt()).to("cpu", torch.bfloat16)
+    kinds = {name: next(network.parameters()).dtype for name, network in models.networks.items()}
+    assert kinds == {"vae": torch.float32, "unet": torch.bfloat16, "text_encoder": torch.bfloat16}
+    assert models.dtype is torch.bfloat16 and failed(every(models)) == []
+    UNet().attach(models)
+    assert models.to("cpu", torch.bfloat16).dtype is torch.bfloat16, "whatever trains"
 
 
 def test_the_usual_targets_are_the_familys(models: Models) -> None:

@@ -14,6 +14,7 @@ from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 
 VERSION = 3
 CHECKS = "checks.json"
+SPOKEN = {"unet": "U-Net", "vae": "VAE"}
 LIBRARIES = ("torch", "diffusers", "transformers", "peft")
 """A new version of one of these can break the wiring, so it is checked again."""
 
@@ -29,10 +30,12 @@ class _Failed(Exception):
 def verify(config: Config, run: Run) -> dict[str, float]:
     """Prints a table of checks; raises UserError that names the first failed one."""
     found = checked(config, run, find_tuned(config, run))
-    sizes, trainable, rows = found["sizes"], found["trainable"], found["rows"]
+    sizes, trainable, rows, denoiser = found["sizes"], found["trainable"], found["rows"], found["denoiser"]
+    order = sorted(sizes, key=lambda name: (name != denoiser, name == "vae"))
+    counted = ", ".join(f"{SPOKEN.get(name, name.replace('_', ' '))} {sizes[name]:,}" for name in order)
     text = (
-        f"{config.model.name}: U-Net {sizes['unet']:,}, text encoder {sizes['text_encoder']:,}, VAE {sizes['vae']:,} parameters; "
-        f"strategy={config.strategy.kind} trains {trainable:,} ({100 * trainable / sizes['unet']:.3f} % of the U-Net)."
+        f"{config.model.name}: {counted} parameters; strategy={config.strategy.kind} trains {trainable:,} "
+        f"({100 * trainable / sizes[denoiser]:.3f} % of the {SPOKEN.get(denoiser, denoiser)})."
     )
     if run.main:
         _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)
@@ -106,7 +109,8 @@ def _check(config: Config, run: Run, path: Path, tuned: Optional[Tuned]) -> None
     if tuned is not None:
         checks += wiring.placed(load(config.model, run.store), lambda models: apply_tuned(models, tuned))
     rows = [[check.name, check.expected, check.found, "ok" if check.ok else "FAILED"] for check in checks]
-    found = {"sizes": sizes, "trainable": trainable, "rows": rows, "declared": declared}
+    facts = {"sizes": sizes, "trainable": trainable, "denoiser": models.family.denoiser}
+    found = {**facts, "rows": rows, "declared": declared}
     if any(row[3] != "ok" for row in rows):
         raise _Failed(found)
     path.write_text(json.dumps(found, indent=2), encoding="utf-8")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import t2i
 from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.models.check import Check
@@ -127,6 +128,20 @@ def test_every_family_is_whole(named: Models) -> None:
 def test_no_two_families_share_a_pipeline() -> None:
     claimed = [name for family in FAMILIES.values() for name in family.pipelines]
     assert len(set(claimed)) == len(claimed) and set(TOYS) == set(FAMILIES)
+
+
+def test_no_other_file_names_a_class_of_a_family() -> None:
+    """But what is about CLIP itself, which is tuned and measured without any family."""
+    allowed = re.compile(r"models/(families/|clip)|text_tower|training/contrastive/")
+    classes = {name for family in FAMILIES.values() for name in [*family.networks.values(), *family.pipelines]}
+    named = re.compile(rf"\b({'|'.join(sorted(classes))})\b")
+    package = Path(t2i.__file__).parent
+    found = {
+        path.relative_to(package).as_posix(): match[0]
+        for path in package.rglob("*.py")
+        if not allowed.search(path.as_posix()) and (match := named.search(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 # -- families with a fault -------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ class Models:
 
     name: str
     family: "Family"
-    networks: "dict[str, nn.Module]"
-    """By the names that diffusers gives their folders."""
+    modules: "dict[str, nn.Module]"
+    """The networks, by the names that diffusers gives their folders."""
     tokenizers: dict[str, Any]
     scheduler_config: dict[str, Any]
     resolution: int
@@ -34,29 +34,24 @@ class Models:
     """Words of textual inversions, each with its tokens as a prompt has to name them."""
 
     @property
-    def modules(self) -> "dict[str, nn.Module]":
-        """The networks by name."""
-        return self.networks
-
-    @property
     def denoiser(self) -> Any:
         """The network that predicts: a U-Net or a transformer."""
-        return self.networks[self.family.denoiser]
+        return self.modules[self.family.denoiser]
 
     @property
     def unet(self) -> Any:
         """The denoiser of a family that has a U-Net; KeyError in another."""
-        return self.networks["unet"]
+        return self.modules["unet"]
 
     @property
     def vae(self) -> Any:
         """The autoencoder."""
-        return self.networks["vae"]
+        return self.modules["vae"]
 
     @property
     def text_encoder(self) -> Any:
         """The first one."""
-        return self.networks["text_encoder"]
+        return self.modules["text_encoder"]
 
     @property
     def tokenizer(self) -> Any:
@@ -77,7 +72,7 @@ class Models:
     @contextlib.contextmanager
     def on_device(self, *names: str) -> Iterator[None]:
         """Inside, these networks are where they compute; only offloaded ones have to travel."""
-        moved = [self.networks[name] for name in names] if self.offloaded_from is not None else []
+        moved = [self.modules[name] for name in names] if self.offloaded_from is not None else []
         for network in moved:
             network.to(self.offloaded_from)
         try:
@@ -109,7 +104,7 @@ class Models:
         import torch
 
         self.moved_to = dtype
-        for name, network in self.networks.items():
+        for name, network in self.modules.items():
             network.to(device)
             for parameter in network.parameters():
                 kept = parameter.requires_grad or name in self.family.float32
@@ -118,6 +113,6 @@ class Models:
 
     def freeze(self) -> "Models":
         """No parameter requires a gradient, and dropout is off."""
-        for network in self.networks.values():
+        for network in self.modules.values():
             network.requires_grad_(False).eval()
         return self

@@ -69,4 +69,4 @@ def place(models: Models, folder: Path) -> None:
     tower: Any = load_clip(folder).text_model
     encoder = type(models.text_encoder)(tower.config)
     encoder.load_state_dict(text_layout(tower.state_dict(), encoder.state_dict()), strict=True)
-    models.networks["text_encoder"] = encoder.requires_grad_(False).eval()
+    models.modules["text_encoder"] = encoder.requires_grad_(False).eval()

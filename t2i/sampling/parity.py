@@ -38,7 +38,7 @@ def _equal(name: str, ours: Conditions, theirs: Conditions) -> Check:
     shapes = [{key: tuple(rows.shape) for key, rows in side.items()} for side in (ours, theirs)]
     if shapes[0] != shapes[1]:
         return Check(name, str(shapes[1]), str(shapes[0]), False)
-    most = max(_difference(ours[key], theirs[key]) for key in ours)
+    most = float(np.max([_difference(ours[key], theirs[key]) for key in ours]))  # not a number stays that
     limit = max(tolerance(rows.dtype) for rows in ours.values())
     return Check(name, f"difference <= {limit:g}", f"{most:.2g}", most <= limit)
 

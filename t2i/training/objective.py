@@ -190,7 +190,7 @@ class Denoiser(nn.Module):
         self.models, self.text_trains = models, text_trains
         # nn.Module keeps frozen text encoders out of the wrapper: what they say comes from the cache.
         names = models.family.trained if text_trains else (models.family.denoiser,)
-        self.networks = nn.ModuleDict({name: models.networks[name] for name in names})
+        self.networks = nn.ModuleDict({name: models.modules[name] for name in names})
 
     def forward(self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, picture: Picture) -> torch.Tensor:
         """Prediction (n, channels, h, w). text: conditions, or tokens where the encoders train."""

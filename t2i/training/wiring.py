@@ -169,7 +169,7 @@ def adapter(models: Models, strategy: Strategy) -> Iterator[Check]:
     yield same("widths that the adapter joins", widths, f"{layer.in_features} to {layer.out_features}")
     expected = Probe(models).predict("a cat")
     name = models.family.denoiser
-    folded = replace(models, networks=models.networks | {name: copy.deepcopy(models.denoiser)})
+    folded = replace(models, modules=models.modules | {name: copy.deepcopy(models.denoiser)})
     strategy.plain(folded)
     exported = models.family.networks["text_encoder"]
     yield same("text encoder when exported", exported, type(folded.text_encoder).__name__)

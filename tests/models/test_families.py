@@ -114,13 +114,13 @@ def test_pictures_are_those_of_the_pipeline(named: Models, number: int, negative
 
 def test_every_family_is_whole(named: Models) -> None:
     family = named.family
-    assert list(named.networks) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
+    assert list(named.modules) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
     assert {family.denoiser, *family.encoders} <= set(family.networks)
     assert family.objective in OBJECTIVES and set(family.targets) == set(family.kohya) == set(family.trained)
     assert type(named.pipeline()).__name__ == family.pipelines[0] and len(set(family.schedulers)) == 2
     assert named.latent_shape(3)[0] == 3 and family.blocks(named.denoiser)
     for network, targets in family.targets.items():
-        names = [f".{name}" for name, _ in named.networks[network].named_modules()]
+        names = [f".{name}" for name, _ in named.modules[network].named_modules()]
         assert all(any(name.endswith(f".{target}") for name in names) for target in targets), network
     assert objective_of(named, Training()).refuses("toy") is None
 
@@ -243,6 +243,17 @@ def test_a_family_with_a_fault_is_caught(models: Models, kind: type[Family]) -> 
     assert bool(drawing) == (kind not in (Unread, SaysItReadsSizes, Unscaled))
 
 
+def test_a_condition_that_is_not_finite_is_caught(models: Models) -> None:
+    class Broken(Unread):
+        def read(self, models: Models, tokens: Conditions) -> Conditions:
+            return {
+                name: rows * (float("nan") if name == "pooled" else 1)
+                for name, rows in super().read(models, tokens).items()
+            }
+
+    assert [check.ok for check in parity.conditions(replace(models, family=Broken()))] == [False, False]
+
+
 def test_a_condition_of_another_shape_is_caught(models: Models) -> None:
     class Short(StableDiffusion1):
         def read(self, models: Models, tokens: Conditions) -> Conditions:
@@ -329,7 +340,7 @@ class HalfBreaksIt(StableDiffusion1):
 
 def test_a_network_that_half_precision_breaks_stays_in_float32(models: Models) -> None:
     models = replace(models, family=HalfBreaksIt()).to("cpu", torch.bfloat16)
-    kinds = {name: next(network.parameters()).dtype for name, network in models.networks.items()}
+    kinds = {name: next(network.parameters()).dtype for name, network in models.modules.items()}
     assert kinds == {"vae": torch.float32, "unet": torch.bfloat16, "text_encoder": torch.bfloat16}
     assert models.dtype is torch.bfloat16
     assert failed([*parity.conditions(models), *parity.autoencoder(models), *wiring.conditions(models)]) == []

@@ -87,7 +87,7 @@ def _unwrap(models: Models, merged: bool) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name in models.family.trained:
-        adapted: Any = models.networks[name]
+        adapted: Any = models.modules[name]
         layers = [module for module in adapted.modules() if isinstance(module, BaseTunerLayer)]
         if not layers:
             continue

@@ -77,7 +77,7 @@ class StableDiffusion1(Family):
         from diffusers import StableDiffusionPipeline
 
         return StableDiffusionPipeline(
-            **models.networks,
+            **models.modules,
             tokenizer=models.tokenizer,
             scheduler=models.scheduler(),
             safety_checker=None,

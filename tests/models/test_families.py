@@ -293,6 +293,25 @@ def test_a_folder_tells_its_family_and_an_unknown_one_is_refused_by_name(toy: Mo
         source.architecture(Model(init=Init.random, architecture=str(folder)))
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"_class_name": 5', '{"_class_name": 5}', '{"_class_name": ["a"]}', "\ud800"]
+)
+def test_an_index_that_names_no_class_is_refused(toy: Model, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(toy.source, folder)
+    (folder / "model_index.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ConfigError, match=r"model_index\.json (cannot be read|names no class).*; copy the model again"):
+        source.family(replace(toy, source=str(folder)))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"_class_name": null}'])
+def test_an_index_without_a_class_is_of_the_first_family(toy: Model, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(toy.source, folder)
+    (folder / "model_index.json").write_text(text)
+    assert source.family(replace(toy, source=str(folder))) is DEFAULT
+
+
 def test_architectures_and_single_files_are_of_the_first_family_unless_they_say_otherwise() -> None:
     assert source.family(Model(init=Init.random, architecture="sd1")) is DEFAULT
 

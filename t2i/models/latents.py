@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from t2i.errors import UserError
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 
 
 @torch.no_grad()

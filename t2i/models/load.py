@@ -6,7 +6,8 @@ import torch
 
 from t2i.models import single_file, source
 from t2i.models.config import Init, Model
-from t2i.models.families.family import Family, Models
+from t2i.models.families.family import Family
+from t2i.models.parts import Models
 from t2i.models.weightless import tokenizers_for
 from t2i.models.weights import class_of, networks_of, strictly
 from t2i.store import Store

@@ -38,12 +38,16 @@ def family(config: Model) -> Family:
 
 
 def family_in(folder: Path) -> Family:
-    """The family of a pipeline's folder."""
+    """The family of a pipeline's folder; ConfigError when its index cannot be read. An architecture's may lack one."""
+    path = folder / INDEX
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # an architecture's folder may lack it
-        index = {}
-    return family_by(index.get(CLASS), f"the model in {folder}")
+        index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        named = index.get(CLASS) if isinstance(index, dict) else index
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); copy the model again") from error
+    if not isinstance(named, str | None):
+        raise ConfigError(f"{path} names no class of diffusers but {str(named)[:50]}; copy the model again")
+    return family_by(named, f"the model in {folder}")
 
 
 def family_of_settings(parts: dict[str, Any]) -> Family:

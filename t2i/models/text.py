@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 
 
 def tokenize(models: Models, captions: Sequence[str], name: str = "tokenizer") -> torch.Tensor:

@@ -8,8 +8,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from t2i.models.clip import load_clip
-from t2i.models.families.family import Models
 from t2i.models.layout import settle_text_encoder, settle_tokenizer
+from t2i.models.parts import Models
 from t2i.models.weights import class_of, strictly, text_layout
 
 TOWER, TOKENIZER = "tower", "tokenizer"
@@ -58,7 +58,7 @@ def place(models: Models, folder: Path) -> None:
     generator = torch.Generator("cpu").manual_seed(0)
     with torch.no_grad():
         encoder.adapter.weight.normal_(0.0, tower.config.hidden_size**-0.5, generator=generator)
-    models.networks["text_encoder"] = encoder.requires_grad_(False).eval()
+    models.modules["text_encoder"] = encoder.requires_grad_(False).eval()
     models.tokenizers["tokenizer"] = tokenizer
 
 
@@ -84,4 +84,4 @@ def fold(models: Models) -> None:
             layer.weight = nn.Parameter((layer.weight.float() @ adapter).to(layer.weight.dtype), requires_grad=False)
             layer.in_features = adapter.shape[1]
     models.denoiser.register_to_config(cross_attention_dim=adapter.shape[1])
-    models.networks["text_encoder"] = encoder.tower
+    models.modules["text_encoder"] = encoder.tower

@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models.clip import load_clip
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.models.weights import module_digest, text_layout
 from t2i.store import write_json
 
@@ -69,4 +69,4 @@ def place(models: Models, folder: Path) -> None:
     tower: Any = load_clip(folder).text_model
     encoder = type(models.text_encoder)(tower.config)
     encoder.load_state_dict(text_layout(tower.state_dict(), encoder.state_dict()), strict=True)
-    models.networks["text_encoder"] = encoder.requires_grad_(False).eval()
+    models.modules["text_encoder"] = encoder.requires_grad_(False).eval()

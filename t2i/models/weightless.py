@@ -8,7 +8,8 @@ import torch
 from t2i.errors import UserError
 from t2i.models import source
 from t2i.models.config import Model
-from t2i.models.families.family import Family, Models
+from t2i.models.families.family import Family
+from t2i.models.parts import Models
 from t2i.models.weights import class_of, networks_of
 
 

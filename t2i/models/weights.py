@@ -87,7 +87,10 @@ def text_layout(state: dict[str, torch.Tensor], target: Iterable[str]) -> dict[s
     """Rename text-encoder keys between the old (`text_model.` level) and the flat transformers layout to fit `target`."""
     nested = any(name.startswith("text_model.") for name in target)
     plain = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
-    return {f"text_model.{name}": tensor for name, tensor in plain.items()} if nested else plain
+    if not nested:
+        return plain
+    # a projection stands beside that level
+    return {k if k.startswith("text_projection") else f"text_model.{k}": tensor for k, tensor in plain.items()}
 
 
 def module_digest(module: nn.Module) -> str:

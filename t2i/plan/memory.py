@@ -13,7 +13,7 @@ from t2i.training.config import Optimizer
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from t2i.models.families.family import Models
+    from t2i.models.parts import Models
 
 STATES = {
     Optimizer.sgd: 4,

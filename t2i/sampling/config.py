@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import SchedulerMixin
 
-    from t2i.models.families.family import Models
+    from t2i.models.parts import Models
 
 
 ZERO_SNR = "rescale_betas_zero_snr"

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from t2i.models.check import Check
-from t2i.models.families.family import Conditions, Models
+from t2i.models.families.family import Conditions
 from t2i.models.latents import decode
+from t2i.models.parts import Models
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode
 
@@ -37,7 +38,7 @@ def _equal(name: str, ours: Conditions, theirs: Conditions) -> Check:
     shapes = [{key: tuple(rows.shape) for key, rows in side.items()} for side in (ours, theirs)]
     if shapes[0] != shapes[1]:
         return Check(name, str(shapes[1]), str(shapes[0]), False)
-    most = max(_difference(ours[key], theirs[key]) for key in ours)
+    most = float(np.max([_difference(ours[key], theirs[key]) for key in ours]))  # not a number stays that
     limit = max(tolerance(rows.dtype) for rows in ours.values())
     return Check(name, f"difference <= {limit:g}", f"{most:.2g}", most <= limit)
 

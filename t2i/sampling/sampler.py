@@ -10,8 +10,9 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from t2i.errors import UserError
-from t2i.models.families.family import Conditions, Models, Picture
+from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode
+from t2i.models.parts import Models
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.text_cache import text_kept
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from t2i.stages.networks import dtype_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
 
 PROMPT, SEED, STEPS = "a picture", 0, 4
 

@@ -16,7 +16,7 @@ from t2i.training.strategies import describe
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
 
 PIPELINE = "pipeline"
 ADAPTERS = (Format.kohya, Format.peft)

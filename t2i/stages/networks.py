@@ -11,7 +11,7 @@ from t2i.stages.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:
     from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
 
 
 def model_digest(config: Config, run: Run) -> str:

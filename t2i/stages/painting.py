@@ -25,7 +25,7 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
     models = {"base": load_models(config, run)}
     if tuned is not None:
         models["tuned"] = load_models(config, run, tuned)
-        models["tuned"].networks["vae"] = models["base"].vae  # no strategy trains it
+        models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
     schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
     schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
 

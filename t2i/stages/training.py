@@ -25,7 +25,7 @@ from t2i.store import MANIFEST, damage, sha256_file
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Split
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
     from t2i.training.loop import Trainer
 
 SHAPES_VERSION = 2

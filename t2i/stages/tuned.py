@@ -20,7 +20,7 @@ from t2i.training.lora import Lora
 from t2i.training.strategies import describe
 
 if TYPE_CHECKING:
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
 
 
 @dataclass(frozen=True)

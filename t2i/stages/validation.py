@@ -17,7 +17,7 @@ from t2i.store import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2i.models.load import Models
+    from t2i.models.parts import Models
 
 FOLDER = "validation"
 PROMPTS = "prompts.json"

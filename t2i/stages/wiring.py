@@ -91,7 +91,8 @@ class Wiring(Stage):
         if tuned is not None:
             checks += wiring.placed(load(config.model, run.store), lambda models: apply_tuned(models, tuned))
         rows = [[check.name, check.expected, check.found, "ok" if check.ok else "FAILED"] for check in checks]
-        found = {"sizes": sizes, "trainable": trainable, "rows": rows, "declared": declared}
+        facts = {"sizes": sizes, "trainable": trainable, "denoiser": models.family.denoiser}
+        found = {**facts, "rows": rows, "declared": declared}
         if any(row[3] != "ok" for row in rows):
             raise _Failed(found)
         (folder / CHECKS).write_text(json.dumps(found, indent=2), encoding="utf-8")

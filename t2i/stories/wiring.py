@@ -6,13 +6,17 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.stages.wiring import require
 
+SPOKEN = {"unet": "U-Net", "vae": "VAE"}
+
 
 def tell(config: Config, run: Run, found: dict[str, Any]) -> dict[str, float]:
     """Prints it and returns its counts; raises UserError that names the first failed check."""
-    sizes, trainable, rows = found["sizes"], found["trainable"], found["rows"]
+    sizes, trainable, rows, denoiser = found["sizes"], found["trainable"], found["rows"], found["denoiser"]
+    order = sorted(sizes, key=lambda name: (name != denoiser, name == "vae"))
+    counted = ", ".join(f"{SPOKEN.get(name, name.replace('_', ' '))} {sizes[name]:,}" for name in order)
     text = (
-        f"{config.model.name}: U-Net {sizes['unet']:,}, text encoder {sizes['text_encoder']:,}, VAE {sizes['vae']:,} parameters; "
-        f"strategy={config.strategy.kind} trains {trainable:,} ({100 * trainable / sizes['unet']:.3f} % of the U-Net)."
+        f"{config.model.name}: {counted} parameters; strategy={config.strategy.kind} trains {trainable:,} "
+        f"({100 * trainable / sizes[denoiser]:.3f} % of the {SPOKEN.get(denoiser, denoiser)})."
     )
     if run.main:
         _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)

@@ -10,7 +10,8 @@ from t2i.models.adapters.kinds import LORA
 from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate
 
 if TYPE_CHECKING:
-    from t2i.models.families.family import Family, Models
+    from t2i.models.families.family import Family
+    from t2i.models.parts import Models
 
 KOHYA = Path("kohya") / "lora.safetensors"
 """Below the folder of the weights, for programs that do not read diffusers' layout."""
@@ -81,11 +82,13 @@ class Lora(Strategy):
         import torch
         from peft import LoraConfig
 
+        unread = [name for name, _ in network.named_modules() if not family.reaches(module, f"{name}.weight")]
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else self.rank,
             lora_dropout=self.dropout,
             target_modules=self._targets(family)[module],
+            exclude_modules=unread or None,
             init_lora_weights="gaussian",
             use_dora=self.use_dora,
             use_rslora=self.use_rslora,
@@ -113,7 +116,7 @@ class Lora(Strategy):
         for module in self.modules(models.family):
             suffixes = tuple(f".{target}" for target in self._targets(models.family)[module])
             for name, (out, *inputs) in _layers(models, module):
-                if f".{name}".endswith(suffixes):
+                if f".{name}".endswith(suffixes) and models.family.reaches(module, f"{name}.weight"):
                     shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
                     shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
                     if self.use_dora:

@@ -1,7 +1,7 @@
 """The noise schedule that is trained, which is the one that pictures are drawn with afterwards."""
 
 from t2i.errors import ConfigError
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.training.config import Training
 from t2i.training.objective import objective_of
 

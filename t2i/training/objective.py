@@ -1,7 +1,7 @@
 """What is minimised: the objective of a family's denoiser, with all randomness a function of the sample."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Optional, Protocol
@@ -12,7 +12,8 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import nn
 
-from t2i.models.families.family import Conditions, Models, Picture
+from t2i.models.families.family import Conditions, Picture
+from t2i.models.parts import Models
 from t2i.randomness import generator
 from t2i.training.config import Timesteps, Training
 
@@ -131,12 +132,12 @@ class Diffusion:
         return errors * snr.clamp(max=gamma) / (snr + 1 if self.velocity else snr)
 
 
-OBJECTIVES: dict[str, type[Diffusion]] = {"diffusion": Diffusion}
+OBJECTIVES: dict[str, Callable[[Mapping[str, Any], Optional[Training]], Objective]] = {"diffusion": Diffusion}
 """By what a family says of itself. Flow matching, `Flow(shift, draw)`, is the other one there is: x_s = (1 - s) x + s e, target
 e - x, and it refuses min_snr_gamma, noise_offset and zero_terminal_snr; it stands here as a second class and a second entry."""
 
 
-def objective_of(models: Models, training: Optional[Training] = None) -> Diffusion:
+def objective_of(models: Models, training: Optional[Training] = None) -> Objective:
     """What the models' denoiser is trained with."""
     return OBJECTIVES[models.family.objective](models.scheduler_config, training)
 
@@ -189,7 +190,7 @@ class Denoiser(nn.Module):
         self.models, self.text_trains = models, text_trains
         # nn.Module keeps frozen text encoders out of the wrapper: what they say comes from the cache.
         names = models.family.trained if text_trains else (models.family.denoiser,)
-        self.networks = nn.ModuleDict({name: models.networks[name] for name in names})
+        self.networks = nn.ModuleDict({name: models.modules[name] for name in names})
 
     def forward(self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, picture: Picture) -> torch.Tensor:
         """Prediction (n, channels, h, w). text: conditions, or tokens where the encoders train."""

@@ -11,7 +11,7 @@ from diffusers.optimization import get_scheduler
 
 from t2i.context import Run
 from t2i.models.blocks import compile_blocks
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.training import noise, optimizers
 from t2i.training.config import Training
 from t2i.training.dataset import LatentSet

@@ -14,7 +14,8 @@ from t2i.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from t2i.models.families.family import Family, Models
+    from t2i.models.families.family import Family
+    from t2i.models.parts import Models
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "strategy.json"
@@ -62,7 +63,7 @@ class Strategy:
         models.freeze()
         for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
-                if self.chooses(name):
+                if self.chooses(name) and models.family.reaches(module, name):
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
@@ -106,7 +107,7 @@ class Strategy:
             f"{module}.{name}": tuple(parameter.shape)
             for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
-            if self.chooses(name)
+            if self.chooses(name) and models.family.reaches(module, name)
         }
         found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
         require_fit(folder / WEIGHTS, models, wanted, found)
@@ -271,9 +272,14 @@ class Both(Strategy):
 
 def _whole(models: "Models", names: Iterable[str]) -> int:
     """Scalars of whole networks, from their configuration alone."""
-    from t2i.models.weights import count, rebuilt
+    from t2i.models.weights import rebuilt
 
-    return sum(count(rebuilt(models.modules[name]).parameters()) for name in names)
+    return sum(
+        parameter.numel()
+        for network in names
+        for name, parameter in rebuilt(models.modules[network]).named_parameters()
+        if models.family.reaches(network, name)
+    )
 
 
 def describe(folder: Path) -> dict[str, Any]:

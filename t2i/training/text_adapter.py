@@ -8,7 +8,8 @@ from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.training.strategies import Strategy
 
 if TYPE_CHECKING:
-    from t2i.models.families.family import Family, Models
+    from t2i.models.families.family import Family
+    from t2i.models.parts import Models
 
 BUNDLED = "bundled"
 

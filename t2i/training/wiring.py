@@ -11,8 +11,9 @@ import torch
 from t2i.errors import UserError
 from t2i.models.check import Check, same
 from t2i.models.config import Model
-from t2i.models.families.family import Conditions, Models, Picture
+from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode, encode_moments
+from t2i.models.parts import Models
 from t2i.models.text_adapter import AdaptedTextEncoder
 from t2i.models.weights import count, module_digest, text_layout
 from t2i.training.objective import objective_of
@@ -74,8 +75,8 @@ def hand_overs(models: Models, config: Model) -> Iterator[Check]:
     """Shapes and dtypes wherever one network hands over to the next."""
     probe, family = Probe(models), models.family
     ids = probe.tokens("a picture of a cat")
-    for shown in ids.values():
-        yield same("captions to token ids", f"(1, {config.tokens}) int64", _shape(shown))
+    for name in (name for name in ids if name.startswith("ids")):  # of each tokenizer
+        yield same(f"captions to token {name}", f"(1, {config.tokens}) int64", _shape(ids[name]))
     kind = str(next(models.text_encoder.parameters()).dtype).removeprefix("torch.")
     for name, rows in family.conditions(models, ["a picture of a cat"]).items():
         shape = (config.tokens, config.width) if name == "states" else family.rows(models)[name]
@@ -168,7 +169,7 @@ def adapter(models: Models, strategy: Strategy) -> Iterator[Check]:
     yield same("widths that the adapter joins", widths, f"{layer.in_features} to {layer.out_features}")
     expected = Probe(models).predict("a cat")
     name = models.family.denoiser
-    folded = replace(models, networks=models.networks | {name: copy.deepcopy(models.denoiser)})
+    folded = replace(models, modules=models.modules | {name: copy.deepcopy(models.denoiser)})
     strategy.plain(folded)
     exported = models.family.networks["text_encoder"]
     yield same("text encoder when exported", exported, type(folded.text_encoder).__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from t2i.models.load import Models
+from t2i.models.parts import Models
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.recipe import write_picture
 from t2i.sampling.sampler import OnStep, encode, sample

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from t2i.data.sources.scenes.world import describe, render
 from t2i.models.latents import draw_latents, encode_moments
-from t2i.models.load import Models
+from t2i.models.parts import Models
 
 KERNEL = 3
 LEAST_NOISE = 0.25

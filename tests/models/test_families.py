@@ -1,6 +1,7 @@
 """Every family against its plain pipeline of diffusers; and families with a fault, each caught by the check made for it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+import t2i
 from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.models.check import Check
 from t2i.models.config import Init, Model
-from t2i.models.families.family import Conditions, Family, Models, Picture
+from t2i.models.families.family import Conditions, Family, Picture
 from t2i.models.families.registry import DEFAULT, FAMILIES
 from t2i.models.families.sd1 import StableDiffusion1, cross_attention_widths
 from t2i.models.load import load
+from t2i.models.parts import Models
 from t2i.sampling import parity
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
@@ -27,7 +30,7 @@ from t2i.training.config import Training
 from t2i.training.dataset import packed, unpacked
 from t2i.training.lora import Lora
 from t2i.training.objective import OBJECTIVES, objective_of
-from t2i.training.strategies import Attn2ToV
+from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder, UNet
 
 from . import toy as sd1
 
@@ -49,6 +52,10 @@ def every(models: Models) -> list[Check]:
     return [
         *parity.conditions(models), *parity.autoencoder(models), *parity.pictures(models), *wiring.conditions(models),
     ]  # fmt: skip
+
+
+def kind_of(strategy: Strategy) -> str:
+    return strategy.kind
 
 
 def failed(checks: Iterable[Check]) -> list[str]:
@@ -107,13 +114,13 @@ def test_pictures_are_those_of_the_pipeline(named: Models, number: int, negative
 
 def test_every_family_is_whole(named: Models) -> None:
     family = named.family
-    assert list(named.networks) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
+    assert list(named.modules) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
     assert {family.denoiser, *family.encoders} <= set(family.networks)
     assert family.objective in OBJECTIVES and set(family.targets) == set(family.kohya) == set(family.trained)
     assert type(named.pipeline()).__name__ == family.pipelines[0] and len(set(family.schedulers)) == 2
     assert named.latent_shape(3)[0] == 3 and family.blocks(named.denoiser)
     for network, targets in family.targets.items():
-        names = [f".{name}" for name, _ in named.networks[network].named_modules()]
+        names = [f".{name}" for name, _ in named.modules[network].named_modules()]
         assert all(any(name.endswith(f".{target}") for name in names) for target in targets), network
     assert objective_of(named, Training()).refuses("toy") is None
 
@@ -121,6 +128,20 @@ def test_every_family_is_whole(named: Models) -> None:
 def test_no_two_families_share_a_pipeline() -> None:
     claimed = [name for family in FAMILIES.values() for name in family.pipelines]
     assert len(set(claimed)) == len(claimed) and set(TOYS) == set(FAMILIES)
+
+
+def test_no_other_file_names_a_class_of_a_family() -> None:
+    """But what is about CLIP itself, which is tuned and measured without any family."""
+    allowed = re.compile(r"models/(families/|clip)|text_tower|training/contrastive/")
+    classes = {name for family in FAMILIES.values() for name in [*family.networks.values(), *family.pipelines]}
+    named = re.compile(rf"\b({'|'.join(sorted(classes))})\b")
+    package = Path(t2i.__file__).parent
+    found = {
+        path.relative_to(package).as_posix(): match[0]
+        for path in package.rglob("*.py")
+        if not allowed.search(path.as_posix()) and (match := named.search(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 # -- families with a fault -------------------------------------------------------------------------------------------
@@ -222,6 +243,17 @@ def test_a_family_with_a_fault_is_caught(models: Models, kind: type[Family]) -> 
     assert bool(drawing) == (kind not in (Unread, SaysItReadsSizes, Unscaled))
 
 
+def test_a_condition_that_is_not_finite_is_caught(models: Models) -> None:
+    class Broken(Unread):
+        def read(self, models: Models, tokens: Conditions) -> Conditions:
+            return {
+                name: rows * (float("nan") if name == "pooled" else 1)
+                for name, rows in super().read(models, tokens).items()
+            }
+
+    assert [check.ok for check in parity.conditions(replace(models, family=Broken()))] == [False, False]
+
+
 def test_a_condition_of_another_shape_is_caught(models: Models) -> None:
     class Short(StableDiffusion1):
         def read(self, models: Models, tokens: Conditions) -> Conditions:
@@ -253,14 +285,31 @@ def test_a_folder_tells_its_family_and_an_unknown_one_is_refused_by_name(toy: Mo
     assert source.family(replace(toy, source=str(folder))) is DEFAULT
     path = folder / "model_index.json"
     index = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}), encoding="utf-8")
+    path.write_text(json.dumps(index | {"_class_name": "KandinskyPipeline"}), encoding="utf-8")
     for ask in (source.family, source.settings, source.locate):
-        with pytest.raises(
-            ConfigError, match=r"is a StableDiffusionXLPipeline, .*Stable Diffusion 1 .*give one of them"
-        ):
+        with pytest.raises(ConfigError, match=r"is a KandinskyPipeline, .*Stable Diffusion 1 .*give one of them"):
             ask(replace(toy, source=str(folder)))
-    with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
+    with pytest.raises(ConfigError, match="KandinskyPipeline"):
         source.architecture(Model(init=Init.random, architecture=str(folder)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"_class_name": 5', '{"_class_name": 5}', '{"_class_name": ["a"]}', "\ud800"]
+)
+def test_an_index_that_names_no_class_is_refused(toy: Model, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(toy.source, folder)
+    (folder / "model_index.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ConfigError, match=r"model_index\.json (cannot be read|names no class).*; copy the model again"):
+        source.family(replace(toy, source=str(folder)))
+
+
+@pytest.mark.parametrize("text", ["{}", '{"_class_name": null}'])
+def test_an_index_without_a_class_is_of_the_first_family(toy: Model, tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(toy.source, folder)
+    (folder / "model_index.json").write_text(text)
+    assert source.family(replace(toy, source=str(folder))) is DEFAULT
 
 
 def test_architectures_and_single_files_are_of_the_first_family_unless_they_say_otherwise() -> None:
@@ -277,6 +326,47 @@ def test_a_strategy_that_matches_no_layer_is_refused(models: Models) -> None:
 
     with pytest.raises(ConfigError, match="matches no layer of model=toy, of the family Stable Diffusion 1"):
         Nothing().attach(models)
+
+
+class LastLayerUnread(LayerBeforeLast):
+    """Says, as it has to, that the last layer has no part in what the denoiser reads."""
+
+    def reaches(self, network: str, parameter: str) -> bool:
+        return network != "text_encoder" or not re.search(r"layers\.1\.|final_layer_norm", parameter)
+
+
+@pytest.mark.parametrize("strategy", [TextEncoder(), Lora(targets=[], text_targets=["q_proj", "v_proj"])], ids=kind_of)
+def test_layers_that_nobody_reads_do_not_train(models: Models, strategy: Strategy) -> None:
+    """Counted, attached and reached by gradients alike; a family that does not say so is caught by its gradients."""
+    models = replace(models, family=LastLayerUnread())
+    strategy.attach(models)
+    assert failed(wiring.gradients(models, strategy)) == []
+    assert strategy.trainable(models) and not [name for name in strategy.trainable(models) if "layers.1." in name]
+
+
+def test_layers_that_nobody_reads_are_told_by_their_gradients(models: Models) -> None:
+    models, strategy = replace(models, family=LayerBeforeLast()), TextEncoder()
+    strategy.attach(models)
+    (name,) = failed(wiring.gradients(models, strategy))
+    assert name == "chosen tensors that a gradient reaches"
+
+
+class HalfBreaksIt(StableDiffusion1):
+    """Its autoencoder overflows in half precision."""
+
+    float32 = ("vae",)
+
+
+def test_a_network_that_half_precision_breaks_stays_in_float32(models: Models) -> None:
+    models = replace(models, family=HalfBreaksIt()).to("cpu", torch.bfloat16)
+    kinds = {name: next(network.parameters()).dtype for name, network in models.modules.items()}
+    assert kinds == {"vae": torch.float32, "unet": torch.bfloat16, "text_encoder": torch.bfloat16}
+    assert models.dtype is torch.bfloat16
+    assert failed([*parity.conditions(models), *parity.autoencoder(models), *wiring.conditions(models)]) == []
+    guidance, ddim = Guidance(), Scheduler(type="DDIMScheduler", steps=2)
+    assert next(sample(models, encode(models, CAPTIONS, guidance), [1, 2], ddim, guidance)).shape == (2, 16, 16, 3)
+    UNet().attach(models)
+    assert models.to("cpu", torch.bfloat16).dtype is torch.bfloat16, "whatever trains"
 
 
 def test_the_usual_targets_are_the_familys(models: Models) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from t2i.interruption import Interrupted
 from t2i.models.config import Model
-from t2i.models.load import Models
+from t2i.models.parts import Models
 from t2i.training.lora import Lora
 
 from .conftest import STRATEGIES, Start, log_of, training

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel
 
 from t2i.models.config import Model
-from t2i.models.load import Models
+from t2i.models.parts import Models
 from t2i.models.text_adapter import AdaptedTextEncoder, fold
 from t2i.training import wiring
 from t2i.training.text_adapter import TextAdapter

@@ -11,7 +11,7 @@ from torch import nn
 
 from t2i.errors import UserError
 from t2i.models.adapters.low_rank import Adapter, LowRank
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 
 
 def place(models: Models, adapter: Adapter, name: str, scale: float = 1.0) -> None:
@@ -87,7 +87,7 @@ def _unwrap(models: Models, merged: bool) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name in models.family.trained:
-        adapted: Any = models.networks[name]
+        adapted: Any = models.modules[name]
         layers = [module for module in adapted.modules() if isinstance(module, BaseTunerLayer)]
         if not layers:
             continue

@@ -2,7 +2,7 @@
 
 from t2i.models.adapters import attach, inversion, low_rank, networks
 from t2i.models.adapters.kinds import Found, Kind
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 
 
 def bring(models: Models, found: Found, name: str, scale: float = 1.0) -> None:

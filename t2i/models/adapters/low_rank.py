@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from t2i.errors import UserError
 from t2i.models.adapters.kinds import PEFT, Found, Kind
 from t2i.models.adapters.names import Key, parse
-from t2i.models.families.family import Family, Models
+from t2i.models.families.family import Family
+from t2i.models.parts import Models
 
 METADATA = "lora_adapter_metadata"
 """In a file of diffusers: the configurations of peft, as JSON with the network before each key."""

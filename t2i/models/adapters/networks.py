@@ -8,7 +8,7 @@ from torch import Tensor
 
 from t2i.errors import UserError
 from t2i.models.adapters.kinds import Found
-from t2i.models.families.family import Models
+from t2i.models.parts import Models
 from t2i.models.weights import text_layout
 
 SETTINGS = (

@@ -1,20 +1,18 @@
-"""What a model family is, and the networks of one model in memory.
+"""What a model family is.
 
 A family says where text goes: how captions become what the denoiser reads, how pictures become latents and back, and what
 plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i/sampling`) and what trains
 (`t2i/training/strategies.py`) ask it, so nothing outside of a family's own file and its YAML knows its name. Light to import.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import DiffusionPipeline, SchedulerMixin
     from torch import Tensor, nn
 
+    from t2i.models.parts import Models
     from t2i.models.safetensors_file import Header
 
 Conditions = dict[str, "Tensor"]
@@ -32,114 +30,6 @@ class Picture(NamedTuple):
     def whole(cls, size: tuple[int, int]) -> "Picture":
         """One that was never larger: what is drawn, and what prepared data remember."""
         return cls(size, (0, 0), size)
-
-
-@dataclass
-class Models:
-    """The parts of one pipeline. `digest` identifies the base weights, `tuned` what was loaded on top of them."""
-
-    name: str
-    family: "Family"
-    networks: "dict[str, nn.Module]"
-    """By the names that diffusers gives their folders."""
-    tokenizers: dict[str, Any]
-    scheduler_config: dict[str, Any]
-    resolution: int
-    digest: str
-    tuned: str = ""
-    offloaded_from: "torch.device | None" = None
-    """The device that computes, when the networks stay on the CPU until they are needed."""
-    words: dict[str, str] = field(default_factory=dict)
-    """Words of textual inversions, each with its tokens as a prompt has to name them."""
-
-    @property
-    def modules(self) -> "dict[str, nn.Module]":
-        """The networks by name."""
-        return self.networks
-
-    @property
-    def denoiser(self) -> Any:
-        """The network that predicts: a U-Net or a transformer."""
-        return self.networks[self.family.denoiser]
-
-    @property
-    def unet(self) -> Any:
-        """The denoiser of a family that has a U-Net; KeyError in another."""
-        return self.networks["unet"]
-
-    @property
-    def vae(self) -> Any:
-        """The autoencoder."""
-        return self.networks["vae"]
-
-    @property
-    def text_encoder(self) -> Any:
-        """The first one."""
-        return self.networks["text_encoder"]
-
-    @property
-    def tokenizer(self) -> Any:
-        """Of the first text encoder."""
-        return self.tokenizers["tokenizer"]
-
-    @property
-    def device(self) -> "torch.device":
-        """Where the networks compute."""
-        return self.offloaded_from or next(self.denoiser.parameters()).device
-
-    @property
-    def dtype(self) -> "torch.dtype":
-        """In which the frozen networks compute: that of the autoencoder, which never trains, unless it is kept in float32."""
-        computing = self.denoiser if "vae" in self.family.float32 else self.vae
-        kind: torch.dtype = next(computing.parameters()).dtype
-        return kind
-
-    @contextlib.contextmanager
-    def on_device(self, *names: str) -> Iterator[None]:
-        """Inside, these networks are where they compute; only offloaded ones have to travel."""
-        moved = [self.networks[name] for name in names] if self.offloaded_from is not None else []
-        for network in moved:
-            network.to(self.offloaded_from)
-        try:
-            yield
-        finally:
-            for network in moved:
-                network.to("cpu")
-
-    def latent_shape(self, count: int) -> tuple[int, ...]:
-        """Of so many pictures: (count, channels, height, width)."""
-        return self.family.latent_shape(self, count)
-
-    def schedule(self) -> dict[str, Any]:
-        """The configuration of a scheduler that draws pictures of `resolution`."""
-        return self.family.schedule(self, self.resolution)
-
-    def scheduler(self) -> "SchedulerMixin":
-        """What a pipeline draws with unless it is told otherwise."""
-        return self.family.scheduler(self)
-
-    def pipeline(self) -> "DiffusionPipeline":
-        """The same networks as a plain diffusers pipeline."""
-        return self.family.pipeline(self)
-
-    def to(self, device: "torch.device | str", dtype: "torch.dtype") -> "Models":
-        """Move everything; frozen parameters take `dtype`, those that require a gradient and networks that the family keeps
-        there stay float32.
-        """
-        import torch
-
-        for name, network in self.networks.items():
-            network.to(device)
-            for parameter in network.parameters():
-                kept = parameter.requires_grad or name in self.family.float32
-                parameter.data = parameter.data.to(torch.float32 if kept else dtype)
-        return self
-
-    def freeze(self) -> "Models":
-        """No parameter requires a gradient, and dropout is off."""
-        for network in self.networks.values():
-            network.requires_grad_(False).eval()
-        return self
 
 
 class Family:
@@ -180,22 +70,24 @@ class Family:
 
     # -- text ---------------------------------------------------------------------------------------------------------
 
-    def tokens(self, models: Models, captions: Sequence[str | None]) -> Conditions:
-        """What `read` takes, on the CPU. None stands for no caption at all: the unconditional row."""
+    def tokens(self, models: "Models", captions: Sequence[str | None]) -> Conditions:
+        """What `read` takes, on the CPU: `ids` of each tokenizer, and what else it needs. None stands for no caption at all: the
+        unconditional row.
+        """
         raise NotImplementedError
 
-    def read(self, models: Models, tokens: Conditions) -> Conditions:
+    def read(self, models: "Models", tokens: Conditions) -> Conditions:
         """What the denoiser reads, in the encoders' dtype, with gradients: the one way from text to the denoiser, for training
         and drawing alike.
         """
         raise NotImplementedError
 
-    def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
+    def rows(self, models: "Models") -> dict[str, tuple[int, ...]]:
         """The shape of one row of each condition."""
         raise NotImplementedError
 
     @final
-    def conditions(self, models: Models, captions: Sequence[str | None], batch_size: int = 64) -> Conditions:
+    def conditions(self, models: "Models", captions: Sequence[str | None], batch_size: int = 64) -> Conditions:
         """What captions become: rows on the encoders' device, without gradients. None: the unconditional row."""
         import torch
 
@@ -207,18 +99,18 @@ class Family:
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @final
-    def unconditional(self, models: Models, negative: str | None = None) -> Conditions:
+    def unconditional(self, models: "Models", negative: str | None = None) -> Conditions:
         """One row: what guidance leads away from, and what a dropped caption becomes."""
         return self.conditions(models, [negative])
 
     # -- pictures -----------------------------------------------------------------------------------------------------
 
-    def encode(self, models: Models, images: "Tensor") -> "Tensor":
+    def encode(self, models: "Models", images: "Tensor") -> "Tensor":
         """Pictures (n, 3, h, w) on [-1, 1] to mean and log-variance of their latents, (n, 2 * channels, h', w')."""
         moments: Tensor = models.vae.encode(images).latent_dist.parameters
         return moments
 
-    def latents(self, models: Models, moments: "Tensor", noise: "Tensor") -> "Tensor":
+    def latents(self, models: "Models", moments: "Tensor", noise: "Tensor") -> "Tensor":
         """Latents as the denoiser knows them, (n, channels, h', w'), from moments and standard normal noise (Kingma and
         Welling 2013).
         """
@@ -226,17 +118,17 @@ class Family:
         drawn: Tensor = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise
         return drawn * models.vae.config["scaling_factor"]
 
-    def decode(self, models: Models, latents: "Tensor") -> "Tensor":
+    def decode(self, models: "Models", latents: "Tensor") -> "Tensor":
         """Latents to pictures (n, 3, h, w) on about [-1, 1]."""
         kind = next(models.vae.parameters()).dtype
         images: Tensor = models.vae.decode(latents.to(kind) / models.vae.config["scaling_factor"], return_dict=False)[0]
         return images
 
-    def factor(self, models: Models) -> int:
+    def factor(self, models: "Models") -> int:
         """Pixels per latent in each direction."""
         return int(2 ** (len(models.vae.config["block_out_channels"]) - 1))
 
-    def latent_shape(self, models: Models, count: int) -> tuple[int, ...]:
+    def latent_shape(self, models: "Models", count: int) -> tuple[int, ...]:
         """Of `count` pictures of the model's resolution: (count, channels, height, width)."""
         side = models.resolution // self.factor(models)
         return count, models.denoiser.config["in_channels"], side, side
@@ -244,20 +136,20 @@ class Family:
     # -- the denoiser -------------------------------------------------------------------------------------------------
 
     def predict(
-        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
     ) -> "Tensor":
         """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar."""
         raise NotImplementedError
 
-    def schedule(self, models: Models, size: int) -> dict[str, Any]:
+    def schedule(self, models: "Models", size: int) -> dict[str, Any]:
         """The configuration of a scheduler that draws pictures of `size`."""
         return models.scheduler_config
 
-    def scheduler(self, models: Models) -> "SchedulerMixin":
+    def scheduler(self, models: "Models") -> "SchedulerMixin":
         """What a pipeline draws with unless it is told otherwise."""
         raise NotImplementedError
 
-    def pipeline(self, models: Models) -> "DiffusionPipeline":
+    def pipeline(self, models: "Models") -> "DiffusionPipeline":
         """The same networks as a plain diffusers pipeline: what is exported, and what `task=verify` compares with."""
         raise NotImplementedError
 
@@ -275,7 +167,7 @@ class Family:
         """Width of the text states that the denoiser of these settings (by part) reads."""
         raise NotImplementedError
 
-    def cross_attention_widths(self, models: Models) -> list[int]:
+    def cross_attention_widths(self, models: "Models") -> list[int]:
         """Width of every cross-attention layer of the denoiser, from its configuration; empty where there are none."""
         return []
 
@@ -286,6 +178,10 @@ class Family:
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""
         return False
+
+    def reaches(self, network: str, parameter: str) -> bool:
+        """Whether a parameter has a say in what the denoiser predicts; layers behind the one that `read` takes have none."""
+        return True
 
     @property
     def spoken(self) -> str:

@@ -7,8 +7,9 @@ configuration of its scheduler says.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import Conditions, Family, Models, Picture
+from t2i.models.families.family import Conditions, Family, Picture
 from t2i.models.original import TEXT, UNET, VAE, unet_name
+from t2i.models.parts import Models
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, PNDMScheduler, StableDiffusionPipeline
@@ -76,7 +77,7 @@ class StableDiffusion1(Family):
         from diffusers import StableDiffusionPipeline
 
         return StableDiffusionPipeline(
-            **models.networks,
+            **models.modules,
             tokenizer=models.tokenizer,
             scheduler=models.scheduler(),
             safety_checker=None,

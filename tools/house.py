@@ -7,7 +7,7 @@ docs/figures/house.svg.
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import escape, unescape
@@ -24,7 +24,7 @@ INNER = WIDTH - 2 * MARGIN - 2 * GAP
 ARROW = 30
 LEGEND = [
     "Each storey imports only from those below it.",
-    "Arrows: storeys of a single room, the upper one first.",
+    "An arrow leads from a small storey to the one below it.",
     "A dashed frame: its rooms may import each other. Darker: more lines.",
 ]
 LETTER = 0.58
@@ -124,11 +124,18 @@ class Box:
 
     room: Room
     notes: tuple[str, ...]
+    arrow: bool = False
+    """Whether the next one is in the storey below."""
+
+    @property
+    def after(self) -> float:
+        """Pixels between this box and the next one."""
+        return ARROW if self.arrow else GAP
 
     @property
     def width(self) -> float:
         """In pixels."""
-        wide = max([len(self.room.name) * LARGE * 1.05, *(len(note) * SMALL for note in self.notes)])
+        wide = max([len(self.room.name) * LARGE * 1.12, *(len(note) * SMALL for note in self.notes)])
         return wide * LETTER + 2 * MARGIN
 
     @property
@@ -150,22 +157,35 @@ def _rounded(lines: int) -> str:
     return f"{round(lines, -2):,}" if lines >= 1000 else str(round(lines, -1))
 
 
-def _lines_of(boxes: list[Box]) -> Iterator[list[Box]]:
-    """Boxes side by side, as many as the width holds."""
-    line: list[Box] = []
-    for one in boxes:
-        if line and sum(other.width + ARROW for other in [*line, one]) > INNER + ARROW:
-            yield line
-            line = []
-        line.append(one)
-    yield line
-
-
 def _bands(storeys: list[Storey]) -> Iterator[list[Storey]]:
-    """Storeys of a single room, one above the other, share a band of the picture."""
-    for alone, group in groupby(storeys, lambda storey: len(storey.rooms) == 1):
+    """Small storeys, one above the other, share a band of the picture."""
+    for small, group in groupby(storeys, _is_small):
         band = list(group)
-        yield from [band] if alone else [[storey] for storey in band]
+        yield from [band] if small else [[storey] for storey in band]
+
+
+def _is_small(storey: Storey) -> bool:
+    files = all(room.modules == 1 for room in storey.rooms)
+    return len(storey.rooms) <= 2 + files and not storey.together and not any(room.inside for room in storey.rooms)
+
+
+def _boxes(band: list[Storey]) -> list[Box]:
+    """What stands side by side, the last room of each storey with an arrow to the next storey."""
+    boxes = [[box(room) for room in storey.rooms] for storey in band]
+    for storey in boxes[:-1]:
+        storey[-1] = replace(storey[-1], arrow=True)
+    return [one for storey in boxes for one in storey]
+
+
+def _rows(boxes: list[Box]) -> Iterator[list[Box]]:
+    """As many as the width holds."""
+    row: list[Box] = []
+    for one in boxes:
+        if row and sum(other.width + other.after for other in [*row, one]) > INNER + GAP:
+            yield row
+            row = []
+        row.append(one)
+    yield row
 
 
 def drawn(storeys: list[Storey]) -> str:
@@ -173,8 +193,7 @@ def drawn(storeys: list[Storey]) -> str:
     parts: list[str] = []
     top = float(MARGIN)
     for band in _bands(storeys):
-        chain = len(band) > 1
-        rows = list(_lines_of([box(room) for storey in band for room in storey.rooms]))
+        rows = list(_rows(_boxes(band)))
         height = sum(max(one.height for one in row) + GAP for row in rows) + GAP
         together = band[0].together
         border = f'stroke="{MUTED if together else FAINT}"' + (' stroke-dasharray="5 4"' if together else "")
@@ -182,7 +201,7 @@ def drawn(storeys: list[Storey]) -> str:
         down = top + GAP
         for row in rows:
             tall = max(one.height for one in row)
-            parts += _row(row, down, tall, chain)
+            parts += _row(row, down, tall)
             down += tall + GAP
         top += height + GAP
     for sentence in LEGEND:
@@ -198,18 +217,18 @@ def drawn(storeys: list[Storey]) -> str:
     return "\n".join([head, title, known, ground, *parts, "</svg>"]) + "\n"
 
 
-def _row(row: list[Box], top: float, height: float, chain: bool) -> list[str]:
-    """Boxes side by side over the whole width; in a chain an arrow leads from each to the next, which it may import."""
+def _row(row: list[Box], top: float, height: float) -> list[str]:
+    """Boxes side by side over the whole width."""
     parts: list[str] = []
-    between = ARROW if chain else GAP
-    spare = (INNER - sum(one.width for one in row) - between * (len(row) - 1)) / len(row)
+    taken = sum(one.width + one.after for one in row) - (0 if row[-1].arrow else GAP)
+    spare = (INNER - taken) / len(row)
     left = float(MARGIN + GAP)
-    for place, one in enumerate(row):
+    for one in row:
         parts += _written(one, left, top, one.width + spare, height)
         left += one.width + spare
-        if chain and place + 1 < len(row):
+        if one.arrow:
             parts.append(_text(left + 4, top + height / 2 + 7, "→", LARGE, MUTED))
-        left += between
+        left += one.after
     return parts
 
 

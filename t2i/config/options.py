@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -54,8 +55,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 
+@cache
 def register() -> None:
-    """Tell Hydra the schema, and OmegaConf the resolvers that make paths independent of the working folder."""
+    """Tell Hydra the schema, and OmegaConf the resolvers that make paths independent of the working folder; once a process."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for group, kinds in SCHEMAS.items():

@@ -13,6 +13,8 @@ def prompt(config: Config, run: Run) -> dict[str, float]:
     from t2i.web.console import Console
 
     painter = painter_of(config, run, find_tuned(config, run))
-    console = Console(painter, offer_of(config, painter), Path(config.outputs) / "prompts.history")
+    console = Console(
+        painter, offer_of(config, painter), Path(config.outputs) / "prompts.history", wildcards=config.wildcards
+    )
     console.run()
     return {"pictures": float(painter.made)}

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from t2i.errors import UserError
+from t2i.sampling.prompts import expand
 from t2i.web.order import Offer, Order, Refused
 from t2i.web.painter import Painter, Picture
 
@@ -25,6 +26,7 @@ HELP = """\
 /size 64           height and width            /tuned on|off     the tuned or the base model
 /compare           base and tuned, one seed: of the prompt behind it, or of the last one
 /settings          what holds now              /help             this list
+{red|blue} in a prompt stands for both, __colour__ for a line of <wildcards>/colour.txt
 /quit              or Ctrl-D; Ctrl-C gives up the picture in the making"""
 SETTINGS: dict[str, tuple[str, type]] = {
     "/scale": ("guidance", float),
@@ -37,6 +39,8 @@ SETTINGS: dict[str, tuple[str, type]] = {
 }
 COMMANDS = [*SETTINGS, "/tuned", "/compare", "/settings", "/help", "/quit"]
 INLINE_PIXELS = 256
+INLINE_COLUMNS = 32
+"""Of a picture of any size: half blocks show two pixels a column and line."""
 
 
 class GivenUp(Exception):
@@ -46,8 +50,10 @@ class GivenUp(Exception):
 class Console:
     """Reads lines, draws, and says where the pictures are. Settings hold until they are changed."""
 
-    def __init__(self, painter: Painter, offer: Offer, history: Path) -> None:
+    def __init__(self, painter: Painter, offer: Offer, history: Path, wildcards: str | None = None) -> None:
+        """wildcards: folder of the text files behind `__words__` in a prompt."""
         self.painter = painter
+        self.wildcards = wildcards
         self.offer = offer
         self.order = offer.defaults
         self.terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -64,7 +70,7 @@ class Console:
                 if line.startswith("/"):
                     self._command(*line.split(maxsplit=1))
                 elif line:
-                    self._draw(self._with(prompt=line))
+                    self._draw_all([self._with(prompt=prompt) for prompt in self._expanded(line)])
             except UserError as error:
                 print(error)
 
@@ -89,16 +95,18 @@ class Console:
             self._settings()
         elif name == "/compare":
             self._tuned()
-            order = self._with(prompt=value or self.order.prompt)
-            for model in ("base", "tuned"):
-                if not self._draw(dataclasses.replace(order, model=model)):
-                    return
+            orders = [self._with(prompt=prompt) for prompt in self._expanded(value or self.order.prompt)]
+            self._draw_all([dataclasses.replace(order, model=model) for order in orders for model in ("base", "tuned")])
         elif name == "/settings":
             self._settings()
         elif name == "/help":
             print(HELP)
         else:
             raise Refused(f"{name} is no command; use one of: {', '.join(COMMANDS)}.")
+
+    def _expanded(self, prompt: str) -> list[str]:
+        """Every prompt that `{red|blue}` and `__colour__` make of one, as in task=generate."""
+        return expand([prompt], self.wildcards, self.order.seed) if prompt else [prompt]
 
     def _tuned(self) -> None:
         if "tuned" not in self.offer.models:
@@ -111,6 +119,16 @@ class Console:
             f"{order.model} model, {order.scheduler} {order.steps} steps, scale {order.guidance:g}, seed {order.seed}, "
             f"{order.count} x {order.size} pixels{negative}"
         )
+
+    def _draw_all(self, orders: Sequence[Order]) -> None:
+        """One after another, until one is given up."""
+        if len({order.prompt for order in orders}) > 1:
+            print(f"{len(orders)} prompts; Ctrl-C gives up what is left")
+        for order in orders:
+            if len(orders) > 1:
+                print(order.prompt)
+            if not self._draw(order):
+                return
 
     def _draw(self, order: Order) -> bool:
         """Draw, and show what was made; False when it was given up."""
@@ -210,4 +228,4 @@ def _inline(path: Path) -> None:
 
     with Image.open(path) as image:
         image.thumbnail((INLINE_PIXELS, INLINE_PIXELS))
-        Terminal().print(Inline(image.convert("RGB"), width=min(32, max(8, image.width // 8)), height="auto"))
+        Terminal().print(Inline(image.convert("RGB"), width=INLINE_COLUMNS, height="auto"))

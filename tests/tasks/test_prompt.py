@@ -1,6 +1,7 @@
 """The interactive line: lines piped into it, and Ctrl-C, Ctrl-D and the history in a terminal of its own."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,9 @@ from ..conftest import PROJECT, Lab
 SMALL = ["task=prompt", "scheduler.steps=2"]
 
 
-def talk(lab: Lab, *lines: str, weights: Path | None = None) -> tuple[str, Path]:
+def talk(lab: Lab, *lines: str, weights: Path | None = None, more: Sequence[str] = ()) -> tuple[str, Path]:
     """What the task prints for lines on its standard input, and its run folder."""
-    more = [f"weights={weights}"] if weights else []
+    more = [*more, *([f"weights={weights}"] if weights else [])]
     command = [sys.executable, str(PROJECT / "run.py"), *lab.places(False), *SMALL, *more]
     done = subprocess.run(
         command, input="".join(f"{line}\n" for line in lines), capture_output=True, text=True, timeout=240
@@ -86,6 +88,42 @@ def test_base_and_tuned_are_compared_with_one_seed(empty_lab: Lab, tuned_run: Pa
     assert Path(changed["weights"]["path"]) == tuned_run / "weights"  # type: ignore[index]
     assert off["pixels"] == base["pixels"] != changed["pixels"]
     assert "base model, dpmpp_2m 2 steps" in out
+
+
+def test_braces_and_wildcards_in_a_typed_prompt_expand_as_in_generate(empty_lab: Lab) -> None:
+    (empty_lab.root / "words").mkdir()
+    (empty_lab.root / "words" / "colour.txt").write_text("mauve\n")
+    out, folder = talk(
+        empty_lab,
+        "/steps 1",
+        "a {red|blue} {cat|dog}",
+        "a __colour__ bus",
+        "a __shape__ bus",
+        "{a|}",
+        more=["wildcards=" + str(empty_lab.root / "words")],
+    )
+    assert [recipe["prompt"] for recipe in recipes(folder)] == [
+        "a red cat", "a red dog", "a blue cat", "a blue dog", "a mauve bus",
+    ]  # fmt: skip
+    assert (
+        "4 prompts; Ctrl-C gives up what is left" in out and "shape.txt" in out and "one of the prompts is empty" in out
+    )
+
+
+@pytest.mark.parametrize("size", [64, 512])
+def test_a_picture_in_the_terminal_is_32_columns_wide(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from textual_image.renderable.halfcell import Image as HalfBlocks
+
+    from t2i.web.console import _inline
+
+    printed = io.StringIO()
+    monkeypatch.setattr("textual_image.renderable.Image", HalfBlocks)
+    monkeypatch.setattr("sys.stdout", printed)
+    Image.new("RGB", (size, size)).save(tmp_path / "x.png")
+    _inline(tmp_path / "x.png")
+    assert {len(line.rstrip()) for line in printed.getvalue().splitlines()} == {32}
 
 
 class Terminal:

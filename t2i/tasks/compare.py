@@ -32,7 +32,9 @@ def compare(config: Config, run: Run) -> dict[str, float]:
     if run.main:
         names = ("base", "tuned") if len(folders) == 1 else _names(folders)
         tell(config, run, verdict, first, second, names, "Comparison")
-        run.tracker.artifact(write([run.folder], run.folder / "report.html"))
+        path = write([run.folder], run.folder / "report.html")
+        run.tracker.artifact(path)
+        run.say(f"report: {path}")
     return verdict.numbers
 
 

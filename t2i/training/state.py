@@ -121,7 +121,7 @@ class State:
             folder, keep = self.folder / "checkpoints", self.config.keep
             facts = {**history, "identity": self.identity}
             self._writer.save(folder, step, self.parameters, optimizer, facts, keep, average, protect)
-            self.run.say(f"checkpoint at step {step} of {self.total}")
+            self.run.detail(f"checkpoint at step {step} of {self.total}")
         self.run.barrier()
 
     def _resume(self) -> tuple[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from t2i.asked import Asked
 from t2i.interruption import Arrivals, Interrupted
-from t2i.processes import Processes, rank, world_size
+from t2i.processes import Processes, detail, rank, world_size
 from t2i.store import Stage, Store, digest_of, write_json
 from t2i.tracking import NullTracker, Tracker
 
@@ -87,6 +87,10 @@ class Run:
         """A line for the person who waits, and for run.log."""
         if self.main:
             log.info(line)
+
+    def detail(self, line: str) -> None:
+        """The same, but a pipeline shows it in run.log alone."""
+        detail(line)
 
     def section(
         self,

@@ -27,7 +27,7 @@ from t2i.headline import UNTRACKED, announced, name_of, params_of
 from t2i.interruption import Interrupted
 from t2i.messages import explain
 from t2i.places import COMMAND
-from t2i.processes import COLLECTIVE, Processes, device_type, rank, say, world_size
+from t2i.processes import COLLECTIVE, Processes, detail, device_type, rank, say, world_size
 from t2i.quoting import verbatim
 from t2i.record import environment
 from t2i.store import Store, write_json
@@ -226,8 +226,9 @@ def work(job: Job) -> dict[str, float]:
     processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
     run = Run(folder, store, overrides=job.overrides, processes=processes)
     store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
+    store.note = detail
     run.catch_signals()
-    handlers = record.log_to(folder) if main else []
+    handlers = record.log_to(folder, brief=config.task is Task.pipeline) if main else []
     status = "FAILED"
     ending: dict[str, Any] = {}
     try:

@@ -47,6 +47,17 @@ def say(line: str) -> None:
         log.info(line)
 
 
+DETAIL = 15
+"""Level of what a pipeline, which has much to say, keeps for run.log; single tasks show it."""
+logging.addLevelName(DETAIL, "DETAIL")
+
+
+def detail(line: str) -> None:
+    """The same of what is no news to somebody who waits for a whole pipeline."""
+    if rank() == 0:
+        log.log(DETAIL, line)
+
+
 @dataclass
 class Processes:
     """Devices, precision and communication."""

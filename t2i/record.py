@@ -19,7 +19,7 @@ from t2i.config import Config
 from t2i.context import Run, write_results
 from t2i.headline import name_of, params_of
 from t2i.places import CHECKOUT, COMMAND, PROJECT
-from t2i.processes import rank, world_size
+from t2i.processes import DETAIL, rank, world_size
 from t2i.store import Stage, write_json
 from t2i.tracking import Input
 from t2i.workers import STATUS
@@ -172,13 +172,13 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
 
 
-def log_to(folder: Path) -> list[logging.Handler]:
-    """Progress to standard output, everything to run.log."""
+def log_to(folder: Path, brief: bool = False) -> list[logging.Handler]:
+    """Progress to standard output, everything to run.log; brief: without details."""
     folder.mkdir(parents=True, exist_ok=True)
     log.setLevel(logging.DEBUG)
     log.propagate = False
     console = logging.StreamHandler(sys.stdout)
-    console.setLevel(logging.INFO)
+    console.setLevel(logging.INFO if brief else DETAIL)
     console.setFormatter(logging.Formatter("%(message)s"))
     file = _LogFile(folder / LOG, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

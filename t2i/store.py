@@ -97,13 +97,17 @@ class Store:
         self.main = main
         self.barrier = barrier
         self.announce = announce
+        self.note: Callable[[str], None] | None = None
+        """Says which stages are built and reused, in place of `announce`."""
         self.tell = tell
         self.asked = asked
         self._seen: set[tuple[str, str]] = set()
 
     def elsewhere(self, root: Path) -> "Store":
         """A store in another folder, for the same processes."""
-        return Store(root, self.main, self.barrier, self.announce, self.tell)
+        other = Store(root, self.main, self.barrier, self.announce, self.tell)
+        other.note = self.note
+        return other
 
     @property
     def memory(self) -> digests.Memory:
@@ -159,7 +163,9 @@ class Store:
                 lock.release()
         seconds = time.perf_counter() - start
         if not reused or (name, digest) not in self._seen:  # once is enough for a stage that a run reads many times
-            self.announce(f"{'reused' if reused else 'built '} {name:<15} {digest[:12]}  {seconds:6.1f} s")
+            (self.note or self.announce)(
+                f"{'reused' if reused else 'built '} {name:<15} {digest[:12]}  {seconds:6.1f} s"
+            )
         self._seen.add((name, digest))
         return Stage(name, digest, final, reused, seconds)
 

@@ -1,55 +1,13 @@
-"""Figures that compare numbers: a metric with intervals, and two distributions of similarities."""
+"""Two distributions of similarities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
 from t2i.reporting import style
-from t2i.reporting.names import readable
-from t2i.reporting.numbers import common_decimals, number
-
-
-@style.styled
-def bars_with_intervals(
-    names: Sequence[str],
-    values: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
-    path: Path,
-    title: str,
-    label: str,
-) -> Path:
-    """One metric of several systems, from top to bottom: a dot for the value, a bar for its interval.
-
-    NaN values print as "n/a", NaN ends leave the bar out. The axis need not begin at zero, as nothing is filled from
-    there, and shows at least a tenth of the largest value so that a trifle does not look like a triumph.
-    """
-    value, lows, highs = (np.asarray(array, dtype=np.float64) for array in (values, low, high))
-    if not len(names) or not len(names) == len(value) == len(lows) == len(highs):
-        raise ValueError(f"found {len(names)} names for {len(value)} values; expected as many of both, at least one")
-    places = common_decimals(value, lows, highs)
-    figure = style.chart(8.6, 0.75 + 0.5 * len(names), title)
-    axes = figure.add_subplot()
-    for row, name in enumerate(names):
-        colour = style.colour_of(name, row)
-        if np.isfinite([value[row], lows[row], highs[row]]).all():
-            axes.plot([lows[row], highs[row]], [row, row], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt")
-        axes.plot(value[row], row, "o", color=colour, markersize=8)
-        text = number(float(value[row]), float(lows[row]), float(highs[row]), places)
-        axes.text(1.015, row, text, transform=axes.get_yaxis_transform(), va="center", weight="bold", color=colour)
-    measured = np.isfinite(value)
-    known = _finite(np.concatenate([value[measured], lows[measured], highs[measured]]))
-    if known.size:
-        spare = max(0.1 * (known.max() - known.min()), 0.05 * np.abs(known).max() - 0.5 * np.ptp(known), 1e-9)
-        axes.set_xlim(known.min() - spare, known.max() + spare)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=readable(label))
-    axes.grid(axis="y", visible=False)
-    return style.save(figure, path)
 
 
 @style.styled

@@ -8,7 +8,7 @@ from t2i.reporting.names import readable
 from t2i.reporting.numbers import cell
 from t2i.reporting.tables import NUMERIC
 
-LONGEST = 44
+LONGEST = 56
 """Characters of a cell: the middle of a longer one is left out."""
 
 

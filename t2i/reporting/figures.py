@@ -2,7 +2,7 @@
 
 from t2i.reporting.changes import Change, changes
 from t2i.reporting.columns import column_comparison
-from t2i.reporting.comparisons import bars_with_intervals, similarity_histogram
+from t2i.reporting.comparisons import similarity_histogram
 from t2i.reporting.curves import loss_curve, training_resources
 from t2i.reporting.drift import drift_matrix
 from t2i.reporting.exploration import (
@@ -22,7 +22,6 @@ from t2i.reporting.sheets import contact_sheet, picture_pairs
 
 __all__ = [
     "Change",
-    "bars_with_intervals",
     "base_versus_tuned",
     "caption_lengths",
     "captions_per_picture",

@@ -35,7 +35,17 @@ class Kind:
 ALL = 1000
 KINDS = (
     Kind(
-        ("Base against tuned", "Comparison", "CLIP before and after", "Evaluation", "Drift", "Repeated", "Differences"),
+        (
+            "All against the first",
+            "Base against tuned",
+            "Comparison",
+            "CLIP before and after",
+            "Evaluation",
+            "Drift",
+            "Repeated",
+            "Differences",
+        ),
+        ("Elsewhere",),
         tables=1,
         figures=2,
     ),

@@ -72,11 +72,13 @@ class Validation:
         self._run.barrier()
         if not self._run.main:
             return {}
-        scores = self._score(np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))]))
+        drawn = np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+        self._run.tracker.image(np.concatenate(list(drawn), axis=1), FOLDER, step)
+        scores = self._score(drawn)
         self._record(step, scores)
         for path in sorted(folder.glob("*.png")):
             self._run.tracker.artifact(path, f"{FOLDER}/{folder.name}")
-        self._run.say(f"step {step}: CLIP score {scores[0]:.2f} of {len(self.prompts)} validation pictures")
+        self._run.detail(f"step {step}: CLIP score {scores[0]:.2f} of {len(self.prompts)} validation pictures")
         return dict(zip(("clip_score", "clip_score.low", "clip_score.high"), scores, strict=True))
 
     def _score(self, pictures: "np.ndarray") -> tuple[float, float, float]:

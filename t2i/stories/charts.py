@@ -166,4 +166,4 @@ def _tell(
         f"{head.format(best.label)} ({'; '.join(f'{head.format(k)}: {v[0]}' for k, v in shown.items())})."
     )
     run.section(TITLES[kind], text, [table], [(figure, title + ".")])
-    run.say(text)
+    run.detail(text)

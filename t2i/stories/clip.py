@@ -54,7 +54,7 @@ def tell_training(config: Config, run: Run, folder: Path) -> None:
         f"Held-out contrastive loss {held_out[0][1]:.3f} before, {held_out[-1][1]:.3f} after {rows[-1]['step']} steps."
     )
     run.section("CLIP tuning", text, [table], [(figure, "Symmetric contrastive loss over the optimizer steps.")])
-    run.say(text)
+    run.detail(text)
 
 
 def tell_states(config: Config, other: Optional[Config], run: Run) -> dict[str, float]:
@@ -115,7 +115,7 @@ def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics:
         verdict=_verdict(states, metrics, name),
         facts={"Model": config.clip.source, "Data": config.dataset.name, "Trained": config.clip.towers.value},
     )
-    run.say(text)
+    run.detail(text)
 
 
 def _verdict(states: dict[str, Measured], metrics: dict[str, float], name: str) -> str:
@@ -136,7 +136,7 @@ def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metric
         f"{next(iter(states))} {_shown(own, f'difference/{name}', 100)} points."
     )
     run.section("What the CLIP forgot", text, [_table(states, own)])
-    run.say(text)
+    run.detail(text)
 
 
 def tell_blends(config: Config, other: Optional[Config], run: Run) -> dict[str, float]:
@@ -155,7 +155,7 @@ def tell_blends(config: Config, other: Optional[Config], run: Run) -> dict[str, 
         "95 % intervals over pictures",
     )  # fmt: skip
     run.section("Between base and tuned", text + ".", [], [(figure, "Share of the tuned weights, and what it gives.")])
-    run.say(text + ".")
+    run.detail(text + ".")
     return numbers
 
 

@@ -104,7 +104,7 @@ def _section(config: Config, run: Run, stage: Finished, found: "Found", files: "
     ]
     figures = [*exploration(config, run, stage, found), *set_aside.figure(run, stage, config.dataset.name)]
     run.section("Data", text, tables, figures)
-    run.say(text)
+    run.detail(text)
 
 
 def _groups(found: "Found") -> list[Table]:

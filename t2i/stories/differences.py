@@ -1,6 +1,8 @@
 """What differs between two finished runs: configuration, environment, data, code, results."""
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from t2i.errors import ConfigError
 
 IGNORED = ("outputs", "runs", "track.", "overrides", "command", "PARENT")
 """Keys that say where and how a run was started, and change no result."""
+DIGEST, FOLDED = re.compile(r"[0-9a-f]{32,64}"), 12
+"""What a digest or a commit looks like, and how much of it tells two apart."""
 Difference = tuple[str, str, str]
 """A name and both values."""
 
@@ -50,6 +54,25 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         "data and stages": named,
         "results": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
     }
+
+
+def row_of(difference: Difference) -> list[str]:
+    """A difference as people read it: of two numbers how far they are apart, of two digests the beginning."""
+    name, first, second = difference
+    numbers = [_number(text) for text in (first, second)]
+    if numbers[0] is not None and numbers[1] is not None:
+        from t2i.reporting.numbers import number
+
+        return [name, number(numbers[0]), number(numbers[1]), f"{numbers[1] - numbers[0]:+.3g}"]
+    return [name, *(text[:FOLDED] if DIGEST.fullmatch(text) else text for text in (first, second)), ""]
+
+
+def _number(text: str) -> float | None:
+    """A measured number; not one of the texts that JSON writes alike."""
+    try:
+        return float(text) if DIGEST.fullmatch(text) is None and math.isfinite(float(text)) else None
+    except ValueError:
+        return None
 
 
 def _shown(value: Any) -> str:

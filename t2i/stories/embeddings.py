@@ -118,7 +118,7 @@ def _section(
         for asked, cosine, caption, image, _ in near:
             run.say(f"{asked} ~ {cosine:.3f} {caption} ({image})")
     run.section("Caption embeddings", text, tables, figures)
-    run.say(text)
+    run.detail(text)
 
 
 def _projection(run: Run, name: str, rows: "Rows", vectors: "np.ndarray") -> Sequence[tuple[Path, str]]:

@@ -66,7 +66,7 @@ def _groups(config: Config, run: Run, found: "Survey") -> Figures:
     made: Figures = []
     for group, label, groups in (("domain", "domains", found.domains), ("category", "categories", found.categories)):
         names = sorted(groups["train"].keys() | groups["held_out"].keys())
-        if names:
+        if len(names) > 1:  # one bar says nothing
             train, held_out = ([groups[split].get(name, 0) for name in names] for split in ("train", "held_out"))
             title, path = f"Pictures by {group} of {config.dataset.name}", run.figures() / f"pictures_by_{group}.png"
             figures.pictures_by_group(names, train, held_out, path, title, label)
@@ -81,19 +81,21 @@ def _texts(config: Config, run: Run, found: "Survey") -> Figures:
 
     folder, name = run.figures(), config.dataset.name
     made: Figures = []
-    path = folder / "caption_lengths.png"
-    figures.caption_lengths(found.words, found.tokens, found.token_limit, path, f"Caption lengths of {name}")
-    made.append((path, f"Captions by length. Orange: more tokens than model={config.model.name} reads."))
-    path = folder / "captions_per_picture.png"
-    figures.captions_per_picture(found.per_image, path, f"Captions per picture of {name}")
-    made.append((path, "Pictures by their number of captions, training and held out."))
-    if found.frequent:
+    if len(found.words) > 1 or len(found.tokens) > 1:
+        path = folder / "caption_lengths.png"
+        figures.caption_lengths(found.words, found.tokens, found.token_limit, path, f"Caption lengths of {name}")
+        made.append((path, f"Captions by length. Orange: more tokens than model={config.model.name} reads."))
+    if len(found.per_image) > 1:
+        path = folder / "captions_per_picture.png"
+        figures.captions_per_picture(found.per_image, path, f"Captions per picture of {name}")
+        made.append((path, "Pictures by their number of captions, training and held out."))
+    if len(found.frequent) > 1:
         words, captions = zip(*found.frequent, strict=True)
         path = folder / "word_frequencies.png"
         total = sum(found.captions.values())
         figures.word_frequencies(words, captions, total, path, f"Most frequent words of {name}")
         made.append((path, "Share of the captions that have a word."))
-    if found.sizes:
+    if len(found.sizes) > 1:
         path = folder / "source_sizes.png"
         figures.source_sizes(np.array(found.sizes), config.dataset.resolution, path, f"Sizes of the sources of {name}")
         made.append((path, "Left: each dot is a size, its area the number of pictures. Right: aspect ratios."))

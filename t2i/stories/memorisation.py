@@ -121,4 +121,4 @@ def _section(
         "is memory, not skill. Losses at the same fixed timesteps; 95 % intervals.",
     }
     run.section("Memorisation", text, [table], [(figure, "The smallest distances first.")])
-    run.say(text)
+    run.detail(text)

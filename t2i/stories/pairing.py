@@ -90,7 +90,7 @@ def _tell(config: Config, run: Run, name: str, count: int, found: Measured) -> N
         text += f": {number(100 * interval.value, 100 * interval.low, 100 * interval.high)} %"
         text += f" among {len(found.captions):,} different captions"
     run.section("Captions and pictures paired", text + ".", [], figures)
-    run.say(text + ".")
+    run.detail(text + ".")
 
 
 def _cosines(found: Measured) -> "np.ndarray":

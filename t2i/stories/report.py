@@ -8,6 +8,9 @@ from typing import Any
 from t2i.errors import ConfigError
 from t2i.places import COMMAND
 
+REPEATED = ("loss_and_samples",)
+"""Figures that say again what others of the page say; summary.html, which has room for few, shows them."""
+
 
 def newest(outputs: Path) -> Path:
     """The newest pipeline run below the output folder."""
@@ -38,8 +41,12 @@ def write(folders: list[Path], path: Path) -> Path:
                 Section(
                     part["title"] if len(folders) == 1 else f"{part['title']} ({folder.name})",
                     part["text"],
-                    [Table(table["columns"], table["rows"], table["caption"]) for table in part["tables"]],
-                    [Figure(folder / figure["path"], figure["caption"]) for figure in part["figures"]],
+                    [Table(**table) for table in part["tables"]],
+                    [
+                        Figure(folder / figure["path"], figure["caption"])
+                        for figure in part["figures"]
+                        if Path(figure["path"]).stem not in REPEATED
+                    ],
                 )
             )
     state = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8"))
@@ -48,8 +55,8 @@ def write(folders: list[Path], path: Path) -> Path:
         for name in ("torch", "diffusers", "transformers")
         if name in state["packages"]
     )
-    facts |= {
-        "Run": ", ".join(folder.name for folder in folders),
+    facts["Run"] = ", ".join(folder.name for folder in folders)
+    surroundings = {
         "Code": state["git"].get("commit", "")[:12]
         + (" with local changes" if state["git"].get("dirty") == "true" else "")
         or "no git checkout",
@@ -65,4 +72,5 @@ def write(folders: list[Path], path: Path) -> Path:
         sections=sections,
         command=shlex.join([*COMMAND.split(), *state["overrides"]]),
         configuration="\n".join((folder / "config.yaml").read_text(encoding="utf-8") for folder in folders),
+        surroundings=surroundings,
     )

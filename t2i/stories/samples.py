@@ -1,4 +1,4 @@
-"""What a pipeline shows of its tuned model: pictures, the loss above them, real ones beside them, cost, each metric."""
+"""What a pipeline shows of its tuned model: pictures, the loss above them, real ones beside them, cost."""
 
 import csv
 from pathlib import Path
@@ -16,9 +16,9 @@ BESIDE = 6
 Figures = list[tuple[Path, str]]
 
 
-def samples(config: Config, run: Run, base: Measured, tuned: Measured) -> None:
-    """Tell what the tuned model draws; base: the measured model before tuning."""
-    from t2i.reporting.figures import bars_with_intervals, rows_of_pictures, sample_grid
+def samples(config: Config, run: Run, tuned: Measured) -> None:
+    """Tell what the tuned model draws."""
+    from t2i.reporting.figures import rows_of_pictures, sample_grid
 
     shown, folder = min(SHOWN, len(tuned.captions)), run.figures()
     title = "Tuned model, held-out captions"
@@ -36,14 +36,7 @@ def samples(config: Config, run: Run, base: Measured, tuned: Measured) -> None:
         "Each column: one held-out caption, its picture, and the tuned model's from that caption.",
     )
     figures += [(path, "Real and generated pictures of the same held-out captions."), *_training(config, run, tuned)]
-    first, second = base.result.metrics, tuned.result.metrics
-    ends = ("", ".low", ".high")
-    for name in [name for name in first if all(name + end in own for own in (first, second) for end in ends)]:
-        values, low, high = ([numbers[name + end] for numbers in (first, second)] for end in ends)
-        path = folder / f"metric_{name.split('[')[0]}.png"
-        bars_with_intervals(["base", "tuned"], values, low, high, path, name, name)
-        figures.append((path, f"{name} of base and tuned, 95 % intervals."))
-    run.section("Samples and numbers", "What the tuned model draws, and the numbers of both models.", (), figures)
+    run.section("Samples and numbers", "What the tuned model draws.", (), figures)
 
 
 def _training(config: Config, run: Run, tuned: Measured) -> Figures:

@@ -50,9 +50,7 @@ def summary(config: Config, run: Run, metrics: dict[str, float]) -> list[Path]:
         Section(
             title,
             told[title]["text"],
-            [Table(table["columns"], table["rows"], table["caption"]) for table in told[title]["tables"]]
-            if title in TABLES
-            else [],
+            [Table(**table) for table in told[title]["tables"]] if title in TABLES else [],
         )
         for title in TOLD
         if title in told

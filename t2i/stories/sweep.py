@@ -45,9 +45,9 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     # In a pipeline the page answers another question.
     head = {"question": "Which setting is best?", "verdict": f"**{command}** - {_sure(finding)}"}
     run.section(
-        "Sweep", text, [table(finding)], figures, best=command, **(head if config.task.value == "sweep" else {})
+        "Sweep", text, [table(finding, metric)], figures, best=command, **(head if config.task.value == "sweep" else {})
     )
-    run.say(text)
+    run.detail(text)
     if config.sweeps.apply:
         run.say(f"written: {apply(config, settings)}; use it by experiment={config.sweeps.apply}")
     if config.task.value == "sweep":
@@ -95,9 +95,12 @@ def _importance(study: "Study") -> dict[str, float]:
     return optuna.importance.get_param_importances(study.optuna, evaluator=evaluator, params=sorted(shared))
 
 
-def table(finding: Finding) -> dict[str, Any]:
-    """One row a cell, one column a metric, each with its interval; the best cell and those tied with it are marked."""
+def table(finding: Finding, metric: str) -> dict[str, Any]:
+    """One row a cell, one column a number, each with its interval, `metric` first, by which the cells are ranked; the best
+    cell and those tied with it are marked.
+    """
     heads = [row[0] for row in metrics_table({"value": plain(finding.best.numbers)})["rows"]]
+    heads.sort(key=lambda head: head != metric)
     keys = list(dict.fromkeys(key for outcome in finding.outcomes for key in outcome.cell))
     rows = []
     for outcome, tied in zip(finding.outcomes, finding.tied, strict=True):
@@ -112,7 +115,7 @@ def table(finding: Finding) -> dict[str, Any]:
         values = [told.get(head, "" if outcome.numbers else "failed") for head in heads]
         rows.append([*(spelt(outcome.cell[key]) if key in outcome.cell else "" for key in keys), mark, *values])
     caption = f"Every cell: value and 95 % interval. Tied: cannot be told from the best ({finding.method})."
-    return {"columns": [*keys, "", *heads], "rows": rows, "caption": caption}
+    return {"columns": [*keys, "", *heads], "rows": rows, "caption": caption, "keys": len(keys) + 1}
 
 
 def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
@@ -130,7 +133,6 @@ def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
     maps = {name: direction is Direction.maximize for name, direction in config.sweeps.objectives.items()}
     bases = [name for name in plain(finding.best.numbers) if not name.endswith((".low", ".high"))]
     maps |= {name: False for name in bases if name.startswith(("fid[", "kid[")) and name not in maps}
-    maps |= {name: False for name in COSTS[:1] if name in bases and name not in maps}
     made = []
     for name, higher in maps.items():
         value, low, high = (

@@ -86,4 +86,4 @@ def _tell(config: Config, run: Run, captions: list[str], pictures, found, scorer
         run.figures() / "clip_generation.png", f"{config.model.name}: base and tuned text encoder, same seeds",
     )  # fmt: skip
     run.section(TITLE, text, [], [(figure, "Each column is one held-out caption with one seed.")])
-    run.say(text)
+    run.detail(text)

@@ -67,7 +67,7 @@ def tell(config: Config, run: Run, metrics: dict[str, float], measured: dict[str
     run.section(
         "Training", text, [table], [(figure, "Mean squared error of the predicted noise over the optimizer steps.")]
     )
-    run.say(text)
+    run.detail(text)
 
 
 def tell_validation(run: Run, folder: Path) -> None:

@@ -49,6 +49,7 @@ def tell(
     cost: a sentence beside the answer.
     """
     from t2i.data.prepared import Prepared
+    from t2i.reporting.console import lines
 
     sentence = verdict.sentence
     definition = first.result.definition
@@ -69,7 +70,9 @@ def tell(
         if names == ("base", "tuned")
         else {},
     )
-    run.say(text)
+    run.detail(text)
+    for line in lines(tables[0]["columns"], tables[0]["rows"]):
+        run.detail(line)
 
 
 def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str = "") -> dict[str, str]:
@@ -82,7 +85,7 @@ def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str =
 
 
 def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:
-    """Every tested metric: both values, the change, p, what could have been seen, and the verdict."""
+    """Every tested metric: the verdict, both values, and the change with p and what could have been seen below it."""
     from t2i.reporting.numbers import number
 
     def value(measured: Told, metric: str) -> str:
@@ -92,29 +95,21 @@ def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[st
     rows = [
         [
             row.metric,
+            row.verdict,
             value(first, row.metric),
             value(second, row.metric),
-            number(row.change.value, row.change.low, row.change.high),
-            f"{row.p:.2g} ({row.adjusted:.2g})",
-            number(row.smallest_detectable),
-            row.verdict,
+            f"{number(row.change.value, row.change.low, row.change.high)}\np {row.p:.2g} ({row.adjusted:.2g})\n"
+            f"seen from {number(row.smallest_detectable)}",
         ]
         for row in verdict.rows
     ]
     return {
-        "columns": [
-            "metric",
-            *names,
-            "change",
-            "p (Holm)",
-            f"seen at N = {verdict.samples:,}",
-            "verdict",
-        ],
+        "columns": ["metric", "verdict", *names, "change"],
         "rows": rows,
         "caption": "Values and changes with 95 % intervals: values for this reference (precision, recall, density and coverage "
         "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
         f"changed, in brackets adjusted for the {_tests(verdict)} (Holm 1979); a verdict needs the adjusted one "
-        "at 5 %. The sixth column is the smallest change that this many pictures show in 80 of 100 cases: 'cannot tell' means "
+        f"at 5 %. Seen from: the smallest change that {verdict.samples:,} pictures show in 80 of 100 cases; 'cannot tell' means "
         "smaller than about that, not none. The bracket of a metric names its network.",
     }
 
@@ -183,6 +178,8 @@ def _pictures(
     data: "Prepared",
     mark: str,
 ) -> list[tuple[Any, str]]:
+    import numpy as np
+
     from t2i.reporting.figures import rows_of_pictures
 
     order, change = largest_losses(first, second)
@@ -194,6 +191,8 @@ def _pictures(
         "real": held_out.squares([rows[i] for i in picked], made[0].shape[1]),
         **dict(zip(names, made, strict=True)),
     }
+    for place, pair in enumerate(zip(*made, strict=True)):
+        run.tracker.image(np.concatenate(pair, axis=1), f"{names[0]} and {names[1]}", place)
     captions = [f"{first.captions[i]} ({change[i]:+.1f})" if len(change) else first.captions[i] for i in picked]
     path = rows_of_pictures(
         pictures,

@@ -20,7 +20,7 @@ def tell(config: Config, run: Run, found: dict[str, Any]) -> dict[str, float]:
     )
     if run.main:
         _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)
-        run.say(text)
+        run.detail(text)
         columns = ["check", "expected", "found", "result"]
         run.section("Wiring", text, [{"columns": columns, "rows": rows, "caption": ""}])
     require(rows)

@@ -25,7 +25,9 @@ def compare(config: Config, run: Run) -> dict[str, float]:
     verdicts = Comparison(config, first.numbers, tuple(side.numbers for side in others), paired).read(run)
     if run.main:
         compared.tell(config, run, sides, verdicts, found)
-        run.tracker.artifact(write([run.folder], run.folder / "report.html"))
+        path = write([run.folder], run.folder / "report.html")
+        run.tracker.artifact(path)
+        run.say(f"report: {path}")
     if len(others) == 1:
         return verdicts[0].numbers
     named = zip(others, verdicts, strict=True)

@@ -6,7 +6,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.store import write_json
-from t2i.stories.differences import compare
+from t2i.stories.differences import compare, row_of
 
 
 def diff(config: Config, run: Run) -> dict[str, float]:
@@ -16,9 +16,12 @@ def diff(config: Config, run: Run) -> dict[str, float]:
         raise ConfigError(f"task=diff compares two runs and {len(folders)} are given; type runs=[<folder>,<folder>]")
     parts = compare(*folders)
     if run.main:
+        from t2i.reporting.console import lines
+
+        names = [folder.name for folder in folders]
         write_json(run.folder / "diff.json", {part: [list(row) for row in rows] for part, rows in parts.items()})
         tables = [
-            {"columns": ["", folders[0].name, folders[1].name], "rows": [list(row) for row in rows], "caption": part}
+            {"columns": [part, *names, "difference"], "rows": [row_of(row) for row in rows], "caption": ""}
             for part, rows in parts.items()
             if rows
         ]
@@ -27,6 +30,6 @@ def diff(config: Config, run: Run) -> dict[str, float]:
         run.section("Differences", text, tables)
         for part, rows in parts.items():
             run.say(f"{part}: {'equal' if not rows else ''}")
-            for name, first, second in rows:
-                run.say(f"  {name:<44} {first}  ->  {second}")
+            for line in lines(["", *names, "difference"], [row_of(row) for row in rows]) if rows else []:
+                run.say(line)
     return {part: float(len(rows)) for part, rows in parts.items()}

@@ -68,14 +68,12 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
             continue
         for prefix, numbers in PARTS[part](config, run, metrics):
             metrics |= {f"{prefix}/{name}": value for name, value in numbers.items()}
-    run.say(f"{len(parts) + 1}/{len(parts) + 1} report")
     if run.main:
         write_json(run.folder / "metrics.json", finite(metrics))
         path = report.write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
         page = summary(config, run, metrics)[1]
-        run.say(f"report: {path}")
-        run.say(f"summary: {page}")
+        run.say(f"{len(parts) + 1}/{len(parts) + 1} report: {path}, in short: {page.name}")
         for what, line in next_commands(config, run).items():
             run.say(f"{what}: {line}")
     return metrics
@@ -127,7 +125,8 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     if run.main:
         note(run, {"base": base, "tuned": tuned})
         tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned", cost=cost)
-        samples(config, run, base, tuned)
+        run.say(f"    tuned against base: {verdict.sentence}")
+        samples(config, run, tuned)
     yield "memorisation", memorisation(config, run, *numbers, metrics)
 
 
@@ -152,7 +151,10 @@ def _charts(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
 
 def _sweep(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     tuned = weights_of(config).find(run)
-    yield "sweep", sweep.sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
+    numbers = sweep.sweep(replace(config, weights=str(tuned.folder)) if tuned else config, run)
+    if run.main:
+        run.say(f"    best cell: {run.sections[-1]['facts']['best']}")
+    yield "sweep", numbers
 
 
 def _whole(part: Part, task: Callable[[Config, Run], dict[str, float]]) -> Callable[..., Numbers]:

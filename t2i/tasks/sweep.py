@@ -1,18 +1,22 @@
 """`task=sweep`: the same captions and seeds in every cell of a search, and which cell is best."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import Config, as_dict, as_override
-from t2i.context import Run, flat
+from t2i.config import Config, as_override
+from t2i.context import Run
 from t2i.errors import ConfigError, UserError
+from t2i.headline import params_of
 from t2i.processes import world_size
 from t2i.stages.fitting import fit_images
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
+from t2i.stages.pictures import read_pictures
 from t2i.stages.prepared import Prepared
 from t2i.stages.reference import OfStage
 from t2i.stages.stage import is_there
 from t2i.stages.weights import Weights
+from t2i.store import damage
 from t2i.sweeps import workers
 from t2i.sweeps.cells import Identities, cell_config, cell_trains, grid_cells, require_read, weights_of
 from t2i.sweeps.config import Sampler
@@ -80,13 +84,15 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
             return numbers
         label = ", ".join(as_override(key, value) for key, value in cell.items())
         with run.tracker.child(f"cell {label}") as child:
-            child.params(flat(as_dict(cell_config(config, run, cell))))
+            child.params(params_of(cell_config(config, run, cell)))
             child.metrics(plain(numbers))
-        run.say(f"{label}: {config.sweeps.metric} = {numbers.get(config.sweeps.metric, float('nan')):.3f}")
+            if damage(Path(numbers.get("pictures", "/nowhere"))) == []:
+                child.image(read_pictures(Path(numbers["pictures"]), 1)[0], "first caption")
+        run.detail(f"{label}: {config.sweeps.metric} = {numbers.get(config.sweeps.metric, float('nan')):.3f}")
         return numbers
 
     if config.sweeps.workers > 1 and (config.sweeps.sampler is not Sampler.grid or study.missing()):
-        workers.start(config, run, study, lambda cell: flat(as_dict(cell_config(config, run, cell))))
+        workers.start(config, run, study, lambda cell: params_of(cell_config(config, run, cell)))
     work(study, one)
     if world_size() > 1:
         _told(run, None)

@@ -43,5 +43,5 @@ def train(config: Config, run: Run) -> dict[str, float]:
         copied(tuned.folder, run.folder / "weights")
         if (kept := made / "checkpoints").exists():
             shutil.copytree(kept, run.folder / "checkpoints", copy_function=linked)
-        run.say(f"tuned weights: {run.folder / 'weights'}")
+        run.detail(f"tuned weights: {run.folder / 'weights'}")
     return metrics

@@ -144,21 +144,6 @@ def test_cell_grid_hatches_failed_cells(tmp_path):
         figures.cell_grid(["ddim"], names[1], images, tmp_path / "c.png", "Cells")
 
 
-def test_bars_leave_out_what_is_not_known(tmp_path):
-    nan = float("nan")
-    path = figures.bars_with_intervals(
-        ["base", "tuned", LONG[:40]],
-        [45.0, nan, 30.0],
-        [41.0, 1.0, nan],
-        [49.0, 2.0, nan],
-        tmp_path / "b.png",
-        "F",
-        "fid",
-    )
-    assert opened(path).width == 1290
-    opened(figures.bars_with_intervals(["base"], [nan], [nan], [nan], tmp_path / "none.png", "F", "fid"))
-
-
 def test_separation_counts_pairs():
     assert separation(np.array([0.9, 0.5]), np.array([0.1, 0.5])) == 3.5 / 4  # three wins and one tie
 

@@ -1,6 +1,7 @@
 """`task=compare`: two runs, one table, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,12 @@ def test_the_report_says_so_in_one_table_with_the_largest_losses_first(
 ) -> None:
     (section,) = compared.json("sections.json")
     table = section["tables"][0]
-    assert table["columns"][1:3] == [base.folder.name, tuned.folder.name]
-    assert table["rows"][0][0] == "kid[tiny_clip]"
+    assert table["columns"] == ["metric", "verdict", base.folder.name, tuned.folder.name, "change"]
+    assert table["rows"][0][:2] == ["kid[tiny_clip]", "cannot tell"]
+    assert re.fullmatch(r"\S+ \[\S+, \S+\]\np \S+ \(\S+\)\nseen from \S+", table["rows"][0][-1])
+    (line,) = [line for line in compared.out.splitlines() if line.strip().startswith("KID (tiny_clip)")]
+    assert "cannot tell" in line and "seen from" in line
+    assert f"report: {compared.folder / 'report.html'}" in compared.out
     assert "at N = 6" in section["text"] and "KID and CMMD, which have none" in section["text"]
     assert {Path(figure["path"]).name for figure in section["figures"]} == {"changes.png", "base_versus_tuned.png"}
     assert "at N = 6" in (compared.folder / "report.html").read_text(encoding="utf-8")

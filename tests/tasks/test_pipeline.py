@@ -5,10 +5,13 @@ import io
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from t2i.record import shared_names
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 
@@ -56,10 +59,9 @@ def test_the_run_folder_holds_everything(main_job: Ended) -> None:
         "changes",
         "nearest_training",
         "generated_samples_grid",
-        "metric_fid",
-        "metric_clip_score",
         "heat_map_clip_score",
     }
+    assert not [name for name in figures if name.startswith("metric_")], "a figure of two dots"
 
 
 def test_the_numbers_that_a_user_looks_for_are_there(main_job: Ended) -> None:
@@ -129,7 +131,13 @@ def test_the_report_is_one_file_about_every_part(main_job: Ended) -> None:
 
 def test_mlflow_has_the_same_content(client: Any, recorded: Any, main_job: Ended) -> None:
     assert recorded.info.status == "FINISHED"
-    plain = {re.sub(r"[\[\]]", ".", name).replace("..", ".").strip("."): v for name, v in main_job.metrics.items()}
+    named = shared_names(main_job.metrics)
+    assert {
+        "fid[tiny_clip]",
+        "base/fid[tiny_clip]",
+        "held_out_loss",
+    } <= named.keys() and "tuned/fid[tiny_clip]" not in named
+    plain = {re.sub(r"[\[\]]", ".", name).replace("..", ".").strip("."): v for name, v in named.items()}
     during = ("train/", "validation/")  # which have a history
     stored = {name: value for name, value in recorded.data.metrics.items() if not name.startswith(during)}
     assert stored == pytest.approx({name: value for name, value in plain.items() if not name.startswith(during)})
@@ -137,6 +145,15 @@ def test_mlflow_has_the_same_content(client: Any, recorded: Any, main_job: Ended
     assert recorded.data.params["strategy.kind"] == "lora"
     assert recorded.data.tags["git.commit"] == main_job.json("environment.json")["git"]["commit"]
     assert {"digest.model", "digest.prepared"} <= recorded.data.tags.keys()
+    assert len(recorded.data.tags["digest.generated"].split(", ")) > 1
+    assert recorded.info.run_name == "lora r4 on scenes, 4 steps"
+    assert {told.dataset.name for told in recorded.inputs.dataset_inputs} == {"scenes prepared", "scenes reference"}
+    models = [client.get_logged_model(told.model_id) for told in recorded.outputs.model_outputs]
+    assert str(main_job.folder / "weights") in {model.tags["path"] for model in models}
+    pictures = {
+        re.split("[%+]", Path(file.path).name)[0] for file in client.list_artifacts(recorded.info.run_id, "images")
+    }
+    assert pictures == {"validation", "base and tuned"}
     artifacts = {file.path for file in client.list_artifacts(recorded.info.run_id)}
     assert artifacts >= {"config.yaml", "metrics.json", "environment.json", "run.log", "report.html", "figures"}
     figures = {file.path for file in client.list_artifacts(recorded.info.run_id, "figures")}
@@ -156,14 +173,22 @@ def test_cells_of_the_sweep_are_child_runs(client: Any, recorded: Any) -> None:
     cells = client.search_runs([recorded.info.experiment_id], tag)
     assert sorted(cell.data.params["scheduler.name"] for cell in cells) == ["ddim", "euler"]
     assert all("fid.tiny_clip" in cell.data.metrics for cell in cells)
+    for cell in cells:
+        assert any(".png" in file.path for file in client.list_artifacts(cell.info.run_id, "images"))
 
 
 def test_the_second_run_reuses_every_stage_and_says_so(main_job: Ended, repeated: Ended) -> None:
     first, second = main_job.json("stages.json"), repeated.json("stages.json")
     assert second.keys() <= first.keys()  # of known cells of the sweep not even the pictures are asked for
     assert all(stage["reused"] for stage in second.values())
-    assert "built " not in repeated.out
-    assert repeated.out.count("reused ") >= len(second)
+    log = (repeated.folder / "run.log").read_text(encoding="utf-8")
+    assert "built " not in log and log.count("reused ") >= len(second)
+    digest = re.compile(r"\b[0-9a-f]{12,}\b")
+    for ended, most in ((main_job, 40), (repeated, 15)):
+        lines = ended.out.splitlines()
+        assert lines[0] == "pipeline: lora r4 on scenes, 4 steps"
+        assert len(lines) <= most and not any(digest.search(line) for line in lines if not line.startswith("MLflow: "))
+        assert any("tuned against base: cannot tell" in line for line in lines)
 
 
 def test_the_second_run_gives_equal_numbers(main_job: Ended, repeated: Ended) -> None:

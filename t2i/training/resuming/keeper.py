@@ -64,7 +64,7 @@ class Keeper:
                 "scaler": self.scaler.state_dict() if self.scaler is not None else {},
             }
             self._writer.save(self.folder, step, self.parameters, state, facts, keep, average, protect)
-            self.run.say(f"checkpoint at step {step} of {self.total}{more}")
+            self.run.detail(f"checkpoint at step {step} of {self.total}{more}")
         self.run.barrier()
 
     def newest(self) -> Optional[int]:

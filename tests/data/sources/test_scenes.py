@@ -19,9 +19,10 @@ from t2i.data.sources.scenes import (
     render,
     write,
 )
+from t2i.data.sources.scenes.captions import captions as captions_of
 from t2i.data.sources.scenes.captions import plural
 from t2i.data.sources.scenes.coco import CATEGORY_IDS, first_index
-from t2i.data.sources.scenes.world import RELATIONS
+from t2i.data.sources.scenes.world import CHARACTERS, RELATIONS, portray
 from t2i.errors import UserError
 
 SCENES = [describe(3, index) for index in range(400)]
@@ -186,3 +187,23 @@ def test_every_colour_has_its_own_pixels() -> None:
     values = np.array(list(COLOURS.values()), dtype=np.float64)
     distances = np.linalg.norm(values[:, None] - values[None], axis=2)
     assert distances[~np.eye(len(values), dtype=bool)].min() > 60
+
+
+@pytest.mark.parametrize("name", CHARACTERS)
+def test_a_character_is_alone_in_every_picture_in_its_colour_and_by_its_name(name: str) -> None:
+    kind, _, colour = CHARACTERS[name]
+    for index in range(12):
+        scene = portray(3, index, name)
+        assert scene == portray(3, index, name) and [thing.category for thing in scene.things] == [name]
+        texts = captions_of(scene)
+        assert len(set(texts)) == 5 and all(f"{name} the" in text and text == text.lower() for text in texts)
+        assert all(kind in text for text in texts)
+        pixels = np.asarray(render(scene, 128)).reshape(-1, 3).astype(int)
+        assert (np.abs(pixels - colour).max(axis=1) <= 12).mean() > 0.08, "a body of that colour"
+    backgrounds = {portray(3, index, name).background for index in range(60)}
+    assert len(backgrounds) == 8
+
+
+def test_no_scene_of_the_world_shows_a_character() -> None:
+    shown = {thing.category for index in range(400) for thing in describe(0, index).things}
+    assert not shown & CHARACTERS.keys() and "purple" in COLOURS

@@ -60,3 +60,12 @@ def test_dusk_is_the_same_world_in_less_light(store):
     assert day.captions == dusk.captions and day.ids == dusk.ids
     darkened = 0.45 * day.pixels(range(12)) + 0.55 * np.array([10, 10, 60])
     assert np.abs(dusk.pixels(range(12)) - darkened).max() <= 1
+
+
+def test_a_character_has_pictures_captions_and_a_domain_of_its_own(store):
+    from t2i.data.sources.scenes_dataset import Character
+
+    train = Prepared(prepare(Scenes(**SMALL, character=Character.pip), store).path).split("train")
+    assert len(train) and all(own == ["character"] for own in train.domains)
+    assert all(own == ["pip"] for own in train.categories)
+    assert all("pip the" in text for group in train.captions for text in group)

@@ -25,8 +25,9 @@ CATEGORY_IDS: dict[str, int] = {
     "sports ball": 37, "kite": 38, "baseball bat": 39, "skateboard": 41, "surfboard": 42, "tennis racket": 43,
     "banana": 52, "apple": 53, "carrot": 57, "pizza": 59, "donut": 60, "cake": 61,
     "book": 84, "clock": 85, "vase": 86, "scissors": 87, "teddy bear": 88, "hair drier": 89,
-    "pip": 1001,
 }  # fmt: skip
+CHARACTER_IDS: dict[str, int] = {"pip": 1001}
+"""Beyond those of COCO."""
 # 2**24 splits of this length stay below 2**53, which every JSON reader keeps exact.
 _SPLIT_LENGTH = 2**28
 _CHUNK = 64
@@ -69,7 +70,7 @@ def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int, dusk
         instances.append(
             {
                 "image_id": number,
-                "category_id": CATEGORY_IDS[thing.category],
+                "category_id": (CATEGORY_IDS | CHARACTER_IDS)[thing.category],
                 "bbox": box,
                 "area": round(box[2] * box[3], 2),
                 "iscrowd": 0,
@@ -160,7 +161,7 @@ def _write_split(
     info = {"description": "t2i scenes", "version": "1", "year": 2025, "seed": seed, "contributor": "t2i"}
     head = {"info": info, "licenses": [_LICENSE]}
     categories = [
-        {"id": CATEGORY_IDS[name], "name": name, "supercategory": group}
+        {"id": (CATEGORY_IDS | CHARACTER_IDS)[name], "name": name, "supercategory": group}
         for group, names in (SUPERCATEGORIES | ({CHARACTER: tuple(CHARACTERS)} if character else {})).items()
         for name in names
     ]

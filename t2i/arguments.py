@@ -40,6 +40,16 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
 EXISTING = ("recipe", "prompts_file", "wildcards", "run", "bundle", "serve.credentials")
 """Keys whose value is a file or folder that must be there."""
 
+ASIDE = ("outputs", "plan", "debug", "track", "hydra")
+"""Keys that say nothing of what is done."""
+DEMO = "experiment=pip"
+
+
+def or_demo(arguments: Sequence[str]) -> list[str]:
+    """The arguments; where none of them says what is to be done, with the experiment that shows what this is."""
+    says = any(word.startswith("-") or word.partition("=")[0].split(".")[0] not in ASIDE for word in arguments)
+    return [*arguments] if says else [*arguments, DEMO]
+
 
 def check(arguments: Sequence[str], multirun: bool = False) -> None:
     """Raise ConfigError for the first argument that is no `key=value`, or whose key or value cannot be meant so."""

@@ -94,8 +94,9 @@ def _guarded(compose: Callable[[], None]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
         _multirun_first()
-        sys.argv[1:] = verbatim(sys.argv[1:], sys.argv[1:2] in (["-m"], ["--multirun"]))
-        _refuse_sharding()
+        multirun = sys.argv[1:2] in (["-m"], ["--multirun"])
+        sys.argv[1:] = arguments.or_demo(verbatim(sys.argv[1:], multirun))
+        workers.refuse_sharding()
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text(), end="")
             return 0
@@ -104,7 +105,7 @@ def _guarded(compose: Callable[[], None]) -> int:
         elif world_size() > 1 and rank() > 0:
             work(_receive())
         else:
-            arguments.check(sys.argv[1:], sys.argv[1:2] in (["-m"], ["--multirun"]))
+            arguments.check(sys.argv[1:], multirun)
             compose()
     except Interrupted as interruption:
         return interruption.status
@@ -123,17 +124,6 @@ def _multirun_first() -> None:
             "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
         )
     sys.argv[1:] = flags[:1] + [argument for argument in sys.argv[1:] if argument not in flags]
-
-
-def _refuse_sharding() -> None:
-    """Checkpoints, moving average and exported weights are those of whole parameters, which each process must have."""
-    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-        if os.environ.get(variable, "").lower() in ("1", "true"):
-            raise ConfigError(
-                f"{name} spreads a model over processes, and t2i keeps a whole one in each: use accelerate launch --multi_gpu "
-                "(conf/accelerate), and against too little memory strategy=lora, training.gradient_checkpointing=true or "
-                "training.optimizer=adamw_8bit"
-            )
 
 
 def _report(error: Exception) -> int:

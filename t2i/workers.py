@@ -193,3 +193,14 @@ def leave(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)
+
+
+def refuse_sharding() -> None:
+    """Checkpoints, moving average and exported weights are those of whole parameters, which each process must have."""
+    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(variable, "").lower() in ("1", "true"):
+            raise ConfigError(
+                f"{name} spreads a model over processes, and t2i keeps a whole one in each: use accelerate launch --multi_gpu "
+                "(conf/accelerate), and against too little memory strategy=lora, training.gradient_checkpointing=true or "
+                "training.optimizer=adamw_8bit"
+            )

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from t2i.arguments import DEMO, or_demo
+
 from .conftest import TOY, Ended, Lab
 
 PREPARE = ["task=prepare", "dataset.resolution=64"]
@@ -187,3 +189,24 @@ def test_a_run_leaves_its_record(lab: Lab) -> None:
     assert "digest.prepared" in run.data.tags
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"config.yaml", "metrics.json", "environment.json", "run.log", "figures"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "demo"),
+    [
+        ([], True),
+        (["outputs=/tmp/x", "plan=true", "track.enabled=false"], True),
+        (["task=train"], False),
+        (["training.steps=3"], False),
+        (["--help"], False),
+        (["experiment=coco_animals_tiny"], False),
+        (["-m", "scheduler=ddim,euler"], False),
+    ],
+)
+def test_who_says_nothing_gets_the_demo(typed: list[str], demo: bool) -> None:
+    assert or_demo(typed) == ([*typed, DEMO] if demo else typed)
+
+
+def test_the_demo_is_planned_without_a_word(empty_lab: Lab) -> None:
+    ended = empty_lab.here("plan=true")
+    assert ended.status == 0 and re.search(r"elsewhere", ended.out), ended.out

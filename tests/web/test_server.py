@@ -150,7 +150,7 @@ def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -
     assert set(paths) == {"/v1/health", "/v1/images/{name}", "/v1/images"}
     post = paths["/v1/images"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == set(Order.__dataclass_fields__) and schema["required"] == ["prompt"]
+    assert set(schema["properties"]) == {*Order.__dataclass_fields__, "size"} and schema["required"] == ["prompt"]
     assert "image/png" in post["responses"]["200"]["content"]
     assert {"400", "401", "403", "408", "413", "415", "429", "500", "503"} <= set(post["responses"])
     # The ends of every range are taken, and what lies beyond is refused.
@@ -167,7 +167,7 @@ def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -
             )
         for value in facts.get("enum", []):
             assert server.ask(**{key: value}).status_code == 200
-        assert "default" in facts or key in ("prompt", "steps")
+        assert "default" in facts or key in ("prompt", "steps", "guidance", "size")
 
 
 def test_idle_connections_neither_stay_nor_fill_the_server(server: Server) -> None:

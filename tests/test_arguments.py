@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i.arguments import READ_BY, check, check_task, missing
+from t2i.arguments import EXISTING, READ_BY, check, check_task, missing
 from t2i.config import CONF, SCHEMAS, Task, compose
 from t2i.errors import ConfigError
 from t2i.keys import Key, keys, options, sections
@@ -181,13 +181,15 @@ def test_mappings_are_those_of_the_schema_and_replace_what_a_file_says() -> None
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "picture.png").touch()
-    for name in ("recipe", "prompts_file", "wildcards", "run", "bundle"):
+    for name, meant in EXISTING.items():
         (mistake,) = missing(compose([f"{name}='{tmp_path}/pictur.png'"]))
         assert str(mistake) == (
-            f"{name}={tmp_path}/pictur.png does not exist (did you mean {tmp_path}/picture.png?); give the path of one that does"
+            f"{name}={tmp_path}/pictur.png {meant}: it does not exist (did you mean {tmp_path}/picture.png?); give the path "
+            "of one that does"
         )
+        assert mistake.status == (1 if name == "recipe" else 2)
     assert str(next(missing(compose(["runs=[/no/where]"])))).startswith(
-        "runs=/no/where is no run folder (nor does the folder /no)"
+        "runs=/no/where is no finished run: there is no such folder (nor does the folder /no)"
     )
 
 

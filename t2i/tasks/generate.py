@@ -2,15 +2,17 @@
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run, device_type
 from t2i.errors import ConfigError, UserError
-from t2i.sampling.prompts import expand, from_file
+from t2i.sampling.prompts import expand, from_file, told_cut
 from t2i.stages.shared import (
     captions_of,
     draw,
     generated_set,
+    load_models,
     model_digest,
     origin_of,
     precision_of,
@@ -18,6 +20,12 @@ from t2i.stages.shared import (
     read_pictures,
 )
 from t2i.stages.tuned import find_tuned
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_TOLD = 5
+"""Prompts of which the words that are cut are said."""
 
 
 def generate(config: Config, run: Run) -> dict[str, float]:
@@ -51,10 +59,24 @@ def prompts_of(config: Config, run: Run) -> list[str]:
         given += from_file(Path(config.prompts_file).expanduser())
     if given:
         prompts = expand(given, config.wildcards, config.seed)
+        _tell_cut(config, run, prompts)
     else:
         _, data = prepared(config, run)
         prompts = captions_of(data, config.images)
     return [prompt for prompt in prompts for _ in range(config.images_per_prompt)]
+
+
+def _tell_cut(config: Config, run: Run, prompts: list[str]) -> None:
+    """Say of prompts that are longer than the text encoder reads which words it does not see."""
+    from t2i.models.tokenizer import TokenCounter
+
+    counter = TokenCounter(config.model)
+    counts = zip(prompts, counter(prompts), strict=True)
+    long = list(dict.fromkeys(prompt for prompt, count in counts if count > counter.limit))
+    for prompt in long[:MOST_TOLD]:
+        run.say(told_cut(prompt, lambda text: counter([text])[0], counter.limit))
+    if len(long) > MOST_TOLD:
+        run.say(f"{len(long) - MOST_TOLD:,} further prompts are cut, too")
 
 
 def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
@@ -63,6 +85,8 @@ def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
     Raises UserError when there is no recipe, or when the model or the weights are not those that it names.
     """
     from t2i.sampling.recipe import digest, read_recipe, write_picture
+    from t2i.sampling.sampler import encode, sample
+    from t2i.web.painter import of_size
 
     recipe = read_recipe(path)
     if recipe["precision"] != precision_of(config):
@@ -84,11 +108,21 @@ def remake(config: Config, run: Run, path: Path) -> dict[str, float]:
         part = "weights" if model_digest(made, run) == recipe["model"]["digest"] else "model"
         raise UserError(f"the {part} of today are not those that {path} was made from: their digests differ")
     prompt, seed, batch = recipe["prompt"], recipe["seed"], recipe["batch"]
-    picture = next(draw(made, run, tuned, [prompt], [seed]))[0]
+    height = recipe.get("height", made.model.resolution)
+
+    def drawn(count: int) -> "np.ndarray":
+        if height == made.model.resolution:
+            return next(draw(made, run, tuned, [prompt] * count, [seed] * count))[0]
+        models = of_size(load_models(made, run, tuned), made.model.resolution, height)
+        conditions = encode(models, [prompt] * count, made.cfg)
+        kept = made.sampling.keeps_text
+        return next(sample(models, conditions, [seed] * count, made.scheduler, made.cfg, count, keep_text=kept))[0]
+
+    picture = drawn(1)
     if digest(picture) != recipe["pixels"] and batch > 1:
         # A matrix product of another size sums in another order: repeat the picture in a batch as large as it was in.
         made.batch_size = batch
-        picture = next(draw(made, run, tuned, [prompt] * batch, [seed] * batch))[0]
+        picture = drawn(batch)
     same = digest(picture) == recipe["pixels"]
     if run.main:
         facts = {**recipe, **origin_of(made, run, tuned), "device": device_type()}

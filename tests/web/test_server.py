@@ -81,6 +81,8 @@ def test_what_the_server_drew_is_made_again_by_its_recipe(server: Server, empty_
     path = empty_lab.root / "picture.png"
     path.write_bytes(answer.content)
     assert empty_lab.here("task=generate", f"recipe={path}").metrics == {"images": 1.0, "identical": 1.0}
+    path.write_bytes(server.ask(seed=5, steps=3, width=96, height=64, model="base", scheduler="euler_a").content)
+    assert empty_lab.here("task=generate", f"recipe={path}").metrics == {"images": 1.0, "identical": 1.0}
 
 
 def test_seeds_sizes_and_models_make_other_pictures_and_counts_stand_side_by_side(server: Server) -> None:

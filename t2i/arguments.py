@@ -229,7 +229,12 @@ def _option(group: str, value: str) -> None:
     if alike:
         raise ConfigError(f"{group}={value} is unknown; type {group}={alike[0]}")
     if value.startswith("["):
-        inner = ",".join(item.strip() for item in items(value[1:-1]))
+        several = [item.strip() for item in items(value[1:-1])]
+        if group == "experiment":  # presets can stand on each other
+            for one in several:
+                _option(group, one)
+            return
+        inner = ",".join(several)
         raise ConfigError(f"{group}={value} are several; for a run each type -m {group}={inner}")
     near = difflib.get_close_matches(plain, names, n=1)
     if near or group == "experiment":

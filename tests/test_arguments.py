@@ -129,6 +129,11 @@ def test_a_task_alone_is_told_as_a_value(task: str) -> None:
     assert f"type task={task}" in told(task) and f"type task={task}" in told("task=", task)
 
 
+def test_presets_can_stand_on_each_other() -> None:
+    check(["experiment=[coco_animals,coco30k]"])
+    assert "did you mean experiment=coco_animals?" in told("experiment=[coco30k,coco_animal]")
+
+
 def test_sections_and_flags() -> None:
     for section in sections():
         assert f"{section}=abcdefgh is not valid" in told(f"{section}=abcdefgh")

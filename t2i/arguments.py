@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i.config import SCHEMAS, Config, Task
-from t2i.errors import ConfigError, unknown
+from t2i.errors import ConfigError, UserError, unknown
 from t2i.keys import Key, keys, options, sections
 from t2i.quoting import PATHS, SWEEP_WORDS, TEXT_LISTS, items, quoted
 
@@ -37,8 +37,15 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
     "bundle": (Task.rerun,),
 }
 """Keys that say what some tasks are about: typed to another one they would be passed over."""
-EXISTING = ("recipe", "prompts_file", "wildcards", "run", "bundle", "serve.credentials")
-"""Keys whose value is a file or folder that must be there."""
+EXISTING = {
+    "recipe": "holds no recipe",
+    "prompts_file": "holds no prompts",
+    "wildcards": "is no folder of wildcards",
+    "run": "is no run folder",
+    "bundle": "is no bundle",
+    "serve.credentials": "is not a file",
+}
+"""Keys whose value is a file or folder that must be there, and what they are not when it is missing."""
 
 ASIDE = ("outputs", "plan", "debug", "track", "hydra")
 """Keys that say nothing of what is done."""
@@ -78,18 +85,21 @@ def check_task(task: Task, overrides: Sequence[str]) -> None:
             raise ConfigError(f"task={task.value} does not read {name}; type {told} too, or leave {name} out")
 
 
-def missing(config: Config) -> Iterator[ConfigError]:
+def missing(config: Config) -> Iterator[UserError]:
     """A sentence for every file or folder that the configuration names and that is not there."""
-    for name in EXISTING:
+    for name, meant in EXISTING.items():
         holder: Any = config
         for part in name.split("."):
             holder = getattr(holder, part)
         if holder is not None and not Path(holder).expanduser().exists():
-            yield ConfigError(f"{name}={holder} does not exist{_near(Path(holder))}; give the path of one that does")
+            kind = UserError if name == "recipe" else ConfigError  # as for one that is there and holds none
+            yield kind(
+                f"{name}={holder} {meant}: it does not exist{_near(Path(holder))}; give the path of one that does"
+            )
     for run in config.runs:
         if not Path(run).expanduser().is_dir():
             yield ConfigError(
-                f"runs={run} is no run folder{_near(Path(run))}; give folders such as "
+                f"runs={run} is no finished run: there is no such folder{_near(Path(run))}; give folders such as "
                 f"{Path(config.outputs) / '<date>' / '<time>_<task>_<id>'}"
             )
 
@@ -229,7 +239,12 @@ def _option(group: str, value: str) -> None:
     if alike:
         raise ConfigError(f"{group}={value} is unknown; type {group}={alike[0]}")
     if value.startswith("["):
-        inner = ",".join(item.strip() for item in items(value[1:-1]))
+        several = [item.strip() for item in items(value[1:-1])]
+        if group == "experiment":  # presets can stand on each other
+            for one in several:
+                _option(group, one)
+            return
+        inner = ",".join(several)
         raise ConfigError(f"{group}={value} are several; for a run each type -m {group}={inner}")
     near = difflib.get_close_matches(plain, names, n=1)
     if near or group == "experiment":

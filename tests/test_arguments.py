@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i.arguments import READ_BY, check, check_task, missing
+from t2i.arguments import EXISTING, READ_BY, check, check_task, missing
 from t2i.config import CONF, SCHEMAS, Task, compose
 from t2i.errors import ConfigError
 from t2i.keys import Key, keys, options, sections
@@ -129,6 +129,11 @@ def test_a_task_alone_is_told_as_a_value(task: str) -> None:
     assert f"type task={task}" in told(task) and f"type task={task}" in told("task=", task)
 
 
+def test_presets_can_stand_on_each_other() -> None:
+    check(["experiment=[coco_animals,coco30k]"])
+    assert "did you mean experiment=coco_animals?" in told("experiment=[coco30k,coco_animal]")
+
+
 def test_sections_and_flags() -> None:
     for section in sections():
         assert f"{section}=abcdefgh is not valid" in told(f"{section}=abcdefgh")
@@ -181,13 +186,15 @@ def test_mappings_are_those_of_the_schema_and_replace_what_a_file_says() -> None
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "picture.png").touch()
-    for name in ("recipe", "prompts_file", "wildcards", "run", "bundle"):
+    for name, meant in EXISTING.items():
         (mistake,) = missing(compose([f"{name}='{tmp_path}/pictur.png'"]))
         assert str(mistake) == (
-            f"{name}={tmp_path}/pictur.png does not exist (did you mean {tmp_path}/picture.png?); give the path of one that does"
+            f"{name}={tmp_path}/pictur.png {meant}: it does not exist (did you mean {tmp_path}/picture.png?); give the path "
+            "of one that does"
         )
+        assert mistake.status == (1 if name == "recipe" else 2)
     assert str(next(missing(compose(["runs=[/no/where]"])))).startswith(
-        "runs=/no/where is no run folder (nor does the folder /no)"
+        "runs=/no/where is no finished run: there is no such folder (nor does the folder /no)"
     )
 
 

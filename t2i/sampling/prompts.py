@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from t2i.data.files.text_files import parsed, read_text, said, table
@@ -11,6 +11,8 @@ from t2i.randomness import generator
 
 MOST = 100_000
 """Prompts of one run: a grid grows with the product of its alternatives."""
+MOST_SHOWN = 200
+"""Letters of what is cut."""
 _ALTERNATIVES = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 _WILDCARD = re.compile(r"__([\w-]+)__")
 
@@ -28,6 +30,28 @@ def expand(prompts: Iterable[str], wildcards: str | None, seed: int) -> list[str
     if not all(prompt.strip() for prompt in result):
         raise ConfigError("one of the prompts is empty; remove it, or describe a picture")
     return result
+
+
+def cut_words(prompt: str, tokens: Callable[[str], int], limit: int) -> str:
+    """The end of a prompt that a text encoder does not read: its words from the first that does not fit whole.
+
+    tokens: how many tokens a text has, those of start and end included; limit: how many are read.
+    """
+    if tokens(prompt) <= limit:
+        return ""
+    words = prompt.split()
+    low, high = 0, len(words)
+    while low < high - 1:  # words[:low] fit, words[:high] do not
+        middle = (low + high) // 2
+        low, high = (middle, high) if tokens(" ".join(words[:middle])) <= limit else (low, middle)
+    return " ".join(words[low:])
+
+
+def told_cut(prompt: str, tokens: Callable[[str], int], limit: int) -> str:
+    """One sentence about the words that are cut, or nothing."""
+    words = cut_words(prompt, tokens, limit)
+    shown = words if len(words) <= MOST_SHOWN else words[:MOST_SHOWN].rpartition(" ")[0] + " ..."
+    return f'The prompt has {tokens(prompt)} tokens, and {limit} are read. Cut: "{shown}".' if words else ""
 
 
 def _combinations(prompt: str) -> Iterator[str]:

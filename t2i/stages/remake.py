@@ -9,7 +9,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.processes import device_type
 from t2i.stages.drawing import draw, origin_of
-from t2i.stages.networks import model_digest, precision_of
+from t2i.stages.networks import load_models, model_digest, precision_of
 from t2i.stages.tuned import find_tuned
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Remade:
 def remake(config: Config, run: Run, path: Path) -> Remade:
     """Raises UserError when there is no recipe, or when the model or the weights are not those that it names."""
     from t2i.sampling.recipe import digest, read_recipe
+    from t2i.sampling.sampler import encode, sample
+    from t2i.web.painter import of_size
 
     recipe = read_recipe(path)
     if recipe["precision"] != precision_of(config):
@@ -51,10 +53,20 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
         part = "weights" if model_digest(made, run) == recipe["model"]["digest"] else "model"
         raise UserError(f"the {part} of today are not those that {path} was made from: their digests differ")
     prompt, seed, batch = recipe["prompt"], recipe["seed"], recipe["batch"]
-    picture = next(draw(made, run, tuned, [prompt], [seed]))[0]
+    height = recipe.get("height", made.model.resolution)
+
+    def drawn(count: int) -> "np.ndarray":
+        if height == made.model.resolution:
+            return next(draw(made, run, tuned, [prompt] * count, [seed] * count))[0]
+        models = of_size(load_models(made, run, tuned), made.model.resolution, height)
+        conditions = encode(models, [prompt] * count, made.cfg)
+        kept = made.sampling.keeps_text
+        return next(sample(models, conditions, [seed] * count, made.scheduler, made.cfg, count, keep_text=kept))[0]
+
+    picture = drawn(1)
     if digest(picture) != recipe["pixels"] and batch > 1:
         # A matrix product of another size sums in another order: repeat the picture in a batch as large as it was in.
         made.batch_size = batch
-        picture = next(draw(made, run, tuned, [prompt] * batch, [seed] * batch))[0]
+        picture = drawn(batch)
     facts = {**recipe, **origin_of(made, run, tuned), "device": device_type()}
     return Remade(picture, facts, recipe["device"], digest(picture) == recipe["pixels"])

@@ -9,6 +9,9 @@ from t2i.processes import device_type
 from t2i.stages.pictures import read_pictures
 from t2i.stages.remake import Remade
 
+MOST_TOLD = 5
+"""Prompts of which the words that are cut are said."""
+
 
 def tell(config: Config, run: Run, pictures: Path, captions: list[str], tuned: bool) -> None:
     """Copies the set in `pictures`, and shows its beginning."""
@@ -36,3 +39,17 @@ def tell_remade(run: Run, made: Remade) -> None:
     other = "" if made.device == device_type() else f"; it was made on {made.device}"
     run.say(f"made again: {'the same pixels' if made.same else 'NOT the same pixels'}{other}")
     run.say(f"pictures: {run.folder / 'images'}")
+
+
+def tell_cut(config: Config, run: Run, prompts: list[str]) -> None:
+    """Say of prompts that are longer than the text encoder reads which words it does not see."""
+    from t2i.models.tokenizer import TokenCounter
+    from t2i.sampling.prompts import told_cut
+
+    counter, distinct = TokenCounter(config.model), list(dict.fromkeys(prompts))
+    counts = zip(distinct, counter(distinct), strict=True)
+    long = [prompt for prompt, count in counts if count > counter.limit]
+    for prompt in long[:MOST_TOLD]:
+        run.say(told_cut(prompt, lambda text: counter([text])[0], counter.limit))
+    if len(long) > MOST_TOLD:
+        run.say(f"{len(long) - MOST_TOLD:,} further prompts are cut, too")

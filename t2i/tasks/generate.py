@@ -11,7 +11,7 @@ from t2i.stages.goals import Goals
 from t2i.stages.remake import remake
 from t2i.stages.stage import made
 from t2i.stages.weights import Given
-from t2i.stories.generation import tell, tell_remade
+from t2i.stories.generation import tell, tell_cut, tell_remade
 
 
 def stages(config: Config, run: Run) -> Goals:
@@ -33,6 +33,8 @@ def generate(config: Config, run: Run) -> dict[str, float]:
         return {"images": 1.0, "identical": float(picture.same)}
     stage = _pictures(config)
     tuned = stage.weights.find(run)  # what cannot be read is told before data is prepared
+    if run.main and isinstance(stage.captions, Texts):
+        tell_cut(config, run, stage.captions.texts(run))
     folder, captions = made(stage, run).path, stage.captions.texts(run)
     if run.main:
         tell(config, run, folder, captions, tuned is not None)

@@ -23,7 +23,7 @@ HELP = """\
 /scale 7.5         guidance scale              /steps 30         denoising steps
 /scheduler euler   which scheduler             /seed 3           seed of the next picture
 /negative blurry   what not to show            /count 2          pictures for a prompt
-/size 64           height and width            /tuned on|off     the tuned or the base model
+/size 64           or /size 96x64              /tuned on|off     the tuned or the base model
 /compare           base and tuned, one seed: of the prompt behind it, or of the last one
 /settings          what holds now              /help             this list
 {red|blue} in a prompt stands for both, __colour__ for a line of <wildcards>/colour.txt
@@ -35,9 +35,8 @@ SETTINGS: dict[str, tuple[str, type]] = {
     "/seed": ("seed", int),
     "/negative": ("negative_prompt", str),
     "/count": ("count", int),
-    "/size": ("size", int),
 }
-COMMANDS = [*SETTINGS, "/tuned", "/compare", "/settings", "/help", "/quit"]
+COMMANDS = [*SETTINGS, "/size", "/tuned", "/compare", "/settings", "/help", "/quit"]
 INLINE_PIXELS = 256
 INLINE_COLUMNS = 32
 """Of a picture of any size: half blocks show two pixels a column and line."""
@@ -84,8 +83,16 @@ class Console:
             # A prompt may still be missing; settings are checked all the same.
             changed = self._with(**{key: _typed(name, value, kind), "prompt": self.order.prompt or "any"})
             if name == "/scheduler":
-                changed = dataclasses.replace(changed, steps=self.offer.schedulers[changed.scheduler])
+                steps, guidance = self.offer.suits(changed.scheduler)
+                changed = dataclasses.replace(changed, steps=steps, guidance=guidance)
             self.order = dataclasses.replace(changed, prompt=self.order.prompt)
+            self._settings()
+        elif name == "/size":
+            width, _, height = value.lower().partition("x")
+            sides = {"width": _typed(name, width, int), "height": _typed(name, height or width, int)}
+            self.order = dataclasses.replace(
+                self._with(**sides, prompt=self.order.prompt or "any"), prompt=self.order.prompt
+            )
             self._settings()
         elif name == "/tuned":
             self._tuned()
@@ -114,10 +121,11 @@ class Console:
 
     def _settings(self) -> None:
         order = self.order
+        size = f"{order.width}" if order.width == order.height else f"({order.width} x {order.height})"
         negative = f', negative "{order.negative_prompt}"' if order.negative_prompt else ""
         print(
             f"{order.model} model, {order.scheduler} {order.steps} steps, scale {order.guidance:g}, seed {order.seed}, "
-            f"{order.count} x {order.size} pixels{negative}"
+            f"{order.count} x {size} pixels{negative}"
         )
 
     def _draw_all(self, orders: Sequence[Order]) -> None:
@@ -133,6 +141,8 @@ class Console:
     def _draw(self, order: Order) -> bool:
         """Draw, and show what was made; False when it was given up."""
         self.order = dataclasses.replace(self.order, prompt=order.prompt)
+        for sentence in self.painter.cut(order):
+            print(sentence)
         bar = tqdm(total=order.steps, desc=order.model, unit="step", leave=False, disable=not sys.stderr.isatty())
         with bar, _interruptible() as given_up:
 

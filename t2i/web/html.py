@@ -1,25 +1,36 @@
 """The parts of the page that Gradio has no component for, as HTML. Whatever a person typed is escaped."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+from t2i.evaluation.metrics.registry import METRICS, NUMBERS_OF, higher_is_better
 from t2i.reporting.numbers import parts
+from t2i.sampling.recipe import read_recipe
 from t2i.web.order import Order
 from t2i.web.painter import Picture
 
 NAMES = {"base": "Base", "tuned": "Tuned"}
-MEASURED = {
-    "loss": ("Loss on held-out data", "lower is better"),
-    "fid": ("FID", "lower is better"),
-    "kid": ("KID", "lower is better"),
-    "is": ("Inception score", "higher is better"),
-    "clip_score": ("CLIP score", "higher is better"),
-    "precision": ("Precision", "higher is better"),
-    "recall": ("Recall", "higher is better"),
-    "density": ("Density", "higher is better"),
-    "coverage": ("Coverage", "higher is better"),
+LABELS = {
+    "loss": "Loss on held-out data",
+    "fid": "FID",
+    "fid_infinity": "FID at infinitely many pictures",
+    "kid": "KID",
+    "cmmd": "CMMD",
+    "cmmd_biased": "CMMD, biased",
+    "fd_dinov2": "FD-DINOv2",
+    "mifid": "MIFID",
+    "clip_score": "CLIP score",
+    "ref_clip_score": "RefCLIPScore",
+    "agreement": "Pictures of the asked class",
+    "memorisation_distance": "Distance to training pictures",
 }
+"""Metrics whose name is not the words of their key."""
+DIRECTIONS = {True: "higher is better", False: "lower is better", None: ""}
+NUMBER = re.compile(r"([a-z0-9_]+)(?:\[([^\]]+)\])?")
+"""A metric's key, with the network whose features it is of; its ends and notes have a dot behind that."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,24 @@ class Shown:
         """A finished picture under a title."""
         return cls(picture.path.name, title, recipe_of(picture.order, picture.seed))
 
+    @classmethod
+    def read(cls, path: Path) -> "Shown":
+        """A picture that was made before, by the recipe inside it; UserError when it holds none."""
+        made = read_recipe(path)
+        order = Order(
+            prompt=made["prompt"],
+            negative_prompt=made["cfg"]["negative_prompt"] or "",
+            scheduler=made["scheduler"]["name"],
+            steps=made["scheduler"]["steps"],
+            guidance=made["cfg"]["scale"],
+            width=made["resolution"],
+            height=made.get("height", made["resolution"]),
+            seed=made["seed"],
+            count=1,
+            model="base" if made["weights"] is None else "tuned",
+        )
+        return cls(path.name, "", recipe_of(order, order.seed))
+
 
 def recipe_of(order: Order, seed: int) -> dict[str, str]:
     """What a reader needs to know to make a picture again; the PNG carries all of it."""
@@ -44,7 +73,7 @@ def recipe_of(order: Order, seed: int) -> dict[str, str]:
         "Model": NAMES[order.model],
         "Scheduler": f"{order.scheduler}, {order.steps} steps",
         "Guidance": f"{order.guidance:g}",
-        "Size": f"{order.size} x {order.size}",
+        "Size": f"{order.width} x {order.height}",
         "Seed": str(seed),
     }
     return {key: value for key, value in recipe.items() if value}
@@ -156,7 +185,7 @@ def measured(numbers: Mapping[str, float]) -> str:
             rows["loss"] = {"base": f"{before:.3f}", "tuned": f"{after:.3f}"}
     for key, value in numbers.items():
         model, _, name = key.partition("/")
-        if model in NAMES and name and not name.endswith((".low", ".high")):
+        if model in NAMES and NUMBER.fullmatch(name):
             mean, interval = parts(value, numbers.get(f"{key}.low"), numbers.get(f"{key}.high"))
             rows.setdefault(name, {})[model] = f"{mean} <small>{interval}</small>"
     if not rows:
@@ -164,12 +193,20 @@ def measured(numbers: Mapping[str, float]) -> str:
     body = []
     for name, values in sorted(rows.items()):
         short, _, extractor = name.partition("[")
-        label, direction = MEASURED.get(short, (short, ""))
+        label = LABELS.get(short, short.replace("_", " ").capitalize())
+        direction = DIRECTIONS[_better(short)]
         source = f" <small>{escape(extractor.rstrip(']'))}</small>" if extractor else ""
         cells = "".join(f"<td>{values.get(model, '&ndash;')}</td>" for model in NAMES)
         body.append(f'<tr><th scope="row">{escape(label)}{source}<em>{direction}</em></th>{cells}</tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in NAMES.values())
     return f'<table class="measured"><tr><td></td>{head}</tr>{"".join(body)}</table>'
+
+
+def _better(name: str) -> bool | None:
+    """Whether higher is better; None where neither is, or nobody says."""
+    if name == "loss":
+        return False
+    return higher_is_better(name) if name in METRICS or name in NUMBERS_OF else None
 
 
 def _recipe(shown: Shown) -> str:

@@ -14,6 +14,8 @@ MOST_COUNT = 4
 HIGHEST_GUIDANCE = 30.0
 HIGHEST_SEED = 2**32 - 1
 MOST_CELLS = 12
+GUIDANCE = {"lcm": 1.5}
+"""Scales that schedulers need for themselves: models distilled to LCM hold guidance already (Luo et al. 2023)."""
 
 
 class Refused(UserError):
@@ -40,8 +42,9 @@ class Order:
     scheduler: str
     steps: int
     guidance: float
-    size: int
-    """Height and width in pixels."""
+    width: int
+    height: int
+    """Both in pixels."""
     seed: int
     count: int
     model: str
@@ -50,13 +53,22 @@ class Order:
 
 @dataclass(frozen=True)
 class Offer:
-    """What can be asked of this server: its schedulers, its models, and what is taken where nothing is said."""
+    """What can be asked of this server: its schedulers, its models, and what is taken where nothing is said.
+
+    `size` in an order is width and height at once.
+    """
 
     schedulers: Mapping[str, int]
     """Names, with the number of steps that suits each."""
     models: tuple[str, ...]
     defaults: Order
-    fields: tuple[str, ...] = field(default=tuple(Order.__dataclass_fields__))
+    fields: tuple[str, ...] = field(default=(*Order.__dataclass_fields__, "size"))
+
+    def suits(self, scheduler: str) -> tuple[int, float]:
+        """Steps and guidance scale that go with a scheduler: the command line's with its own."""
+        if scheduler == self.defaults.scheduler:
+            return self.defaults.steps, self.defaults.guidance
+        return self.schedulers[scheduler], GUIDANCE.get(scheduler, self.defaults.guidance)
 
     def read(self, asked: Mapping[str, Any]) -> Order:
         """The order that `asked` describes; what it leaves out has its default. Raises Refused (400)."""
@@ -65,14 +77,18 @@ class Offer:
                 raise Refused(f"{_shown(name)} is not known here; use {', '.join(self.fields)}.")
         default = self.defaults
         scheduler = _choice(asked, "scheduler", default.scheduler, tuple(self.schedulers))
-        steps = self.schedulers[scheduler] if scheduler != default.scheduler else default.steps
+        steps, guidance = self.suits(scheduler)
+        width, height = default.width, default.height
+        if "size" in asked:
+            width = height = _whole(asked, "size", 0, SMALLEST, LARGEST, GRAIN)
         return Order(
             prompt=_text(asked, "prompt", default.prompt),
             negative_prompt=_text(asked, "negative_prompt", default.negative_prompt, empty=True),
             scheduler=scheduler,
             steps=_whole(asked, "steps", steps, 1, MOST_STEPS),
-            guidance=_number(asked, "guidance", default.guidance, 0.0, HIGHEST_GUIDANCE),
-            size=_whole(asked, "size", default.size, SMALLEST, LARGEST, GRAIN),
+            guidance=_number(asked, "guidance", guidance, 0.0, HIGHEST_GUIDANCE),
+            width=_whole(asked, "width", width, SMALLEST, LARGEST, GRAIN),
+            height=_whole(asked, "height", height, SMALLEST, LARGEST, GRAIN),
             seed=_whole(asked, "seed", default.seed, 0, HIGHEST_SEED),
             count=_whole(asked, "count", default.count, 1, MOST_COUNT),
             model=_choice(asked, "model", default.model, self.models),

@@ -9,6 +9,7 @@ import gradio as gr
 
 from t2i.errors import UserError
 from t2i.web import html
+from t2i.web.head import BOTH, FIELDS, HISTORY
 from t2i.web.html import Shown
 from t2i.web.order import (
     GRAIN,
@@ -23,30 +24,9 @@ from t2i.web.order import (
 )
 from t2i.web.studio import Cancelled, Job, Studio
 
-STYLE = Path(__file__).with_name("page.css")
 FRAME_SECONDS = 0.3
-HISTORY = 24
-BOTH = "both"
-FIELDS = ("prompt", "negative_prompt", "scheduler", "steps", "guidance", "size", "seed", "count")
 Frame = tuple[str, str, list[Shown]]
 """What a step of the work shows: the stage, the gallery, and the pictures behind the gallery."""
-
-
-def theme() -> gr.Theme:
-    """Quiet colours and the fonts of the reader's machine: nothing is loaded from elsewhere."""
-    fonts = ["ui-sans-serif", "system-ui", "sans-serif"]
-    quiet: gr.Theme = gr.themes.Base(
-        primary_hue="teal", neutral_hue="stone", radius_size="md", font=fonts, font_mono=["ui-monospace", "monospace"]
-    )
-    # Gradio's own are too light to be read with ease: contrast of 4.5 to 1 or more (WCAG 2.2, 1.4.3).
-    return quiet.set(
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_800",
-    )
 
 
 def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mapping[str, float]) -> gr.Blocks:
@@ -56,6 +36,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
     with gr.Blocks(title="t2i", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(html.header(facts["model"], facts["tuned"], facts["device"]), padding=False, apply_default_css=False)
         history = gr.State([])
+        kept = gr.JSON(visible=False)
         with gr.Column(elem_classes="layout"):
             with gr.Column(elem_classes="ask"):
                 prompt = gr.Textbox(
@@ -100,8 +81,10 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                             scale=3,
                             elem_id="scheduler",
                         )
-                        size = _number("Size", default.size, GRAIN)
                         count = _number("Pictures", default.count)
+                    with gr.Row():
+                        width = _number("Width", default.width, GRAIN)
+                        height = _number("Height", default.height, GRAIN)
                     with gr.Row(elem_classes="seeds"):
                         seed = _number("Seed", default.seed)
                         dice = gr.Button("New seed", size="sm", elem_id="dice", min_width=90, scale=0)
@@ -122,7 +105,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                     with gr.Accordion("What was measured", open=True, elem_id="measured"):
                         gr.HTML(table, padding=False, apply_default_css=False)
 
-        values = [prompt, negative, scheduler, steps, guidance, size, seed, count]
+        values = [prompt, negative, scheduler, steps, guidance, width, height, seed, count]
         shown = [stage, shelf, history]
         options: dict[str, Any] = {
             "show_progress": "hidden",
@@ -131,18 +114,18 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
         }
 
         async def pictures(
-            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, size: Any, seed: Any, count: Any,
-            model: Any, past: Any, request: gr.Request,
+            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, width: Any, height: Any, seed: Any,
+            count: Any, model: Any, past: Any, request: gr.Request,
         ) -> AsyncIterator[Frame]:  # fmt: skip
-            asked = _asked(prompt, negative, scheduler, steps, guidance, size, seed, count)
+            asked = _asked(prompt, negative, scheduler, steps, guidance, width, height, seed, count)
             async for frame in _make(studio, offer, asked, str(model), list(past), request):
                 yield frame
 
         async def cells(
-            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, size: Any, seed: Any, count: Any,
-            rows: Any, scales: Any, model: Any, past: Any, request: gr.Request,
+            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, width: Any, height: Any, seed: Any,
+            count: Any, rows: Any, scales: Any, model: Any, past: Any, request: gr.Request,
         ) -> AsyncIterator[Frame]:  # fmt: skip
-            asked = _asked(prompt, negative, scheduler, steps, guidance, size, seed, 1)
+            asked = _asked(prompt, negative, scheduler, steps, guidance, width, height, seed, 1)
             chosen = "base" if model == "base" or len(offer.models) == 1 else "tuned"
             async for frame in _grid(studio, offer, {**asked, "model": chosen}, rows, scales, list(past), request):
                 yield frame
@@ -150,13 +133,35 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
         def stop(request: gr.Request) -> None:
             studio.leave(str(request.session_hash))
 
-        gr.on([make.click, prompt.submit], pictures, [*values, model, history], shown, **options)
-        draw.click(cells, [*values, rows, scales, model, history], shown, **options)
+        def again(names: Any) -> tuple[str, list[Shown]]:
+            past = _found(studio.painter.folder, names)
+            return html.gallery(past), past
+
+        made = gr.on([make.click, prompt.submit], pictures, [*values, model, history], shown, **options)
+        made.then(None, None, None, js="() => t2i.keep()")
+        drawn = draw.click(cells, [*values, rows, scales, model, history], shown, **options)
+        drawn.then(None, None, None, js="() => t2i.keep()")
         draw.click(None, None, None, js="() => document.getElementById('stage').scrollIntoView({behavior: 'smooth'})")
         cancel.click(stop, None, None, **options)
         dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {HIGHEST_SEED + 1})")
+        # Of the reader's own choice only: settings that the address brings hold over it.
+        scheduler.input(None, scheduler, [steps, guidance], js="name => t2i.suiting(name)")
+        page.load(None, None, [*values, model], js="() => t2i.read()")
+        page.load(again, kept, [shelf, history], js="() => [t2i.kept()]", **options)
+        settings: list[Any] = [*values, model]  # every one of these has the event, which their common class lacks
+        for setting in settings:
+            setting.change(None, settings, None, js="(...values) => t2i.write(values)")
     page.queue(max_size=4 * MOST_CELLS, api_open=False)
     return page
+
+
+def _found(folder: Path, names: Any) -> list[Shown]:
+    """Pictures of this server by the names that a page has kept; those that are gone are left out."""
+    there = {path.name: path for path in folder.glob("*.png")}
+    known = (
+        [there[name] for name in names if isinstance(name, str) and name in there] if isinstance(names, list) else []
+    )
+    return [Shown.read(path) for path in known[:HISTORY]]
 
 
 def _number(label: str, value: int, step: int = 1) -> gr.Number:
@@ -262,4 +267,7 @@ async def _follow(
     elif made:
         seconds = sum(group[-1].seconds for group in job.pictures)
         said = html.notice(f"{len(made)} {'picture' if len(made) == 1 else 'pictures'} in {seconds:.1f} s", "news")
+    if made:
+        texts = dict.fromkeys(sentence for order in job.orders for sentence in studio.painter.cut(order))
+        said = "".join(html.notice(text, "cut") for text in texts) + said
     yield said + (stage(job, groups(), 0) if made else ""), html.gallery(past), past

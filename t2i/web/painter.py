@@ -12,11 +12,27 @@ from typing import Any
 import numpy as np
 
 from t2i.models.parts import Models
+from t2i.models.text import spelt_out
 from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.prompts import told_cut
 from t2i.sampling.recipe import write_picture
 from t2i.sampling.sampler import OnStep, encode, sample
 from t2i.web.order import Order
 from t2i.web.preview import noise_levels
+
+
+def of_size(models: Models, width: int, height: int) -> Models:
+    """The same networks with latents for pictures of width x height pixels."""
+    wide, tall = (dataclasses.replace(models, resolution=side) for side in (width, height))
+    if width == height:
+        return wide
+    square, other = wide.latent_shape(1), tall.latent_shape(1)
+
+    def latent_shape(count: int) -> tuple[int, int, int, int]:
+        return count, square[1], other[2], square[3]
+
+    setattr(wide, "latent_shape", latent_shape)  # noqa: B010  of this one alone
+    return wide
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class Painter:
     guidance: Guidance
     """What an order does not say: rescaling and interval."""
     describe: Callable[[str, Scheduler, Guidance, int], dict[str, Any]]
-    """The recipe of a picture but for its prompt, seed and batch; of model, scheduler, guidance and size."""
+    """The recipe of a picture but for its prompt, seed and batch; of model, scheduler, guidance and width."""
     folder: Path
     batch_size: int
     keep_text: bool = True
@@ -58,6 +74,17 @@ class Painter:
         """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
         return noise_levels(self.settings(order)[0].start(self.models[order.model].schedule()))
 
+    def cut(self, order: Order) -> list[str]:
+        """A sentence for each text of an order that is longer than the text encoder reads."""
+        models = self.models[order.model]
+
+        def tokens(text: str) -> int:
+            return len(models.tokenizer(spelt_out(models, text), truncation=False, verbose=False).input_ids)
+
+        limit = models.tokenizer.model_max_length
+        told = [told_cut(text, tokens, limit) for text in (order.prompt, order.negative_prompt)]
+        return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
+
     def draw(
         self, order: Order, on_step: OnStep | None = None, on_tile: Callable[[], None] = lambda: None
     ) -> list[Picture]:
@@ -68,7 +95,7 @@ class Painter:
         """
         start = time.monotonic()
         scheduler, guidance = self.settings(order)
-        models = dataclasses.replace(self.models[order.model], resolution=order.size)
+        models = of_size(self.models[order.model], order.width, order.height)
         seeds = list(range(order.seed, order.seed + order.count))
         conditions = encode(models, [order.prompt] * order.count, guidance)
         batches = sample(
@@ -79,7 +106,9 @@ class Painter:
             drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
         finally:
             watch.remove()
-        facts = self.describe(order.model, scheduler, guidance, order.size)
+        facts = self.describe(order.model, scheduler, guidance, order.width)
+        if order.height != order.width:
+            facts["height"] = order.height
         self.folder.mkdir(parents=True, exist_ok=True)
         pictures = []
         for seed, (pixels, batch_size) in zip(seeds, drawn, strict=True):

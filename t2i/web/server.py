@@ -55,7 +55,7 @@ def run(
         import uvicorn
     except ImportError as error:
         raise UserError(f"task=serve needs {error.name}; type: pip install -c constraints.txt -e '.[web]'") from error
-    from t2i.web import api, page
+    from t2i.web import api, head, page
     from t2i.web.connections import Connection
     from t2i.web.guard import Guard
 
@@ -71,9 +71,8 @@ def run(
         show_error=False,
         ssr_mode=False,
         mcp_server=False,
-        theme=page.theme(),
-        # In the head, because Gradio rewrites the selectors of what it is given as CSS.
-        head=f"<style>{page.STYLE.read_text(encoding='utf-8')}</style>",
+        theme=head.theme(),
+        head=head.head(offer),
         max_file_size=0,
     )
     guarded = Guard(app, _names(serve), login, studio.rate, studio.leave, lambda: len(blocks.fns))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t2i.errors import ConfigError
-from t2i.sampling.prompts import expand, from_file
+from t2i.sampling.prompts import cut_words, expand, from_file, told_cut
 
 
 def test_alternatives_make_a_grid_in_reading_order() -> None:
@@ -90,3 +90,17 @@ def test_prompts_are_read_by_the_rules_of_every_table_and_text(tmp_path, name, c
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=words):
         from_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "cut"), [(3, 5, ""), (4, 5, "w3"), (7, 5, "w3 w4 w5 w6"), (4, 2, "w0 w1 w2 w3")]
+)
+def test_words_are_cut_from_the_first_that_is_not_whole(words: int, limit: int, cut: str) -> None:
+    prompt = " ".join(f"w{number}" for number in range(words))
+    assert cut_words(prompt, lambda text: len(text.split()) + 2, limit) == cut  # start and end count
+
+
+def test_a_long_tail_is_shortened_where_a_word_ends() -> None:
+    told = told_cut("a " * 500, lambda text: len(text.split()) + 2, 77)
+    assert told.startswith('The prompt has 502 tokens, and 77 are read. Cut: "a a ') and told.endswith(' a ...".')
+    assert len(told) < 300 and told_cut("a cat", len, 77) == ""

@@ -105,3 +105,11 @@ def test_prompts_come_from_a_file_several_pictures_each(lab: Lab, main_job: Ende
     captions = json.loads((ended.folder / "images" / "captions.json").read_text())
     assert captions[0] in ("a cat on grass", "a dog on grass") and captions[0] == captions[1]
     assert captions[2:] == ["two buses", "two buses"] and len(pictures(ended)) == 4
+
+
+def test_words_beyond_the_token_limit_are_told(empty_lab: Lab) -> None:
+    long = " ".join(f"red{number}" for number in range(30))
+    ended = empty_lab.here("task=generate", f"prompts=[a cat, {long} Zebra]", "scheduler.steps=1")
+    assert ended.status == 0, ended.err
+    (told,) = [line for line in ended.out.splitlines() if "tokens, and 32 are read" in line]
+    assert told.endswith(' Zebra".') and "a cat" not in told

@@ -7,12 +7,27 @@ import pytest
 
 from t2i.web.order import Offer, Order, Refused
 
-DEFAULTS = Order("", "", "ddim", 50, 7.5, 64, 0, 1, "tuned")
+DEFAULTS = Order("", "", "ddim", 50, 7.5, 64, 64, 0, 1, "tuned")
 OFFER = Offer({"ddim": 50, "ddpm": 100, "unipc": 25}, ("base", "tuned"), DEFAULTS)
 
 
 def test_what_is_left_out_has_its_default() -> None:
     assert OFFER.read({"prompt": "a cat"}) == dataclasses.replace(DEFAULTS, prompt="a cat")
+
+
+def test_size_is_width_and_height_at_once() -> None:
+    assert (OFFER.read({"prompt": "a", "size": 96}).width, OFFER.read({"prompt": "a", "size": 96}).height) == (96, 96)
+    both = OFFER.read({"prompt": "a", "size": 96, "height": 72})
+    assert (both.width, both.height) == (96, 72)
+    with pytest.raises(Refused, match="height is 70; use 64 to 1024 in steps of 8"):
+        OFFER.read({"prompt": "a", "height": 70})
+
+
+def test_a_scheduler_distilled_for_low_guidance_brings_it() -> None:
+    offer = Offer({"ddim": 50, "lcm": 4}, ("base", "tuned"), DEFAULTS)
+    assert (offer.read({"prompt": "a", "scheduler": "lcm"}).steps, offer.suits("lcm")) == (4, (4, 1.5))
+    assert offer.read({"prompt": "a", "scheduler": "lcm", "guidance": 3}).guidance == 3
+    assert offer.suits("ddim") == (50, 7.5)
 
 
 def test_another_scheduler_brings_the_steps_that_suit_it() -> None:
@@ -24,7 +39,8 @@ def test_another_scheduler_brings_the_steps_that_suit_it() -> None:
     ("name", "values"),
     [
         ("steps", [1, 100, 40.0]),
-        ("size", [64, 72, 1024]),
+        ("width", [64, 72, 1024]),
+        ("height", [64, 72, 1024]),
         ("guidance", [0, 30, 7.25]),
         ("count", [1, 4]),
         ("seed", [0, 2**32 - 1]),
@@ -47,8 +63,8 @@ def test_the_ends_of_every_range_are_allowed(name: str, values: list[Any]) -> No
         ({"count": 5}, "count is 5; use 1 to 4."),
         ({"scheduler": "dim"}, "scheduler is dim; use ddim, ddpm, unipc."),
         ({"prompt": " \n"}, "prompt is empty; say what the picture should show."),
-        ({"strength": 1}, "strength is not known here; use prompt, negative_prompt, scheduler, steps, guidance, size, "
-                          "seed, count, model."),
+        ({"strength": 1}, "strength is not known here; use prompt, negative_prompt, scheduler, steps, guidance, width, "
+                          "height, seed, count, model, size."),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_was_found_and_what_fits(asked: dict[str, Any], sentence: str) -> None:

@@ -56,6 +56,9 @@ def make(page: "Page", prompt: str = "a red cat", model: str = "Tuned", **number
 
 
 def set_number(page: "Page", name: str, value: int) -> None:
+    if name == "size":
+        set_number(page, "width", value)
+        name = "height"
     page.fill(f"#{name} input[type=number]", str(value))
     page.press(f"#{name} input[type=number]", "Tab")
 
@@ -172,6 +175,61 @@ def test_a_grid_has_a_cell_for_every_scheduler_and_scale(page: "Page", server: S
     assert cells == [(name, scale) for name in ("ddim", "euler", "dpmpp_2m") for scale in (1.0, 4.0, 9.0)]
 
 
+def value(page: "Page", name: str) -> str:
+    return page.input_value(f"#{name} input[type=number]")
+
+
+def test_width_and_height_are_apart(page: "Page", server: Server) -> None:
+    (address,) = make(page, width=96, height=64)
+    pixels, recipe = picture(server, address)
+    assert pixels.shape == (64, 96, 3) and (recipe["resolution"], recipe["height"]) == (96, 64)
+    set_number(page, "size", 1024)  # the widest number fits into its field
+    for name in ("width", "height"):
+        field = page.locator(f"#{name} input[type=number]")
+        assert field.evaluate("field => field.scrollWidth <= field.clientWidth")
+
+
+def test_choosing_a_scheduler_sets_its_steps_and_guidance(page: "Page") -> None:
+    for name, steps, guidance in (("lcm", "4", "1.5"), ("ddpm", "100", "7.5"), ("dpmpp_2m", "4", "7.5")):
+        page.click("#scheduler input")
+        page.click(f"ul[role=listbox] li[aria-label='{name}']")
+        page.wait_for_function(f"document.querySelector('#steps input[type=number]').value === '{steps}'")
+        assert value(page, "guidance") == guidance
+
+
+def test_settings_are_in_the_address_and_pictures_come_back_after_a_reload(page: "Page", server: Server) -> None:
+    make(page, "a red & blue cat", seed=12, width=72, steps=3)
+    page.wait_for_function("window.location.search.includes('seed=12') && window.location.search.includes('steps=3')")
+    page.wait_for_function("(sessionStorage.getItem('t2i-pictures') || '').includes('.png')")
+    before = page.locator("#shelf .past img").get_attribute("src")
+    page.reload()
+    page.wait_for_selector("#shelf .past img")
+    assert page.locator("#shelf .past img").get_attribute("src") == before
+    page.click("#shelf .past summary")
+    assert "a red & blue cat" in page.inner_text("#shelf .past dl") and "72 x 64" in page.inner_text("#shelf .past dl")
+    assert page.input_value("#prompt textarea") == "a red & blue cat"
+    assert [value(page, name) for name in ("seed", "width", "height", "steps")] == ["12", "72", "64", "3"]
+    make(page, seed=13)  # and the new one stands before the old one
+    page.wait_for_function("document.querySelectorAll('#shelf .past').length === 2")
+
+
+def test_an_address_with_wrong_settings_is_an_ordinary_page(page: "Page", server: Server) -> None:
+    wrong = (
+        "steps=abc&seed=-1&width=65&guidance=99&scheduler=nope&model=%3Cscript%3E&pictures=3&prompt=%3Cb%3Ea&count=3"
+    )
+    page.goto(f"{server.url}?{wrong}")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value === '<b>a'")
+    assert [value(page, name) for name in ("steps", "seed", "width", "pictures")] == ["4", "0", "64", "3"]
+
+
+def test_words_beyond_the_token_limit_are_told(page: "Page") -> None:
+    make(page, " ".join(f"red{number}" for number in range(30)) + " Zebra")
+    told = page.inner_text("#stage .notice.cut")
+    assert re.fullmatch(r'The prompt has \d+ tokens, and 32 are read\. Cut: "red\d+ .* Zebra"\.', told)
+    make(page, "a red cat")
+    assert page.locator("#stage .notice.cut").count() == 0
+
+
 def test_what_is_typed_is_shown_and_not_run(page: "Page") -> None:
     hostile = '<img src=x onerror="window.hacked=1"> ${window.hacked=1} {{window.hacked=1}} <script>hacked=1</script>'
     make(page, hostile)
@@ -182,7 +240,7 @@ def test_what_is_typed_is_shown_and_not_run(page: "Page") -> None:
 
 def test_the_page_says_what_is_wrong_in_one_sentence(page: "Page") -> None:
     assert make(page, size=65) == []
-    assert page.inner_text("#stage .notice") == "size is 65; use 64 to 1024 in steps of 8."
+    assert page.inner_text("#stage .notice") == "width is 65; use 64 to 1024 in steps of 8."
     set_number(page, "size", 64)
     assert make(page, " ") == []
     assert page.inner_text("#stage .notice") == "prompt is empty; say what the picture should show."

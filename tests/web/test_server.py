@@ -81,6 +81,8 @@ def test_what_the_server_drew_is_made_again_by_its_recipe(server: Server, empty_
     path = empty_lab.root / "picture.png"
     path.write_bytes(answer.content)
     assert empty_lab.here("task=generate", f"recipe={path}").metrics == {"images": 1.0, "identical": 1.0}
+    path.write_bytes(server.ask(seed=5, steps=3, width=96, height=64, model="base", scheduler="euler_a").content)
+    assert empty_lab.here("task=generate", f"recipe={path}").metrics == {"images": 1.0, "identical": 1.0}
 
 
 def test_seeds_sizes_and_models_make_other_pictures_and_counts_stand_side_by_side(server: Server) -> None:
@@ -150,7 +152,7 @@ def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -
     assert set(paths) == {"/v1/health", "/v1/images/{name}", "/v1/images"}
     post = paths["/v1/images"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == set(Order.__dataclass_fields__) and schema["required"] == ["prompt"]
+    assert set(schema["properties"]) == {*Order.__dataclass_fields__, "size"} and schema["required"] == ["prompt"]
     assert "image/png" in post["responses"]["200"]["content"]
     assert {"400", "401", "403", "408", "413", "415", "429", "500", "503"} <= set(post["responses"])
     # The ends of every range are taken, and what lies beyond is refused.
@@ -167,7 +169,7 @@ def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -
             )
         for value in facts.get("enum", []):
             assert server.ask(**{key: value}).status_code == 200
-        assert "default" in facts or key in ("prompt", "steps")
+        assert "default" in facts or key in ("prompt", "steps", "guidance", "size")
 
 
 def test_idle_connections_neither_stay_nor_fill_the_server(server: Server) -> None:

@@ -15,7 +15,7 @@ from t2i.web.painter import Picture
 from t2i.web.preview import Preview
 from t2i.web.studio import Cancelled, Rate, Studio
 
-ORDER = Order("a cat", "", "ddim", 10, 7.5, 64, 0, 1, "base")
+ORDER = Order("a cat", "", "ddim", 10, 7.5, 64, 64, 0, 1, "base")
 PREVIEW = Preview(torch.eye(37, dtype=torch.float64), torch.zeros(37, 192, dtype=torch.float64), 8)
 
 

@@ -12,6 +12,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.plan.downloads import Missing, missing
 from t2i.plan.looking import Dry, LookingStore, Place
+from t2i.stages import history
 from t2i.stages.goals import Goals
 from t2i.stages.stage import NotMade, Stage, Unmade, is_there, keep, walk
 from t2i.store import Stage as Finished
@@ -44,6 +45,16 @@ class Row:
     def there(self) -> bool:
         """Whether the store has it."""
         return self.place.there
+
+    def size(self, run: Run) -> Optional[int]:
+        """Bytes, if need be as a guess; None where nobody knows."""
+        if self.there:
+            return self.place.size
+        return self.stage.size(run) if self.name == self.stage.name else history.size(run.store.root, self.name)
+
+    def seconds(self, run: Run) -> Optional[float]:
+        """What it will take; None where nobody knows."""
+        return self.stage.seconds(run) if self.name == self.stage.name else history.seconds(run.store.root, self.name)
 
 
 @dataclass
@@ -86,6 +97,7 @@ class Look:
     def __init__(self, run: Run, absent: set[str], notes: list[str]) -> None:
         self._run, self._absent, self._notes = run, absent, notes
         self._passed: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
         self._known: set[str] = set()
         """Keys of the stages whose digests are known."""
 
@@ -96,7 +108,8 @@ class Look:
             if not all(row.there for row in rows):
                 for inner in stage.within():
                     yield from self.along(inner.title, inner)
-            yield from rows
+            yield from (row for row in rows if not row.digest or (row.name, row.digest) not in self._told)
+            self._told |= {(row.name, row.digest) for row in rows}
 
     def _places(self, title: str, stage: Stage) -> list[Place]:
         """Of the stage, and of what is asked for on the way to its address; without a digest where that is not known yet."""
@@ -139,7 +152,7 @@ def _tell(config: Config, found: Plan, run: Run, say: Callable[[str], None]) -> 
     lines = [("step", "stage", "", "on disk", "time")]
     seconds: list[Optional[float]] = []
     for (title, name), rows in groups.items():
-        times = [row.stage.seconds(run) for row in rows if not row.there]
+        times = [row.seconds(run) for row in rows if not row.there]
         seconds += times
         lines.append((title, name, _state(rows), _size(rows, run), _spoken(times) if times else ""))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
@@ -175,7 +188,7 @@ def _state(rows: list[Row]) -> str:
 
 def _size(rows: list[Row], run: Run) -> str:
     """What lies there and what will, together; unknown as soon as one of them is."""
-    told = [row.place.size if row.there else row.stage.size(run) for row in rows]
+    told = [row.size(run) for row in rows]
     if None in told:
         return "unknown"
     sizes = spoken.size(sum(size for size in told if size is not None))

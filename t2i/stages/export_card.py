@@ -20,6 +20,7 @@ def export_card(
     written: Exported,
     numbers: dict[str, float],
 ) -> str:
+    """origin: the run that is exported; numbers: how far what was written is from ours."""
     from t2i.training import card
 
     training = [folder / "README.md" for folder in runs_of(tuned)]

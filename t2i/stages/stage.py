@@ -106,12 +106,11 @@ class Stage(ABC):
 
     def size(self, run: Run) -> Optional[int]:
         """Bytes that it will take, by those of its kind; None where nobody knows."""
-        return next((history.held(found) for _, found in history.manifests(run.store.root, self.name)), None)
+        return history.size(run.store.root, self.name)
 
     def seconds(self, run: Run) -> Optional[float]:
         """What it will take, by the newest of its kind; None where nobody knows."""
-        kind = history.manifests(run.store.root, self.name)
-        return next((float(found["seconds"]) for _, found in kind if "seconds" in found), None)
+        return history.seconds(run.store.root, self.name)
 
 
 class NotMade(Exception):

@@ -215,8 +215,9 @@ class Trained(Weights):
         return "trained"
 
     def find(self, run: Run) -> Tuned:
+        """The main process reads the files once and tells; later it may ask alone."""
         folder = made(self.training, run).path / WEIGHTS
-        return Tuned(folder, run.tell(lambda: tuned_digest(folder, run)))
+        return run.kept("tuned", str(folder), lambda: Tuned(folder, run.tell(lambda: tuned_digest(folder, run))))
 
 
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:

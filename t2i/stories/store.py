@@ -17,6 +17,7 @@ SHOWN = 20
 
 
 def by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
+    """The largest kinds of stages first; spare: those that no run needs."""
     rows: list[tuple[str, int, int, int, int, int]] = []
     for name in sorted({entry.name for entry in entries}):
         own = [entry for entry in entries if entry.name == name]
@@ -34,6 +35,7 @@ def by_stage(entries: Sequence[Held], spare: Sequence[Held]) -> dict[str, Any]:
 
 
 def by_run(entries: Sequence[Held], needs: dict[Path, set[str]]) -> dict[str, Any]:
+    """What each run needs, and what of it nobody else does. needs: digests, by run folder."""
     users: dict[str, int] = {}
     for digests in needs.values():
         for digest in digests:
@@ -53,6 +55,7 @@ def by_run(entries: Sequence[Held], needs: dict[Path, set[str]]) -> dict[str, An
 
 
 def show(run: Run, table: dict[str, Any]) -> None:
+    """Print a table."""
     lines = [table["columns"], *([str(value) for value in row] for row in table["rows"])]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
@@ -75,6 +78,7 @@ def verified(run: Run, entries: Sequence[Held]) -> int:
 
 
 def pruned(config: Config, run: Run, spare: Sequence[Held], began: float) -> dict[str, float]:
+    """Remove what no run needs, after asking; what has been asked for since `began` (seconds since the epoch) stays."""
     for entry in spare:
         run.say(f"no run needs {entry.name}/{entry.digest[:12]} ({entry.state.value}, {spoken.size(size([entry]))})")
     if not spare:

@@ -176,7 +176,7 @@ def _earlier(
 def _announce(store: Store, folder: Path, what: str, size: int, done: int) -> None:
     """Say what will be written before it is; UserError when the disk has no room for it."""
     free = shutil.disk_usage(folder).free
-    store.announce(f"{what}, {_bytes(size)}")
+    (store.note or store.announce)(f"{what}, {_bytes(size)}")
     if size - done > free:
         raise UserError(
             f"{what} take {_bytes(size)} and {folder} has {_bytes(free)} free: free some, name another folder with "

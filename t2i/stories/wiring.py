@@ -19,22 +19,12 @@ def tell(config: Config, run: Run, found: dict[str, Any]) -> dict[str, float]:
         f"({100 * trainable / sizes[denoiser]:.3f} % of the {SPOKEN.get(denoiser, denoiser)})."
     )
     if run.main:
-        _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)
-        run.detail(text)
+        from t2i.reporting.console import lines
+
         columns = ["check", "expected", "found", "result"]
+        for line in (*lines(columns, rows), text):
+            run.detail(line)
         run.section("Wiring", text, [{"columns": columns, "rows": rows, "caption": ""}])
     require(rows)
     parameters = {f"parameters.{name}": float(size) for name, size in sizes.items()}
     return {"checks": float(len(rows)), "trainable_parameters": float(trainable), **parameters}
-
-
-def _print(title: str, rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for column in ("check", "expected", "found", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if Console().is_terminal else 110).print(table)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -100,3 +101,19 @@ def test_an_archive_that_is_no_bundle_is_refused(lab: Lab, tmp_path: Path) -> No
     ):
         ended = lab.here("task=rerun", f"bundle={path}")
         assert ended.status == 2 and sentence in ended.err
+
+
+def test_differences_are_read_at_a_glance(lab: Lab, trained: Ended) -> None:
+    """Numbers are rounded, and how far they are apart stands beside them; of digests the beginning tells them apart."""
+    other = lab.here(*TRAIN, "training.seed=1")
+    ended = lab.here("task=diff", f"runs=[{trained.folder},{other.folder}]")
+    (section,) = ended.json("sections.json")
+    tables = {table["columns"][0]: table for table in section["tables"]}
+    assert tables["results"]["columns"][1:] == [trained.folder.name, other.folder.name, "difference"]
+    rows = {row[0]: row[1:] for row in tables["results"]["rows"]}
+    losses = [ended.metrics["final_loss"] for ended in (trained, other)]
+    assert [float(text) for text in rows["final_loss"][:2]] == pytest.approx(losses, rel=5e-3)
+    assert float(rows["final_loss"][2]) == pytest.approx(losses[1] - losses[0], rel=1e-2)
+    assert all(len(text) == 12 for text in tables["data and stages"]["rows"][0][1:3])
+    assert parts(ended)["results"]["final_loss"] == [f"{loss:.9g}" for loss in losses], "diff.json has every digit"
+    assert not re.search(r"\d\.\d{6}|[0-9a-f]{13}", "\n".join(ended.out.splitlines()[1:-1]))

@@ -35,7 +35,7 @@ def test_a_misspelt_key_is_named_with_the_near_one_and_the_valid_ones(empty_lab:
     ended = empty_lab.away("strategy.rnk=4")
     assert ended.status == 2
     assert "strategy.rnk is no key of the configuration (did you mean strategy.rank?)" in sentence(ended)
-    assert "use one of: alpha, dropout, kind, learning_rate, rank, targets" in sentence(ended)
+    assert re.search(r"use one of: .*alpha, .*learning_rate, .*rank, .*targets", sentence(ended))
 
 
 def test_a_folder_that_does_not_exist_is_named(empty_lab: Lab) -> None:

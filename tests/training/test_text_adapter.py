@@ -74,7 +74,7 @@ def test_folded_it_is_a_plain_pipeline_with_the_same_predictions(
     models.pipeline().save_pretrained(tmp_path / "pipeline")
     plain = StableDiffusionPipeline.from_pretrained(tmp_path / "pipeline", safety_checker=None)
     assert plain.unet.config.cross_attention_dim == plain.text_encoder.config.hidden_size == 16
-    models.unet, models.text_encoder = plain.unet, plain.text_encoder
+    models.modules |= {"unet": plain.unet, "text_encoder": plain.text_encoder}
     torch.testing.assert_close(prediction(models), wanted, rtol=1e-4, atol=1e-5)
 
 

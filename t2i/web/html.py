@@ -24,6 +24,8 @@ LABELS = {
     "mifid": "MIFID",
     "clip_score": "CLIP score",
     "ref_clip_score": "RefCLIPScore",
+    "inception_score_10": "Inception score, mean of ten parts",
+    "inception_score_10_std": "Inception score, deviation of ten parts",
     "agreement": "Pictures of the asked class",
     "memorisation_distance": "Distance to training pictures",
 }

@@ -1,6 +1,7 @@
 """The page: a Gradio layout whose every request goes through the same order and queue as the endpoint's."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,10 +159,12 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
 def _found(folder: Path, names: Any) -> list[Shown]:
     """Pictures of this server by the names that a page has kept; those that are gone are left out."""
     there = {path.name: path for path in folder.glob("*.png")}
-    known = (
-        [there[name] for name in names if isinstance(name, str) and name in there] if isinstance(names, list) else []
-    )
-    return [Shown.read(path) for path in known[:HISTORY]]
+    known = [name for name in names if isinstance(name, str) and name in there] if isinstance(names, list) else []
+    found = []
+    for name in known[:HISTORY]:
+        with contextlib.suppress(UserError):  # deleted meanwhile
+            found.append(Shown.read(there[name]))
+    return found
 
 
 def _number(label: str, value: int, step: int = 1) -> gr.Number:
@@ -268,6 +271,5 @@ async def _follow(
         seconds = sum(group[-1].seconds for group in job.pictures)
         said = html.notice(f"{len(made)} {'picture' if len(made) == 1 else 'pictures'} in {seconds:.1f} s", "news")
     if made:
-        texts = dict.fromkeys(sentence for order in job.orders for sentence in studio.painter.cut(order))
-        said = "".join(html.notice(text, "cut") for text in texts) + said
+        said = "".join(html.notice(text, "cut") for text in job.cut) + said
     yield said + (stage(job, groups(), 0) if made else ""), html.gallery(past), past

@@ -39,6 +39,8 @@ class Job:
     """Whether somebody looks at previews."""
     pictures: list[list[Picture]] = field(default_factory=list)
     """Of every order that is done."""
+    cut: list[str] = field(default_factory=list)
+    """Sentences about words that the text encoder did not read; of the worker's, which alone uses the tokenizers."""
     step: int = 0
     """Steps done in all orders."""
     steps: int = 0
@@ -194,6 +196,8 @@ class Studio:
                 job.preview = self._encoded(latents[0] / scale, noise)
 
         wanted()
+        if job.watched:
+            job.cut += [sentence for sentence in self.painter.cut(order) if sentence not in job.cut]
         return self.painter.draw(order, on_step, wanted)
 
     def _encoded(self, latents: torch.Tensor, noise: float) -> str:

@@ -40,6 +40,9 @@ class SlowPainter:
             on_step(step, order.steps, torch.zeros(1, 4, 8, 8))
         return [Picture(Path("000000.png"), order, order.seed, 0.1)]
 
+    def cut(self, order: Order) -> list[str]:
+        return [f"cut of {order.prompt}"]
+
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
         return [(1.0, 0.0)] * order.steps
 

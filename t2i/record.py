@@ -31,7 +31,7 @@ PARTS = ("data", "embed", "verify", "train", "tuned", "comparison", "sweep", "cl
 """Prefixes of a pipeline's numbers for which a task of its own has none; `base/` stays, as the tuned model's have none."""
 INPUTS = {"prepared": "training", "reference": "evaluation"}
 """Stages that are data which a run read, and what for."""
-WEIGHTS = ("weights", "clip", "pipeline")
+WEIGHTS = ("weights", "clip", "pipeline", "export")
 """What a training or an export leaves in its run folder."""
 ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable")
 """Ends of the names of numbers that belong to another one."""

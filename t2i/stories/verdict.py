@@ -42,7 +42,7 @@ def tell(
         title,
         text,
         [table for table in tables if table["rows"]],
-        [_changes(run, verdict), *_pictures(config, run, first, second, names, Prepared(first.data))],
+        [*_changes(run, verdict), *_pictures(config, run, first, second, names, Prepared(first.data))],
         verdict=f"**{verdict.answer[0].upper()}{verdict.answer[1:]}.** {names[1][0].upper()}{names[1][1:]} against "
         f"{names[0]}: {sentence}.",
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind}
@@ -108,10 +108,13 @@ def largest_losses(first: Measured, second: Measured) -> "tuple[list[int], np.nd
     return [int(row) for row in np.argsort(change, kind="stable")], change
 
 
-def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
+def _changes(run: Run, verdict: "Verdict") -> list[tuple[Any, str]]:
+    """The changes beside each other, where there are several."""
     from t2i.evaluation.verdict import BETTER, WORSE
     from t2i.reporting.figures import Change, changes
 
+    if len(verdict.rows) < 2:  # one dot
+        return []
     path = changes(
         [
             Change(
@@ -129,7 +132,7 @@ def _changes(run: Run, verdict: "Verdict") -> tuple[Any, str]:
         f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}",
         "Grey band: changes that this many pictures miss in more than 20 of 100 cases.",
     )
-    return path, f"Each metric's change with its 95 % interval; coloured where the table says {BETTER} or {WORSE}."
+    return [(path, f"Each metric's change with its 95 % interval; coloured where the table says {BETTER} or {WORSE}.")]
 
 
 def _pictures(

@@ -76,8 +76,9 @@ def finished(config: Config, run: Run, metrics: dict[str, float]) -> None:
 
 
 def sources(state: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
-    """The tags in which MLflow looks for what a run was started from. state: of `t2i.context.environment`."""
-    tags = {"mlflow.source.name": shlex.join([*COMMAND.split(), *overrides])[:5000], "mlflow.source.type": "LOCAL"}
+    """The tags in which MLflow looks for what a run was started from, and what was typed. state: of `environment`."""
+    tags = {"mlflow.source.name": COMMAND.split()[-1], "mlflow.source.type": "LOCAL"}
+    tags["command"] = shlex.join([*COMMAND.split(), *overrides])[:TAG]
     with contextlib.suppress(OSError, KeyError):  # a user without a name
         tags["mlflow.user"] = getpass.getuser()
     if state["git"]:

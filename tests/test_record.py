@@ -78,7 +78,8 @@ def test_inputs_are_the_data_and_the_references() -> None:
 
 def test_the_source_of_a_run_is_what_was_typed_and_its_commit() -> None:
     tags = record.sources({"git": {"commit": "f00", "dirty": "false"}}, ["task=train", "prompts=[a cat]"])
-    assert tags["mlflow.source.name"] == "python run.py task=train 'prompts=[a cat]'"
+    assert tags["command"] == "python run.py task=train 'prompts=[a cat]'"
+    assert tags["mlflow.source.name"] == "run.py", "the page shows what follows the last slash"
     assert (tags["mlflow.source.type"], tags["mlflow.source.git.commit"]) == ("LOCAL", "f00")
     assert "mlflow.source.git.commit" not in record.sources({"git": {}}, [])
 

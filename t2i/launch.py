@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import record, tracking, workers
+from t2i import multirun, record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -62,7 +62,7 @@ _parents: list[tracking.Tracker] = []
 """The MLflow run that holds the runs of a multirun together, while it lasts."""
 _launching: list[bool] = []
 """Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
-_cells: list[record.Cell] = []
+_cells: list[multirun.Cell] = []
 """The runs of a multirun that have ended, in their order."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
@@ -77,7 +77,7 @@ def guard(compose: Callable[[], None]) -> int:
     _launching.append(True)
     status = _guarded(compose)
     if len(_cells) > 1:
-        print("\n" + "\n".join(record.table_of(_cells)), flush=True)
+        print("\n" + "\n".join(multirun.table_of(_cells)), flush=True)
     _cells.clear()
     while _parents:
         ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
@@ -151,9 +151,9 @@ def start(cfg: DictConfig) -> None:
     """The composed configuration becomes a job. In a multirun a failed job is reported and the others go on."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN and _launching:
-        swept = [text for text in hydra_config.overrides.task if text not in sys.argv]
-        _cells.append(record.Cell(swept, Path(hydra_config.runtime.output_dir)))
-        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(swept)}", flush=True)
+        settings = multirun.settings(list(hydra_config.overrides.task), sys.argv[1:])
+        _cells.append(multirun.Cell(settings, Path(hydra_config.runtime.output_dir)))
+        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(settings)}", flush=True)
     try:
         _start(cfg)
     except Exception as error:
@@ -165,7 +165,7 @@ def start(cfg: DictConfig) -> None:
 def _start(cfg: DictConfig) -> None:
     """Run the job here, or in several processes."""
     hydra_config = HydraConfig.get()
-    multirun = hydra_config.mode is RunMode.MULTIRUN
+    several = hydra_config.mode is RunMode.MULTIRUN
     config = typed(cfg)
     config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
@@ -176,7 +176,7 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, list(hydra_config.overrides.task))
         return
     job = Job(config, folder, list(hydra_config.overrides.task))
-    if multirun and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
+    if several and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
         _parents.append(tracking.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
         os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
@@ -186,7 +186,7 @@ def _start(cfg: DictConfig) -> None:
         _spawn(job)
     else:
         work(job)
-        if config.task is Task.pipeline and config.then is not None and not multirun and sys.stdin.isatty():
+        if config.task is Task.pipeline and config.then is not None and not several and sys.stdin.isatty():
             work(_following(job, config.then))
 
 

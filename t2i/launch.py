@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import arguments, record, tracking, workers
+from t2i import arguments, multirun, record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -62,7 +62,7 @@ _parents: list[tracking.Tracker] = []
 """The MLflow run that holds the runs of a multirun together, while it lasts."""
 _launching: list[bool] = []
 """Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
-_cells: list[record.Cell] = []
+_cells: list[multirun.Cell] = []
 """The runs of a multirun that have ended, in their order."""
 _statuses: list[int] = []
 """Exit statuses of the jobs of this process: Hydra would print its own words about an exception that reached it."""
@@ -77,7 +77,7 @@ def guard(compose: Callable[[], None]) -> int:
     _launching.append(True)
     status = _guarded(compose)
     if len(_cells) > 1:
-        print("\n" + "\n".join(record.table_of(_cells)), flush=True)
+        print("\n" + "\n".join(multirun.table_of(_cells)), flush=True)
     _cells.clear()
     while _parents:
         ending = "FINISHED" if status == 0 else "KILLED" if status > 128 else "FAILED"
@@ -94,8 +94,8 @@ def _guarded(compose: Callable[[], None]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
         _multirun_first()
-        multirun = sys.argv[1:2] in (["-m"], ["--multirun"])
-        sys.argv[1:] = arguments.or_demo(verbatim(sys.argv[1:], multirun))
+        several = sys.argv[1:2] in (["-m"], ["--multirun"])
+        sys.argv[1:] = arguments.or_demo(verbatim(sys.argv[1:], several))
         workers.refuse_sharding()
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(help_text(), end="")
@@ -105,7 +105,7 @@ def _guarded(compose: Callable[[], None]) -> int:
         elif world_size() > 1 and rank() > 0:
             work(_receive())
         else:
-            arguments.check(sys.argv[1:], multirun)
+            arguments.check(sys.argv[1:], several)
             compose()
     except Interrupted as interruption:
         return interruption.status
@@ -142,9 +142,9 @@ def start(cfg: DictConfig) -> None:
     """The composed configuration becomes a job. In a multirun a failed job is reported and the others go on."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode is RunMode.MULTIRUN and _launching:
-        swept = [text for text in hydra_config.overrides.task if text not in sys.argv]
-        _cells.append(record.Cell(swept, Path(hydra_config.runtime.output_dir)))
-        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(swept)}", flush=True)
+        settings = multirun.settings(list(hydra_config.overrides.task), sys.argv[1:])
+        _cells.append(multirun.Cell(settings, Path(hydra_config.runtime.output_dir)))
+        print(f"{chr(10) if len(_cells) > 1 else ''}run {len(_cells)}: {' '.join(settings)}", flush=True)
     try:
         _start(cfg)
     except Exception as error:
@@ -156,7 +156,7 @@ def start(cfg: DictConfig) -> None:
 def _start(cfg: DictConfig) -> None:
     """Run the job here, or in several processes."""
     hydra_config, config = HydraConfig.get(), typed(cfg)
-    multirun = hydra_config.mode is RunMode.MULTIRUN
+    several = hydra_config.mode is RunMode.MULTIRUN
     config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
@@ -170,7 +170,7 @@ def _start(cfg: DictConfig) -> None:
         _plan(config, folder, overrides)
         return
     job = Job(config, folder, overrides)
-    if multirun and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
+    if several and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
         _parents.append(tracking.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
         os.environ[PARENT] = _parents[0].run_id or ""
     if world_size() > 1:
@@ -180,7 +180,7 @@ def _start(cfg: DictConfig) -> None:
         _spawn(job)
     else:
         work(job)
-        if config.task is Task.pipeline and config.then is not None and not multirun and sys.stdin.isatty():
+        if config.task is Task.pipeline and config.then is not None and not several and sys.stdin.isatty():
             work(_following(job, config.then))
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import getpass
-import json
 import logging
 import os
 import platform
@@ -10,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,12 +29,8 @@ PARTS = ("data", "embed", "verify", "train", "tuned", "comparison", "sweep", "cl
 """Prefixes of a pipeline's numbers for which a task of its own has none; `base/` stays, as the tuned model's have none."""
 INPUTS = {"prepared": "training", "reference": "evaluation"}
 """Stages that are data which a run read, and what for."""
-WEIGHTS = ("weights", "clip", "pipeline")
+WEIGHTS = ("weights", "clip", "pipeline", "export")
 """What a training or an export leaves in its run folder."""
-ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable")
-"""Ends of the names of numbers that belong to another one."""
-COLUMNS = 5
-"""Numbers of each run in the table of a multirun."""
 TAG = 5000
 """Characters of a tag that every tracking server takes."""
 log = logging.getLogger("t2i")
@@ -76,8 +70,9 @@ def finished(config: Config, run: Run, metrics: dict[str, float]) -> None:
 
 
 def sources(state: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
-    """The tags in which MLflow looks for what a run was started from. state: of `t2i.context.environment`."""
-    tags = {"mlflow.source.name": shlex.join([*COMMAND.split(), *overrides])[:5000], "mlflow.source.type": "LOCAL"}
+    """The tags in which MLflow looks for what a run was started from, and what was typed. state: of `environment`."""
+    tags = {"mlflow.source.name": COMMAND.split()[-1], "mlflow.source.type": "LOCAL"}
+    tags["command"] = shlex.join([*COMMAND.split(), *overrides])[:TAG]
     with contextlib.suppress(OSError, KeyError):  # a user without a name
         tags["mlflow.user"] = getpass.getuser()
     if state["git"]:
@@ -118,50 +113,6 @@ def inputs(config: Config, stages: Iterable[Stage]) -> list[Input]:
         for stage in stages
         if stage.name in INPUTS
     ]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a multirun."""
-
-    settings: list[str]
-    """The overrides in which it differs from the others."""
-    folder: Path
-
-
-def table_of(cells: Sequence[Cell]) -> list[str]:
-    """What a multirun found, as lines: a row a run, its settings and the numbers in which the runs differ."""
-    from t2i.reporting.console import lines
-    from t2i.reporting.numbers import number
-
-    found = [_numbers(cell.folder) for cell in cells]
-    names = [name for numbers in found for name in numbers if not name.endswith(ENDS)]
-    shared = [name for name in dict.fromkeys(names) if len({numbers.get(name) for numbers in found}) > 1]
-    shared = sorted(shared, key=lambda name: "[" not in name)[:COLUMNS]  # metrics of pictures first
-    settings = [dict(text.lstrip("+").split("=", 1) for text in cell.settings) for cell in cells]
-    keys = list(dict.fromkeys(key for own in settings for key in own))
-    rows = [
-        [
-            str(place),
-            *(own.get(key, "") for key in keys),
-            *(
-                number(numbers[name], numbers.get(f"{name}.low"), numbers.get(f"{name}.high"))
-                if name in numbers
-                else ""
-                for name in shared
-            ),
-            "" if numbers else "failed",
-        ]
-        for place, (own, numbers) in enumerate(zip(settings, found, strict=True), start=1)
-    ]
-    ending = any(not numbers for numbers in found)
-    return lines(["run", *keys, *shared, *[""] * ending], [row if ending else row[:-1] for row in rows])
-
-
-def _numbers(folder: Path) -> dict[str, float]:
-    """The numbers of a run that has ended well; none of another."""
-    path = folder / "metrics.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 class _LogFile(logging.FileHandler):

@@ -1,6 +1,5 @@
 """What the tracker is told of a run: its name, what it changed, and numbers under one name whatever task wrote them."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -78,30 +77,11 @@ def test_inputs_are_the_data_and_the_references() -> None:
 
 def test_the_source_of_a_run_is_what_was_typed_and_its_commit() -> None:
     tags = record.sources({"git": {"commit": "f00", "dirty": "false"}}, ["task=train", "prompts=[a cat]"])
-    assert tags["mlflow.source.name"] == "python run.py task=train 'prompts=[a cat]'"
+    assert tags["command"] == "python run.py task=train 'prompts=[a cat]'"
+    assert tags["mlflow.source.name"] == "run.py", "the page shows what follows the last slash"
     assert (tags["mlflow.source.type"], tags["mlflow.source.git.commit"]) == ("LOCAL", "f00")
     assert "mlflow.source.git.commit" not in record.sources({"git": {}}, [])
 
 
 def test_tasks_that_measure_nothing_leave_no_run() -> None:
     assert {task.value for task in UNTRACKED} == {"diff", "report", "bundle", "serve", "prompt", "doctor", "store"}
-
-
-def test_a_multirun_ends_with_a_table_of_what_differs(tmp_path: Path) -> None:
-    cells = []
-    for name, numbers in {
-        "ddim": {"seconds": 2.0, "images": 6.0, "fid[x]": 20.04, "fid[x].low": 15.9, "fid[x].high": 24.0},
-        "euler": {"seconds": 3.0, "images": 6.0, "fid[x]": 18.04, "fid[x].low": 13.9, "fid[x].high": 22.0},
-        "pndm": None,
-    }.items():
-        (tmp_path / name).mkdir()
-        if numbers:
-            (tmp_path / name / "metrics.json").write_text(json.dumps(numbers))
-        cells.append(record.Cell([f"scheduler={name}", "cfg.scale=5"], tmp_path / name))
-    assert record.table_of(cells) == [
-        "  run  scheduler  guidance scale            FID (x)  seconds  pictures",
-        "    1  ddim                    5  20.0 [15.9, 24.0]        2         6",
-        "    2  euler                   5  18.0 [13.9, 22.0]        3         6",
-        "    3  pndm                    5                                        failed",
-    ]
-    assert record.table_of(cells[:2])[0] == "  run  scheduler  guidance scale            FID (x)  seconds"

@@ -68,7 +68,7 @@ def tell_verdict(
         f"{names[1]} against {names[0]}",
         _with(text, [*found.notes, *(note for own in judged for note in own.given.notes)]),
         [*(table for table in tables if table["rows"]), *_skipped(judged[0])],
-        [changes_figure(run, verdict, mark), *_pictures(run, judged, names, found, mark)],
+        [*changes_figure(run, verdict, mark), *_pictures(run, judged, names, found, mark)],
         question="Which pictures are better?",
         facts={names[0]: str(judged[0].given.root), names[1]: str(judged[1].given.root), "Compared": how},
         **answer_of(verdict, names, mark),

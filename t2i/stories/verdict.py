@@ -64,7 +64,10 @@ def tell(
         title,
         text,
         [table for table in tables if table["rows"]],
-        [changes_figure(run, verdict, mark), *_pictures(config, run, first, second, names, Prepared(first.data), mark)],
+        [
+            *changes_figure(run, verdict, mark),
+            *_pictures(config, run, first, second, names, Prepared(first.data), mark),
+        ],
         **answer_of(verdict, names, mark, cost),
         facts={"Model": config.model.name, "Data": config.dataset.name, "Strategy": config.strategy.kind}
         if names == ("base", "tuned")
@@ -144,11 +147,13 @@ def largest_losses(first: Measured, second: Measured) -> "tuple[list[int], np.nd
     return [int(row) for row in np.argsort(change, kind="stable")], change
 
 
-def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> tuple[Any, str]:
-    """Every change beside what could have been seen."""
+def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> list[tuple[Any, str]]:
+    """Every change beside what could have been seen, where there are several."""
     from t2i.evaluation.verdict import BETTER, WORSE
     from t2i.reporting.figures import Change, changes
 
+    if len(verdict.rows) < 2:  # one dot
+        return []
     path = changes(
         [
             Change(
@@ -166,7 +171,7 @@ def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> tuple[Any, s
         f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}",
         "Grey band: changes that this many pictures miss in more than 20 of 100 cases.",
     )
-    return path, f"Each metric's change with its 95 % interval; coloured where the table says {BETTER} or {WORSE}."
+    return [(path, f"Each metric's change with its 95 % interval; coloured where the table says {BETTER} or {WORSE}.")]
 
 
 def _pictures(

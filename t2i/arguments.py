@@ -234,6 +234,8 @@ def _option(group: str, value: str) -> None:
     names = options()[group]
     if plain in names or value in ("null", "") or value.startswith(("${", "???")):
         return
+    if value.startswith("[") and not value.endswith("]"):
+        return  # what cannot be read is told as such
     stem = Path(plain).stem
     alike = [name for name in names if name.lower() in (plain.lower(), stem.lower())]
     if alike:

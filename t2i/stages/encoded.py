@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Optional
 from t2i.config import as_dict
 from t2i.context import Run
 from t2i.data.rows import KEYS
+from t2i.errors import UserError
 from t2i.stages import history
 from t2i.stages.networks import dtype_of, model_digest
 from t2i.stages.prepared import Prepared, training_split
@@ -37,14 +38,18 @@ class Encoded(Stage):
 
     def _scaled(self, run: Run, cost: Callable[[dict[str, Any]], float]) -> Optional[float]:
         """What the newest stage of rows of the same model cost, by its number of rows and that of this one."""
-        wanted = self.rows(run)
+        if (wanted := self.rows(run)) is None:
+            return None
         for _, found in history.manifests(run.store.root, self.name):
             held = found["files"].get(KEYS, {}).get("bytes", 0)
             number = (held - 128) // 32  # an array of 32 bytes a key behind its header
-            same = "model" not in found["inputs"] or found["inputs"]["model"] == model_digest(self.config, run)
-            if wanted is not None and number > 0 and same:
+            if number > 0 and found["inputs"].get("model", "") == self.encoder(run):
                 return cost(found) * wanted / number
         return None
+
+    def encoder(self, run: Run) -> Optional[str]:
+        """What identifies the model whose network encodes; empty for rows of none, None where it is not on this machine."""
+        return ""
 
     def size(self, run: Run) -> Optional[int]:
         found = self._scaled(run, history.held)
@@ -66,6 +71,12 @@ class ByModel(Encoded):
         config = self.config
         settings = {**as_dict(config.training), "trains": list(config.strategy.modules())}
         return [self.split, as_dict(config.model), settings, config.launch.precision]
+
+    def encoder(self, run: Run) -> Optional[str]:
+        try:
+            return model_digest(self.config, run)
+        except UserError:
+            return None
 
     def ask(self, run: Run) -> None:
         """Without loading a network; for nothing where the model's architecture is not known here."""

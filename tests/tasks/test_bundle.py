@@ -116,4 +116,4 @@ def test_differences_are_read_at_a_glance(lab: Lab, trained: Ended) -> None:
     assert float(rows["final_loss"][2]) == pytest.approx(losses[1] - losses[0], rel=1e-2)
     assert all(len(text) == 12 for text in tables["data and stages"]["rows"][0][1:3])
     assert parts(ended)["results"]["final_loss"] == [f"{loss:.9g}" for loss in losses], "diff.json has every digit"
-    assert not re.search(r"\d\.\d{6}|[0-9a-f]{13}", "\n".join(ended.out.splitlines()[1:-1]))
+    assert not re.search(r"[1-9]\.\d{5}|0\.[1-9]\d{4}|[0-9a-f]{13}", "\n".join(ended.out.splitlines()[1:-1]))

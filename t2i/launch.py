@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import arguments, multirun, record, tracking, workers
+from t2i import arguments, multirun, named, record, tracking, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -161,8 +161,8 @@ def _start(cfg: DictConfig) -> None:
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     overrides = list(hydra_config.overrides.task)
-    arguments.check_task(config.task, overrides)
-    for mistake in arguments.missing(config):
+    named.check_task(config.task, overrides)
+    for mistake in named.missing(config):
         raise mistake
     config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()

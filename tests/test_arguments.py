@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from t2i.arguments import EXISTING, READ_BY, check, check_task, missing
+from t2i.arguments import check
 from t2i.config import CONF, SCHEMAS, Task, compose
 from t2i.errors import ConfigError
 from t2i.keys import Key, keys, options, sections
+from t2i.named import EXISTING, READ_BY, check_task, missing
 from t2i.quoting import MAPPINGS, PATHS, TEXT_LISTS, TEXTS, verbatim
 
 from .conftest import Lab

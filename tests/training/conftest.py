@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from t2i.context import Run
 from t2i.models.config import Model
 from t2i.models.load import Models
+from t2i.processes import Processes
 from t2i.randomness import generator
 from t2i.store import Stage, Store, digest_of
 from t2i.training.config import LearningRate, Training
@@ -103,10 +104,9 @@ def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Pat
     """Builds a trainer as task=train does; `folder` is where it may resume."""
 
     def build(strategy: Strategy, config: Training, folder: str = "training", precision: str = "no") -> Trainer:
-        if precision != run.mixed_precision:  # accelerate keeps one precision for a whole process
+        if precision != run.processes.mixed_precision:  # accelerate keeps one precision for a whole process
             AcceleratorState._reset_state(reset_partial_state=True)
-            run.__dict__.pop("accelerator", None)
-            run.mixed_precision = precision
+            run.processes = Processes(precision)
         models = loaded(toy)
         strategy.attach(models)
         models.to("cpu", DTYPES[precision])

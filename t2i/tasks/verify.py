@@ -35,10 +35,11 @@ def verify(config: Config, run: Run) -> dict[str, float]:
         f"strategy={config.strategy.kind} trains {trainable:,} ({100 * trainable / sizes['unet']:.3f} % of the U-Net)."
     )
     if run.main:
-        _print(f"{config.model.name} with strategy={config.strategy.kind}", rows)
+        shown = [[f"{int(cell):,}" if cell.isdecimal() else cell for cell in row] for row in rows]
+        _print(f"{config.model.name} with strategy={config.strategy.kind}", shown)
         run.say(text)
         columns = ["check", "expected", "found", "result"]
-        run.section("Wiring", text, [{"columns": columns, "rows": rows, "caption": ""}])
+        run.section("Wiring", text, [{"columns": columns, "rows": shown, "caption": ""}])
     require(rows)
     parameters = {f"parameters.{name}": float(size) for name, size in sizes.items()}
     return {"checks": float(len(rows)), "trainable_parameters": float(trainable), **parameters}

@@ -44,7 +44,7 @@ TOY = [
 
 def pytest_configure(config: pytest.Config) -> None:
     """What each file takes is remembered: `make check` runs as many of the affected ones as fit into two minutes."""
-    if not hasattr(config, "workerinput"):  # the others' reports arrive here
+    if not hasattr(config, "workerinput") and hasattr(config, "cache"):  # the others' reports arrive here
         config.pluginmanager.register(Seconds(config))
 
 

@@ -175,7 +175,7 @@ def test_coco_animals(experiment: Callable[[str], Ended], own_lab: Lab) -> None:
         assert min(figure(ended, name)) > 300, name
     check_metrics(ended)
     check_summary(
-        ended, "coco_animals", ("attn2_to_v", "10 training and 6 held-out", "clip_score[tiny_clip]", "9 cells")
+        ended, "coco_animals", ("attn2_to_v", "10 training and 6 held-out", "CLIP score (tiny_clip)", "9 cells")
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from t2i import spoken
 from t2i.config import Config, Part, Task
+from t2i.data.sources.scenes_dataset import Scenes
 from t2i.errors import UserError
 from t2i.evaluation.config import BUNDLED as BUNDLED_CLIP
 from t2i.evaluation.config import CLIPS
@@ -50,7 +51,7 @@ def missing(config: Config) -> list[Missing]:
 
 def _data(config: Config) -> Iterator[Missing]:
     data = config.dataset
-    drawn = type(data).kind == "scenes"  # of the class: another kind that was typed is refused, not missing
+    drawn = isinstance(data, Scenes)  # another kind that was typed is refused, not missing
     if config.task in (Task.verify,) or drawn:
         return
     size = DATA.get(data.name, "size unknown")

@@ -170,7 +170,7 @@ def test_two_sizes_are_refused_with_what_brings_them_together(lab: Lab, sets: Pa
     [
         (["task=compare", "pictures={same}"], "pictures=[<folder>,<folder>]"),
         (["task=compare", "pictures=[{same},{same}/none]"], "does not exist"),
-        (["task=compare", "pictures=[{same},3]"], "is no path"),
+        (["task=compare", "pictures=[{same},3]"], "does not exist"),
         (["task=evaluate", "pictures=[{same},{grey}]"], "takes 1"),
         (["task=evaluate", "pictures={same}/000.png"], "is a file"),
         (["task=train", "pictures={same}"], "task=evaluate pictures=<folder>"),

@@ -50,7 +50,8 @@ def missing(config: Config) -> list[Missing]:
 
 def _data(config: Config) -> Iterator[Missing]:
     data = config.dataset
-    if config.task in (Task.verify,) or data.kind == "scenes":
+    drawn = type(data).kind == "scenes"  # of the class: another kind that was typed is refused, not missing
+    if config.task in (Task.verify,) or drawn:
         return
     size = DATA.get(data.name, "size unknown")
     if data.root in ("", "???"):

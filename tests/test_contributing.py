@@ -123,7 +123,7 @@ def a_metric(project: Path) -> None:
 def a_stage(project: Path) -> None:
     guide = section("A stage")
     put(project, guide.file(), guide.blocks[0])
-    row = "| `comparison` | two `metrics` |"
+    row = "| `comparison` | two `metrics`, or several against the first |"
     edit(project, "docs/architecture.md", {row: guide.blocks[1] + row})
     goals, read = '    yield "numbers", [_numbers(config)]\n', "    measured = stage.read(run)\n"
     importing = "from t2i.stages.fitting import"

@@ -225,7 +225,7 @@ def test_a_worker_of_another_machine_is_dead_when_its_heart_stops(
 ) -> None:
     config = sweep()
     away = Study(config, open_storage(url, 1), "test")
-    monkeypatch.setattr("t2i.sweeps.study.socket.gethostname", lambda: "elsewhere")
+    monkeypatch.setattr("t2i.sweeps.alive.socket.gethostname", lambda: "elsewhere")
     taken = away.take()
     assert taken is not None and taken[1] == GRID[0]
     with away.alive(taken[0]):

@@ -97,7 +97,7 @@ def test_an_archive_that_is_no_bundle_is_refused(lab: Lab, tmp_path: Path) -> No
     for path, sentence in (
         (tmp_path / "text.tar.gz", "cannot be read"),
         (archive(readme=b"x"), "holds no config.yaml"),
-        (tmp_path / "gone.tar.gz", "cannot be read"),
+        (tmp_path / "gone.tar.gz", "does not exist"),
     ):
         ended = lab.here("task=rerun", f"bundle={path}")
         assert ended.status == 2 and sentence in ended.err

@@ -75,7 +75,7 @@ def test_a_conversation_through_a_pipe(empty_lab: Lab) -> None:
         "There is no tuned model here; start with weights=<run folder>.",
         "/dance is no command; use one of: /scale, ",
         "prompt has 1,001 characters; 1,000 are the most.",
-        'base model, euler 1 steps, scale 3, seed 4, 2 x 64 pixels, negative "blurry"',
+        'base model, euler 1 steps, scale 7.5, seed 4, 2 x 64 pixels, negative "blurry"',
     ):
         assert sentence in out
     assert json.loads((folder / "metrics.json").read_text()) == {"pictures": 5.0}

@@ -187,7 +187,8 @@ def reference_of(config: Config) -> Reference:
         return OfRun(config)
     if stages_of(path, "prepared") or (read_manifest(path) or {}).get("name") == "prepared":
         return OfPrepared(config, path)
-    return OfRun(config) if (path / "stages.json").exists() else OfFolder(config, path)
+    of_runs = (path / "stages.json").exists() or (path / "store").is_dir()
+    return OfRun(config) if of_runs else OfFolder(config, path)
 
 
 def _of_file(config: Config, path: Path) -> Reference:

@@ -72,14 +72,17 @@ def test_a_run_can_be_the_reference_of_another(empty_lab: Lab) -> None:
 
 def test_a_foreign_reference_file_is_refused_with_what_it_holds(empty_lab: Lab) -> None:
     command = ["task=evaluate", *SCENES, *TOY, "eval.metrics=[fid]"]
-    moments, other, text = (empty_lab.root / name for name in ("moments.npz", "other.npz", "text.npz"))
+    moments, other, text, foreign = (empty_lab.root / f"{name}.npz" for name in ("moments", "other", "text", "foreign"))
     empty_lab.root.mkdir(exist_ok=True)
     np.savez(moments, mu=np.zeros(3), sigma=np.eye(3))
     about = {"pictures": {}, "networks": {"tiny_clip": "0" * 64}, "resize": {"tiny_clip": "clip"}}
     np.savez(other, about=np.array(json.dumps(about)))
     text.write_text("no archive")
+    np.savez(foreign, weights=np.eye(3))
+    narrow = empty_lab.here(*command, f"eval.reference={moments}")  # FID takes moments, of features as wide as its own
+    assert narrow.status == 1 and "128 wide and the reference features 3" in narrow.err.splitlines()[-1]
     for path, said in (
-        (moments, "holds mu, sigma and no features"),
+        (foreign, "holds weights, and neither features nor mu and sigma"),
         (other, "has features of tiny_clip 00000000 and none of tiny_clip "),
         (text, "is no .npz file"),
     ):

@@ -23,7 +23,8 @@ def name_of(config: Config) -> str:
     """`lora r4 on scenes:animal, 150 steps`: what a run is about, in the words of its settings."""
     dataset = config.dataset.name + "".join(":" + "+".join(config.dataset.domains) for _ in config.dataset.domains[:1])
     strategy, steps = _strategy(config), f"{config.scheduler.name} {config.scheduler.steps} steps"
-    model = f"{config.model.name} with {Path(config.weights).name}" if config.weights else config.model.name
+    brought = " and ".join(Path(name).name for name in config.weights_given)
+    model = f"{config.model.name} with {brought}" if brought else config.model.name
     compared = " and ".join(Path(run).name for run in config.runs)
     length = f"{config.training.epochs:g} epochs" if config.training.epochs else f"{config.training.steps:,} steps"
     trains = config.task is Task.train or (config.task is Task.pipeline and Part.train in config.parts)

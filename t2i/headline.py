@@ -25,11 +25,13 @@ def name_of(config: Config) -> str:
     strategy, steps = _strategy(config), f"{config.scheduler.name} {config.scheduler.steps} steps"
     brought = " and ".join(Path(name).name for name in config.weights_given)
     model = f"{config.model.name} with {brought}" if brought else config.model.name
-    compared = " and ".join(Path(run).name for run in config.runs)
+    compared = " and ".join(Path(own).name for own in [*config.runs, *config.pictures_given])
     length = f"{config.training.epochs:g} epochs" if config.training.epochs else f"{config.training.steps:,} steps"
     trains = config.task is Task.train or (config.task is Task.pipeline and Part.train in config.parts)
     if trains:
         return f"{strategy} on {dataset}, {length}"
+    if config.task is Task.evaluate and config.pictures_given:
+        return f"evaluate the pictures of {compared}"
     return {
         Task.pipeline: f"{model} on {dataset}: {', '.join(part.value for part in config.parts)}",
         Task.evaluate: f"evaluate {model} on {dataset}, {steps}, guidance {config.cfg.scale:g}",

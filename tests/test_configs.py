@@ -58,6 +58,7 @@ clip.warmup
 clip.weight_decay
 dataset.background
 dataset.caption
+dataset.character
 dataset.columns.caption
 dataset.columns.id
 dataset.columns.image
@@ -96,6 +97,7 @@ dataset.train_split
 dataset.val
 debug
 dtype
+elsewhere
 eval.batch_size
 eval.class_prompts
 eval.clip
@@ -129,6 +131,7 @@ model.tokens
 model.width
 outputs
 parts
+pictures
 plan
 prompts
 prompts_file

@@ -77,7 +77,9 @@ def gallery(folder: str | Path, key: str = "pictures") -> Gallery:
         what = "is a file" if root.exists() else "does not exist"
         raise ConfigError(f"{key}={folder} {what}; give a folder of pictures, e.g. {key}=outputs/my_pictures")
     if (root / "store").is_dir():
-        raise ConfigError(f"{key}={folder} is an output folder of runs; give the pictures of one, e.g. {key}=<run>/images")
+        raise ConfigError(
+            f"{key}={folder} is an output folder of runs; give the pictures of one, e.g. {key}=<run>/images"
+        )
     found = list(walk(root, Fence(root)))
     names = sorted(own.file for own in found if own.picture and not own.reason)
     passed = [f"{own.file} ({own.reason})" for own in found if own.picture and own.reason]

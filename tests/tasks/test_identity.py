@@ -170,7 +170,7 @@ def test_another_value_is_another_address_or_the_key_is_listed(
     if identity.top(key) in identity.NO_RESULT and key != next(k for k in KEYS if identity.top(k) == identity.top(key)):
         return  # one of a group that as a whole decides no result
     if no_result(key):
-        kept = replace(config, task=base.task, parts=asking(base, key).parts, plan=False)
+        kept = replace(config, task=base.task, parts=asking(base, key).parts, plan=False, elsewhere=base.elsewhere)
         assert addresses(kept, lab.root) == at_base(key)
         return
     if key == "dataset.kind":  # which the option of the group has set

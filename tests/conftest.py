@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before torch is imported: equal numbers need equal thread counts, and two threads on a busy core are slower than one.
 SURROUNDINGS = {
@@ -253,3 +256,21 @@ def folder_data(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(root / f"{number:02d}.png")
         (root / f"{number:02d}.txt").write_text(f"picture number {number}")
     return root
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Debian's Chromium, headless, with an empty profile. In CI a missing one is a failure, elsewhere a skip."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        missing = "there is no chromium; type: apt-get install --no-install-recommends chromium"
+        if os.environ.get("T2I_CI") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield launched
+        launched.close()

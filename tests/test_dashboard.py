@@ -17,12 +17,9 @@ import pytest
 from t2i import tracking
 from t2i.tracking import Input, MLflowTracker, Tracking
 
-from .web.conftest import browser
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["browser"]
 WAIT = 90_000
 NAMES = ("lora r4 on scenes, 150 steps", "attn2_to_v on scenes, 150 steps")
 SEEN = (

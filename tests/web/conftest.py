@@ -1,8 +1,6 @@
 """A server with a tuned model in a process of its own, and the browser that drives its page."""
 
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +17,7 @@ import pytest
 from ..conftest import PROJECT, Lab
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    pass
 
 STARTED = re.compile(r"serving on (http://\S+) ")
 
@@ -97,21 +95,3 @@ def server(tmp_path_factory: pytest.TempPathFactory, tuned_run: Path) -> Iterato
     outputs = tmp_path_factory.mktemp("serve")
     with serving(outputs, f"weights={tuned_run}", "serve.rate=1000000", "scheduler.steps=4") as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> "Iterator[Browser]":
-    """Debian's Chromium, headless, with an empty profile. In CI a missing one is a failure, elsewhere a skip."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        missing = "there is no chromium; type: apt-get install --no-install-recommends chromium"
-        if os.environ.get("T2I_CI") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
-        yield launched
-        launched.close()

@@ -148,6 +148,9 @@ def test_an_open_page_finds_a_server_that_was_started_again(browser: "Browser", 
         set_number(page, "size", 64)
         page.click("#make")
         page.wait_for_selector("#stage .card img")
+        until = time.monotonic() + 60
+        while not list((second.folder / "images").glob("*.png")) and time.monotonic() < until:
+            time.sleep(0.2)
         assert len(list((second.folder / "images").glob("*.png"))) == 1
     page.context.close()
 

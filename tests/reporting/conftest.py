@@ -1,5 +1,0 @@
-"""The browser in which pages are looked at."""
-
-from ..web.conftest import browser
-
-__all__ = ["browser"]

@@ -36,7 +36,7 @@ TABLES = {
         ["check", "expected", "found", "result"],
         [["text encoder in the pipeline (digest)", "b0092ddacef5" * 6, "(1, 32, 128) float32", "ok"]],
     ),
-    "long words": Table([WORD, "b", WORD], [[WORD, WORD, "c"], ["a", 1, f"/work/{WORD}/{WORD}"]]),
+    "long words": Table([WORD, "b", WORD], [[WORD, WORD, "c"], ["a", 1, f"/data/{WORD}/{WORD}"]]),
     "long texts": Table(["a", "b", "c", "d", "e"], [["word " * 60] * 5]),
     "large numbers": Table(["n", "m"], [[10**30, "1,234,567,890.12 [-1,234,567,890.12, 1,234,567,890.12]"]]),
     "many keys": Table([f"training.some_key_{n}" for n in range(9)], [[f"value_{n}" for n in range(9)]] * 2, keys=8),

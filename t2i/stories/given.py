@@ -54,6 +54,8 @@ def tell_verdict(
 
     apart: numbers of the second set against the first, where there is no reference. mark: as of `verdict.tell`.
     """
+    from t2i.reporting.console import lines
+
     sentence = verdict.sentence
     how = how_paired(found)
     text = (
@@ -73,6 +75,8 @@ def tell_verdict(
         facts={names[0]: str(judged[0].given.root), names[1]: str(judged[1].given.root), "Compared": how},
         **answer_of(verdict, names, mark),
     )
+    for line in lines(tables[0]["columns"], tables[0]["rows"]):
+        run.detail(line)
     run.say(f"{names[1]} against {names[0]}: {sentence} ({how})")
 
 

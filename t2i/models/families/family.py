@@ -116,12 +116,14 @@ class Family:
         """
         mean, log_variance = moments.chunk(2, dim=1)
         drawn: Tensor = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise
-        return drawn * models.vae.config["scaling_factor"]
+        config = models.vae.config
+        return (drawn - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
     def decode(self, models: "Models", latents: "Tensor") -> "Tensor":
         """Latents to pictures (n, 3, h, w) on about [-1, 1]."""
-        kind = next(models.vae.parameters()).dtype
-        images: Tensor = models.vae.decode(latents.to(kind) / models.vae.config["scaling_factor"], return_dict=False)[0]
+        config, kind = models.vae.config, next(models.vae.parameters()).dtype
+        plain = latents.to(kind) / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
+        images: Tensor = models.vae.decode(plain, return_dict=False)[0]
         return images
 
     def factor(self, models: "Models") -> int:

@@ -114,7 +114,8 @@ def denoise(
         extra["eta"] = scheduler_config.eta  # type: ignore[assignment]
     rows = {name: values.to(dtype) for name, values in conditions.items()}
     both = {name: torch.cat([unconditional[name].to(dtype).expand_as(own), own]) for name, own in rows.items()}
-    picture = Picture.whole((models.resolution, models.resolution))
+    height, width = (side * models.family.factor(models) for side in latents.shape[-2:])
+    pictures = [Picture.whole((height, width))]
     # The scheduler computes with numbers on the CPU: one read from the device would wait for it in every step.
     on_device = scheduler.timesteps.to(device)
     total = len(on_device)
@@ -122,7 +123,7 @@ def denoise(
         for step, timestep in enumerate(scheduler.timesteps):
             guided = guidance.acts_at(float(timestep))
             inputs = scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
-            prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, picture)
+            prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, pictures)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))
             latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]

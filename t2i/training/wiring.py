@@ -51,9 +51,9 @@ class Probe:
     def given(self, conditions: Conditions, original: int | None = None) -> torch.Tensor:
         """The denoiser's output for these conditions. original: side of the picture before it was made smaller."""
         side = self.small.resolution
-        picture = Picture((original or side,) * 2, (0, 0), (side, side))
+        pictures = [Picture((original or side,) * 2, (0, 0), (side, side))]
         with torch.autocast(self.models.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.family.predict(self.models, self.latents, self.time, conditions, picture)
+            return self.family.predict(self.models, self.latents, self.time, conditions, pictures)
 
 
 def structure(models: Models, config: Model) -> Iterator[Check]:

@@ -184,9 +184,9 @@ class LayerBeforeLast(StableDiffusion1):
 class Deaf(StableDiffusion1):
     """Its denoiser is given no text."""
 
-    def predict(self, models: Models, x, time, conditions: Conditions, picture: Picture) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    def predict(self, models: Models, x, time, conditions: Conditions, pictures: Sequence[Picture]) -> torch.Tensor:  # type: ignore[no-untyped-def]
         nothing = {name: torch.zeros_like(rows) for name, rows in conditions.items()}
-        return super().predict(models, x, time, nothing, picture)
+        return super().predict(models, x, time, nothing, pictures)
 
 
 class SaysItReadsSizes(StableDiffusion1):
@@ -212,8 +212,8 @@ class DecodedUnscaled(StableDiffusion1):
 class OtherNoise(StableDiffusion1):
     """Draws with a noise schedule that is not the pipeline's."""
 
-    def predict(self, models: Models, x, time, conditions: Conditions, picture: Picture) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        return super().predict(models, x, time / 2, conditions, picture)
+    def predict(self, models: Models, x, time, conditions: Conditions, pictures: Sequence[Picture]) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        return super().predict(models, x, time / 2, conditions, pictures)
 
 
 FAULTS: dict[type[Family], tuple[str, ...]] = {

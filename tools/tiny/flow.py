@@ -158,7 +158,7 @@ def train(args: argparse.Namespace) -> None:
         level = sigma.view(-1, 1, 1, 1)
         text = FAMILY.read(models, {"tokenizer": ids, "tokenizer_2": ids})
         predicted = FAMILY.predict(
-            models, (1 - level) * latents + level * noise, 1000 * sigma, text, Picture.whole((64, 64))
+            models, (1 - level) * latents + level * noise, 1000 * sigma, text, [Picture.whole((64, 64))]
         )
         loss = (predicted - (noise - latents)).square().mean()
         loss.backward()

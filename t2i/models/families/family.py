@@ -20,16 +20,25 @@ Conditions = dict[str, "Tensor"]
 
 
 class Picture(NamedTuple):
-    """Sizes of the pictures of a batch, (height, width) and (top, left) in pixels; some families read them."""
+    """Sizes of one picture, (height, width) and (top, left) in pixels; some families read them."""
 
     original: tuple[int, int]
+    """Of the file that it was made from."""
     crop: tuple[int, int]
+    """Of its corner, in the file's picture made as large as this one."""
     size: tuple[int, int]
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "Picture":
-        """One that was never larger: what is drawn, and what prepared data remember."""
+        """One that was never larger: what is drawn."""
         return cls(size, (0, 0), size)
+
+    @property
+    def mirrored(self) -> "Picture":
+        """The same of the file's picture mirrored: its corner lies as far from the other edge."""
+        scale = max(own / whole for own, whole in zip(self.size, self.original, strict=True))
+        left = round(self.original[1] * scale) - self.size[1] - self.crop[1]
+        return self._replace(crop=(self.crop[0], max(0, left)))
 
 
 class Family:
@@ -138,9 +147,11 @@ class Family:
     # -- the denoiser -------------------------------------------------------------------------------------------------
 
     def predict(
-        self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
-        """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar."""
+        """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar; pictures: n, or
+        one for all.
+        """
         raise NotImplementedError
 
     def schedule(self, models: "Models", size: int) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class StableDiffusion3(Family):
         }
 
     def predict(
-        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The predicted flow; time: 1000 times the share of noise. Sizes are not read."""
         from t2i.models.joint_attention import JointAttention, repeated_last

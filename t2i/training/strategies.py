@@ -63,7 +63,7 @@ class Strategy:
         models.freeze()
         for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
-                if self.chooses(name) and models.family.reaches(module, name):
+                if self.chooses(name) and models.family.reaches(models, module, name):
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
@@ -107,7 +107,7 @@ class Strategy:
             f"{module}.{name}": tuple(parameter.shape)
             for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
-            if self.chooses(name) and models.family.reaches(module, name)
+            if self.chooses(name) and models.family.reaches(models, module, name)
         }
         found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
         require_fit(folder / WEIGHTS, models, wanted, found)
@@ -278,7 +278,7 @@ def _whole(models: "Models", names: Iterable[str]) -> int:
         parameter.numel()
         for network in names
         for name, parameter in rebuilt(models.modules[network]).named_parameters()
-        if models.family.reaches(network, name)
+        if models.family.reaches(models, network, name)
     )
 
 

@@ -331,7 +331,7 @@ def test_a_strategy_that_matches_no_layer_is_refused(models: Models) -> None:
 class LastLayerUnread(LayerBeforeLast):
     """Says, as it has to, that the last layer has no part in what the denoiser reads."""
 
-    def reaches(self, network: str, parameter: str) -> bool:
+    def reaches(self, models: Models, network: str, parameter: str) -> bool:
         return network != "text_encoder" or not re.search(r"layers\.1\.|final_layer_norm", parameter)
 
 

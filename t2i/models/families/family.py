@@ -74,6 +74,8 @@ class Family:
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
     kohya: ClassVar[Mapping[str, str]]
     """By network: what sd-scripts writes before a layer's path."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
     kohya_base: ClassVar[str]
     """sd-scripts' name of the family."""
 
@@ -188,11 +190,15 @@ class Family:
         """How tools write a layer's path; its own among them. config: the network's."""
         return {layer}
 
+    def kohya_path(self, network: str, layer: str, config: Any) -> str:
+        """A layer's path, with dots, as sd-scripts has it behind its prefix. config: the network's."""
+        return layer.removeprefix("text_model.")
+
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""
         return False
 
-    def reaches(self, network: str, parameter: str) -> bool:
+    def reaches(self, models: "Models", network: str, parameter: str) -> bool:
         """Whether a parameter has a say in what the denoiser predicts; layers behind the one that `read` takes have none."""
         return True
 

@@ -23,7 +23,7 @@ from t2i.models.load import load
 from t2i.models.parts import Models
 from t2i.sampling import parity
 from t2i.sampling.config import Guidance, Scheduler
-from t2i.sampling.sampler import encode, sample
+from t2i.sampling.sampler import denoise, encode, sample
 from t2i.store import Store
 from t2i.training import wiring
 from t2i.training.config import Training
@@ -32,18 +32,20 @@ from t2i.training.lora import Lora
 from t2i.training.objective import OBJECTIVES, objective_of
 from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder, UNet
 
-from . import toy as sd1
+from . import toy as toys
 
-TOYS: dict[str, Callable[[Path], Model]] = {"sd1": sd1.write}
+TOYS: dict[str, Callable[[Path], Model]] = {"sd1": toys.write, "sdxl": toys.write_sdxl}
 """By family: writes a pipeline small enough for a test, and says which model it is."""
+MORE = {"sd2": toys.write_sd2}
+"""Kinds of a family that differ enough to be held against the pipeline too."""
 CAPTIONS = ["a red cat", "two buses"]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[*FAMILIES, *MORE])
 def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The toy of each family, loaded as every task loads a model."""
     folder = tmp_path_factory.mktemp("family")
-    config = TOYS[request.param](folder / "model")
+    config = (TOYS | MORE)[request.param](folder / "model")
     return load(config, Store(folder / "store"))
 
 
@@ -110,6 +112,33 @@ def test_pictures_are_those_of_the_pipeline(named: Models, number: int, negative
         output_type="np",
     ).images
     assert ours.std() > 5 and np.abs(ours.astype(float) - (theirs * 255).round()).max() <= 1
+
+
+@pytest.mark.parametrize("negative", [None, "a blurry drawing"])
+@pytest.mark.parametrize("scale", [1.0, 6.0], ids=["without guidance", "with guidance"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_latents_are_those_of_the_pipeline_bit_for_bit(
+    named: Models, number: int, scale: float, negative: str | None
+) -> None:
+    kind = named.family.schedulers[number]
+    scheduler, guidance = Scheduler(name=kind, type=kind, steps=4), Guidance(scale=scale, negative_prompt=negative)
+    # A batch of texts is rounded otherwise than each alone, as the pipeline reads them.
+    rows, none = named.family.conditions(named, CAPTIONS[:1]), named.family.unconditional(named, negative)
+    ours = denoise(named, rows, none, [1], scheduler, guidance)
+    pipeline = named.pipeline()
+    pipeline.scheduler = scheduler.build(named.schedule())
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        CAPTIONS[0],
+        negative_prompt=negative,
+        num_inference_steps=4,
+        guidance_scale=scale,
+        height=named.resolution,
+        width=named.resolution,
+        generator=torch.Generator("cpu").manual_seed(1),
+        output_type="latent",
+    ).images
+    assert float((ours - theirs).abs().max()) == 0.0 and float(ours.std()) > 0.1
 
 
 def test_every_family_is_whole(named: Models) -> None:

@@ -3,9 +3,11 @@
 from t2i.errors import ConfigError
 from t2i.models.families.family import Family
 from t2i.models.families.sd1 import StableDiffusion1
+from t2i.models.families.sdxl import StableDiffusionXL
 
 FAMILIES: dict[str, Family] = {
     "sd1": StableDiffusion1(),
+    "sdxl": StableDiffusionXL(),
 }
 DEFAULT = FAMILIES["sd1"]
 """Of files that do not say."""

@@ -5,7 +5,7 @@ A new one is a dataclass here, a `store` line in t2i/config/options.py, a YAML i
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -34,6 +34,10 @@ class Strategy:
         """Raise ConfigError for values that no run could use."""
         validate_rate("learning_rate", self.learning_rate)
 
+    def refuses(self, family: "Family") -> Optional[str]:
+        """A sentence about why it has no meaning for a family; None where it has."""
+        return None
+
     @property
     def trains_text(self) -> bool:
         """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
@@ -60,6 +64,8 @@ class Strategy:
 
     def attach(self, models: "Models") -> None:
         """Freeze everything, then let the chosen parameters require gradients, in float32."""
+        if reason := self.refuses(models.family):
+            raise ConfigError(reason)
         models.freeze()
         for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
@@ -220,17 +226,28 @@ class UNet(Strategy):
 
 @dataclass
 class TextEncoder(Strategy):
-    """Every parameter of the CLIP text encoder, through the frozen U-Net."""
+    """Every parameter of the text encoder, or of the chosen ones, through the frozen denoiser."""
 
     kind: str = "text_encoder"
     learning_rate: float = 1e-5
+    encoders: list[str] = field(default_factory=list)
+    """Which, where a model has several, e.g. [text_encoder_2]; [] for all."""
+
+    def refuses(self, family: "Family") -> Optional[str]:
+        unknown = [name for name in self.encoders if name not in family.encoders]
+        if not unknown:
+            return None
+        return (
+            f"strategy.encoders={self.encoders} names {unknown[0]}, and {family.title} reads {', '.join(family.encoders)}; use "
+            "some of these, or [] for all"
+        )
 
     @property
     def trains_text(self) -> bool:
         return True
 
     def modules(self, family: "Family") -> tuple[str, ...]:
-        return family.encoders
+        return tuple(name for name in family.encoders if not self.encoders or name in self.encoders)
 
     def chooses(self, name: str) -> bool:
         return True

@@ -174,6 +174,10 @@ class Family:
         """
         raise NotImplementedError
 
+    def told(self, picture: Picture) -> dict[str, Any]:
+        """How the pipeline's call is told the sizes of a picture; nothing where it reads none."""
+        return {}
+
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Its repeated blocks, which gradient checkpointing computes again one by one."""
         raise NotImplementedError

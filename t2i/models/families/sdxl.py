@@ -118,6 +118,14 @@ class StableDiffusionXL(StableDiffusion1):
         given, none, pooled, no_pooled = pipeline.encode_prompt(list(captions), None, pipeline.device, 1, True)
         return {"states": given, "pooled": pooled}, {"states": none, "pooled": no_pooled}
 
+    def told(self, picture: Picture) -> dict[str, Any]:
+        """By three names."""
+        return {
+            "original_size": picture.original,
+            "crops_coords_top_left": picture.crop,
+            "target_size": picture.size,
+        }
+
     def kohya_path(self, network: str, layer: str, config: Any) -> str:
         """The U-Net as its makers number it, which is how sd-scripts builds it."""
         return unet_name(layer, config) if network == "unet" else super().kohya_path(network, layer, config)

@@ -60,7 +60,9 @@ def pictures(models: Models) -> Iterator[Check]:
     shown = Picture((2 * side, 3 * side), (side // 4, side), (side, side))  # six numbers, none of them another's
     for kind in models.family.schedulers:
         scheduler = Scheduler(name=kind, type=kind, steps=STEPS)
-        ours = denoise(small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance, picture=shown)
+        ours = denoise(
+            small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance, picture=shown
+        )
         latents, picture = _theirs(small, scheduler, shown)
         told = f"{STEPS} steps of {kind.removesuffix('Scheduler')}, as the pipeline's"
         yield _equal(f"latents of {told}", {"latents": ours}, {"latents": latents})

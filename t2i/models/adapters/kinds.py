@@ -30,6 +30,7 @@ class Kind(Enum):
     inversion = "textual inversion"
     unet = "U-Net"
     text_encoder = "text encoder"
+    text_encoder_2 = "second text encoder"
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,12 @@ def _network(folder: Path) -> Found:
     told = {str(told).replace("_", "").lower() for told in (name, *config.get("architectures", []))}
     tuned = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
     for kind, network in tuned.items():
-        if kind.lower() in told:
+        if kind.lower() in told and network in Kind.__members__:
             files = (folder / "config.json", *weight_files(folder))
             width = config.get("cross_attention_dim") or config.get("hidden_size") or 0
             return Found(Kind[network], folder, files, "", int(width))
     raise ConfigError(
-        f"weights={folder} is a {name}, which is no part that can be tuned here; give a {', a '.join(tuned)}, an "
+        f"weights={folder} is a {name}, which is no part that can be tuned here; give a {', a '.join(k for k, n in tuned.items() if n in Kind.__members__)}, an "
         "adapter or a run folder"
     )
 

@@ -115,8 +115,8 @@ def _refuse_family(model: Model, found: Found) -> None:
     reads = family.text_width(settings)
     if found.kind in NETWORKS and found.kind.name not in family.trained:
         raise ConfigError(
-            f"weights={found.path} is a {found.kind.value}, and model={model.name} has {', '.join(family.trained)}; use the model "
-            "that it was made for"
+            f"weights={found.path} is a {found.kind.value}, and model={model.name} has {', '.join(family.trained)}; use "
+            "the model that it was made for"
         )
     if found.kind.name in family.encoders:
         reads = settings[found.kind.name]["hidden_size"]

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from t2i.errors import ConfigError
 from t2i.models.adapters.kinds import LORA
@@ -82,7 +82,8 @@ class Lora(Strategy):
         import torch
         from peft import LoraConfig
 
-        family, network = models.family, models.modules[module]
+        family = models.family
+        network: Any = models.modules[module]
         unread = [name for name, _ in network.named_modules() if not family.reaches(models, module, f"{name}.weight")]
         config = LoraConfig(
             r=self.rank,

@@ -116,14 +116,15 @@ def _network(folder: Path) -> Found:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = config.get("_class_name") or config.get("model_type", "nothing known")
     told = {str(told).replace("_", "").lower() for told in (name, *config.get("architectures", []))}
-    tuned = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
+    every = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
+    tuned = {kind: network for kind, network in every.items() if network in Kind.__members__}
     for kind, network in tuned.items():
-        if kind.lower() in told and network in Kind.__members__:
+        if kind.lower() in told:
             files = (folder / "config.json", *weight_files(folder))
             width = config.get("cross_attention_dim") or config.get("hidden_size") or 0
             return Found(Kind[network], folder, files, "", int(width))
     raise ConfigError(
-        f"weights={folder} is a {name}, which is no part that can be tuned here; give a {', a '.join(k for k, n in tuned.items() if n in Kind.__members__)}, an "
+        f"weights={folder} is a {name}, which is no part that can be tuned here; give a {', a '.join(tuned)}, an "
         "adapter or a run folder"
     )
 

@@ -6,7 +6,7 @@ plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -197,6 +197,16 @@ class Family:
     def kohya_path(self, network: str, layer: str, config: Any) -> str:
         """A layer's path, with dots, as sd-scripts has it behind its prefix. config: the network's."""
         return layer.removeprefix("text_model.")
+
+    def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """By network: what single-file checkpoints of these settings (by part) write before the names of its tensors; empty
+        where the family has no such files that are read.
+        """
+        return {}
+
+    def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> Optional[str]:
+        """The token that a tokenizer fills up with, where a single file does not say and it is not the end token."""
+        return None
 
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""

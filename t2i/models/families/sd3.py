@@ -124,7 +124,7 @@ class StableDiffusion3(Family):
         """Without T5 where there is none."""
         from diffusers import StableDiffusion3Pipeline
 
-        parts = {name: None for name in self.optional} | models.modules | models.tokenizers
+        parts = dict.fromkeys(self.optional) | models.modules | models.tokenizers
         return StableDiffusion3Pipeline(**parts, scheduler=models.scheduler())
 
     def encoded(self, pipeline: Any, captions: Sequence[str]) -> tuple[Conditions, Conditions]:

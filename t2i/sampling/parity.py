@@ -56,7 +56,7 @@ def pictures(models: Models) -> Iterator[Check]:
     guidance = Guidance(scale=SCALE)
     prompts = encode(small, CAPTIONS[:1], guidance)
     for kind in models.family.schedulers:
-        scheduler = Scheduler(name=kind, type=kind, steps=STEPS)
+        scheduler = Scheduler.by_class(kind, small.schedule(), STEPS)
         ours = denoise(small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance)
         latents, picture = _theirs(small, scheduler)
         told = f"{STEPS} steps of {kind.removesuffix('Scheduler')}, as the pipeline's"

@@ -61,7 +61,7 @@ def structure(models: Models, config: Model) -> Iterator[Check]:
     for name, expected in config.parameters.items():
         yield same(f"parameters of the {name}", expected, count(models.modules[name].parameters()))
     family = models.family
-    if family.text_projections:
+    if family.cross_attention_widths(models):
         layers = {
             n.rpartition(".")[0] for n, _ in models.denoiser.named_modules() if n.endswith(family.text_projections)
         }
@@ -79,7 +79,8 @@ def hand_overs(models: Models, config: Model) -> Iterator[Check]:
         yield same(f"captions to token {name}", f"(1, {config.tokens}) int64", _shape(ids[name]))
     kind = str(next(models.text_encoder.parameters()).dtype).removeprefix("torch.")
     for name, rows in family.conditions(models, ["a picture of a cat"]).items():
-        shape = (config.tokens, config.width) if name == "states" else family.rows(models)[name]
+        (*outer, width) = family.rows(models)[name]
+        shape = (*outer, config.width if name == "states" else width)
         yield same(f"text {name} handed to the {family.spoken}", f"{(1, *shape)} {kind}", _shape(rows))
     _, channels, side, _ = probe.small.latent_shape(1)
     kind = str(probe.dtype).removeprefix("torch.")

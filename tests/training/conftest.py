@@ -16,11 +16,12 @@ from t2i.models.load import Models
 from t2i.processes import Processes
 from t2i.randomness import generator
 from t2i.store import Stage, Store, digest_of
+from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
 from t2i.training.config import LearningRate, Training
 from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
 
 from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy

@@ -72,10 +72,13 @@ class Strategy:
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
-            raise ConfigError(
-                f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
-                f"strategy={self.counterpart}"
-            )
+            raise self._matches_nothing(models)
+
+    def _matches_nothing(self, models: "Models") -> ConfigError:
+        return ConfigError(
+            f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
+            f"strategy={self.counterpart}"
+        )
 
     def trainable(self, models: "Models") -> "dict[str, nn.Parameter]":
         """The chosen parameters by `module.name`, in a fixed order."""

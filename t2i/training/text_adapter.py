@@ -39,6 +39,8 @@ class TextAdapter(Strategy):
     def attach(self, models: "Models") -> None:
         from t2i.models.text_adapter import place
 
+        if not models.family.cross_attention_widths(models):
+            raise self._matches_nothing(models)
         place(models, self._folder())
         super().attach(models)
 

@@ -47,12 +47,15 @@ def family_in(folder: Path) -> Family:
         raise ConfigError(f"{path} cannot be read ({error}); copy the model again") from error
     if not isinstance(named, str | None):
         raise ConfigError(f"{path} names no class of diffusers but {str(named)[:50]}; copy the model again")
-    return family_by(named, f"the model in {folder}")
+    family = family_by(named, f"the model in {folder}")
+    # [null, null] stands for a part that is left out
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and any(kind)]
+    return family.of(parts or family.networks)
 
 
 def family_of_settings(parts: dict[str, Any]) -> Family:
     """The family of what `settings` and `architecture` give."""
-    return family_by(parts.get(CLASS), "the architecture")
+    return family_by(parts.get(CLASS), "the architecture").of(parts)
 
 
 def options(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:

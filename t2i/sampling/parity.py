@@ -59,7 +59,7 @@ def pictures(models: Models) -> Iterator[Check]:
     side = small.resolution
     shown = Picture((2 * side, 3 * side), (side // 4, side), (side, side))  # six numbers, none of them another's
     for kind in models.family.schedulers:
-        scheduler = Scheduler(name=kind, type=kind, steps=STEPS)
+        scheduler = Scheduler.by_class(kind, small.schedule(), STEPS)
         ours = denoise(
             small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance, picture=shown
         )

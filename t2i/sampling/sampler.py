@@ -109,7 +109,9 @@ def denoise(
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
-    latents = (noise if start is None else start.to(device, dtype)) * scheduler.init_noise_sigma
+    # Schedulers of flow matching begin with noise as it is, and hand it on so.
+    latents = (noise if start is None else start.to(device, dtype)) * getattr(scheduler, "init_noise_sigma", 1.0)
+    scaled = getattr(scheduler, "scale_model_input", lambda inputs, timestep: inputs)
     accepted = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in accepted else {}
     if "eta" in accepted:
@@ -124,7 +126,7 @@ def denoise(
     with models.on_device(models.family.denoiser), text_kept(models) if keep_text else contextlib.nullcontext():
         for step, timestep in enumerate(scheduler.timesteps):
             guided = guidance.acts_at(float(timestep))
-            inputs = scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
+            inputs = scaled(torch.cat([latents, latents]) if guided else latents, timestep)
             prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, pictures)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))

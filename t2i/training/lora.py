@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
 from t2i.models.adapters.kinds import LORA
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from t2i.models.families.family import Family
     from t2i.models.parts import Models
 
+USUAL = ("to_q", "to_k", "to_v", "to_out.0")
+"""Of a U-Net. Where nobody chose, another family's own take their place."""
 KOHYA = Path("kohya") / "lora.safetensors"
 """Below the folder of the weights, for programs that do not read diffusers' layout."""
 
@@ -29,8 +31,9 @@ class Lora(Strategy):
     """Scale of the update is alpha / rank; null: alpha = rank."""
     dropout: float = 0.0
     """Dropout on the adapters' input while training."""
-    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
-    """Suffixes of the U-Net's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none."""
+    targets: list[str] = field(default_factory=lambda: list(USUAL))
+    """Suffixes of the denoiser's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none. The default is every
+    projection of the attention, by whatever names the model has for them."""
     text_targets: list[str] = field(default_factory=list)
     """The same for the text encoder, e.g. [q_proj,v_proj]; [] leaves it frozen."""
     text_encoder_learning_rate: Optional[float] = None
@@ -68,7 +71,9 @@ class Lora(Strategy):
         return self.learning_rate if own is None else own
 
     def _targets(self, family: "Family") -> dict[str, list[str]]:
-        return {family.denoiser: list(self.targets)} | {name: list(self.text_targets) for name in family.encoders}
+        usual = tuple(self.targets) == USUAL
+        own = list(family.targets[family.denoiser]) if usual else list(self.targets)
+        return {family.denoiser: own} | {name: list(self.text_targets) for name in family.encoders}
 
     def chooses(self, name: str) -> bool:
         return "lora_" in name
@@ -131,7 +136,7 @@ class Lora(Strategy):
 
         adapter = adapter_of(models)
         write_diffusers(adapter, folder / LORA)
-        if not self.use_dora:  # the layout has no common place for magnitudes
+        if models.family.kohya and not self.use_dora:  # the layout has no common place for magnitudes
             write_kohya(adapter, folder / KOHYA)
         self.write_description(models, folder)
 

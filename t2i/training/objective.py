@@ -16,6 +16,7 @@ from t2i.models.families.family import Conditions, Picture
 from t2i.models.parts import Models
 from t2i.randomness import generator
 from t2i.training.config import Timesteps, Training
+from t2i.training.flow import Flow
 
 ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": False}
 """Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep. DDIM
@@ -132,14 +133,16 @@ class Diffusion:
         return errors * snr.clamp(max=gamma) / (snr + 1 if self.velocity else snr)
 
 
-OBJECTIVES: dict[str, Callable[[Mapping[str, Any], Optional[Training]], Objective]] = {"diffusion": Diffusion}
-"""By what a family says of itself. Flow matching, `Flow(shift, draw)`, is the other one there is: x_s = (1 - s) x + s e, target
-e - x, and it refuses min_snr_gamma, noise_offset and zero_terminal_snr; it stands here as a second class and a second entry."""
+OBJECTIVES: dict[str, Callable[[Mapping[str, Any], Optional[Training]], Objective]] = {
+    "diffusion": Diffusion,
+    "flow": Flow,
+}
+"""By what a family says of itself."""
 
 
 def objective_of(models: Models, training: Optional[Training] = None) -> Objective:
     """What the models' denoiser is trained with."""
-    return OBJECTIVES[models.family.objective](models.scheduler_config, training)
+    return OBJECTIVES[models.family.objective](models.schedule(), training)
 
 
 @dataclass(frozen=True)

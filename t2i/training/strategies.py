@@ -4,7 +4,7 @@ A new one is a dataclass here, a `store` line in t2i/config/options.py, a YAML i
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -37,6 +37,11 @@ class Strategy:
     def refuses(self, family: "Family") -> Optional[str]:
         """A sentence about why it has no meaning for a family; None where it has."""
         return None
+
+    @property
+    def counterpart(self) -> str:
+        """The strategy to use for a model that has none of the layers of this one."""
+        return "lora"
 
     @property
     def trains_text(self) -> bool:
@@ -73,10 +78,13 @@ class Strategy:
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
-            raise ConfigError(
-                f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
-                "strategy=lora"
-            )
+            raise self._matches_nothing(models)
+
+    def _matches_nothing(self, models: "Models") -> ConfigError:
+        return ConfigError(
+            f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
+            f"strategy={self.counterpart}"
+        )
 
     def trainable(self, models: "Models") -> "dict[str, nn.Parameter]":
         """The chosen parameters by `module.name`, in a fixed order."""
@@ -166,51 +174,6 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 
 
 @dataclass
-class Attn2ToV(Strategy):
-    """Only the value projections of the cross-attention layers (`attn2.to_v`): what a word puts into the picture."""
-
-    kind: str = "attn2_to_v"
-    learning_rate: float = 1e-4
-
-    def chooses(self, name: str) -> bool:
-        return name.endswith("attn2.to_v.weight")
-
-    def expected(self, models: "Models") -> int:
-        text = int(models.denoiser.config["cross_attention_dim"])
-        return sum(width * text for width in models.family.cross_attention_widths(models))
-
-
-@dataclass
-class Attn2KV(Strategy):
-    """Key and value projections of the cross-attention layers: all that reads the text states."""
-
-    kind: str = "attn2_kv"
-    learning_rate: float = 1e-4
-
-    def chooses(self, name: str) -> bool:
-        return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
-
-    def expected(self, models: "Models") -> int:
-        return 2 * Attn2ToV().expected(models)
-
-
-@dataclass
-class Attn2(Strategy):
-    """The cross-attention layers whole: query, key, value and output projections."""
-
-    kind: str = "attn2"
-    learning_rate: float = 1e-5
-
-    def chooses(self, name: str) -> bool:
-        return ".attn2." in name
-
-    def expected(self, models: "Models") -> int:
-        widths, text = models.family.cross_attention_widths(models), int(models.denoiser.config["cross_attention_dim"])
-        # query and output are square, key and value read the text; only the output has a bias
-        return sum(2 * width * width + 2 * width * text + width for width in widths)
-
-
-@dataclass
 class UNet(Strategy):
     """Every parameter of the U-Net."""
 
@@ -289,13 +252,18 @@ class Both(Strategy):
 
 def _whole(models: "Models", names: Iterable[str]) -> int:
     """Scalars of whole networks, from their configuration alone."""
+    return counted(models, names, lambda name: True)
+
+
+def counted(models: "Models", names: Iterable[str], chooses: Callable[[str], bool]) -> int:
+    """Scalars of the chosen parameters, from the networks' configuration alone."""
     from t2i.models.weights import rebuilt
 
     return sum(
         parameter.numel()
         for network in names
         for name, parameter in rebuilt(models.modules[network]).named_parameters()
-        if models.family.reaches(models, network, name)
+        if chooses(name) and models.family.reaches(models, network, name)
     )
 
 

@@ -33,7 +33,7 @@ class TextAdapter(Strategy):
             return None
         return (
             f"strategy=text_adapter puts one text tower in front of the denoiser, and {family.title} reads "
-            f"{len(family.encoders)} side by side; use strategy=text_encoder or strategy=lora"
+            f"{len(family.encoders)} side by side; use strategy=lora or strategy=text_encoder"
         )
 
     def modules(self, family: "Family") -> tuple[str, ...]:
@@ -50,6 +50,8 @@ class TextAdapter(Strategy):
 
         if reason := self.refuses(models.family):
             raise ConfigError(reason)
+        if not models.family.cross_attention_widths(models):
+            raise self._matches_nothing(models)
         place(models, self._folder())
         super().attach(models)
 

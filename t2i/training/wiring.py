@@ -61,7 +61,7 @@ def structure(models: Models, config: Model) -> Iterator[Check]:
     for name, expected in config.parameters.items():
         yield same(f"parameters of the {name}", expected, count(models.modules[name].parameters()))
     family = models.family
-    if family.text_projections:
+    if family.cross_attention_widths(models):
         layers = {
             n.rpartition(".")[0] for n, _ in models.denoiser.named_modules() if n.endswith(family.text_projections)
         }
@@ -80,7 +80,8 @@ def hand_overs(models: Models, config: Model) -> Iterator[Check]:
     # encoders that train are in float32, and frozen ones beside them in the compute dtype
     kinds = sorted({str(next(models.modules[name].parameters()).dtype)[6:] for name in family.encoders})
     for name, rows in family.conditions(models, ["a picture of a cat"]).items():
-        shape = (1, *((config.tokens, config.width) if name == "states" else family.rows(models)[name]))
+        (*outer, width) = family.rows(models)[name]
+        shape = (1, *outer, config.width if name == "states" else width)
         fits = _shape(rows) in [f"{shape} {kind}" for kind in kinds]
         yield Check(f"text {name} handed to the {family.spoken}", f"{shape} {' or '.join(kinds)}", _shape(rows), fits)
     _, channels, side, _ = probe.small.latent_shape(1)

@@ -26,26 +26,28 @@ from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode, sample
 from t2i.store import Store
 from t2i.training import wiring
+from t2i.training.attention import Attn2ToV
 from t2i.training.config import Training
 from t2i.training.dataset import packed, unpacked
 from t2i.training.lora import Lora
 from t2i.training.objective import OBJECTIVES, objective_of
-from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder, UNet
+from t2i.training.strategies import Strategy, TextEncoder, UNet
 
 from . import toy as toys
+from . import toy_sd3 as sd3
 
-TOYS: dict[str, Callable[[Path], Model]] = {"sd1": toys.write, "sdxl": toys.write_sdxl}
+TOYS: dict[str, Callable[[Path], Model]] = {"sd1": toys.write, "sdxl": toys.write_sdxl, "sd3": sd3.write}
 """By family: writes a pipeline small enough for a test, and says which model it is."""
-MORE = {"sd2": toys.write_sd2}
-"""Kinds of a family that differ enough to be held against the pipeline too."""
+VARIANTS = {"sd2": toys.write_sd2, "sd3 with T5": sd3.write_t5}
+"""Models of a family that differ enough from its toy to be held against the pipeline too."""
 CAPTIONS = ["a red cat", "two buses"]
 
 
-@pytest.fixture(scope="module", params=[*FAMILIES, *MORE])
+@pytest.fixture(scope="module", params=[*FAMILIES, *VARIANTS])
 def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The toy of each family, loaded as every task loads a model."""
     folder = tmp_path_factory.mktemp("family")
-    config = (TOYS | MORE)[request.param](folder / "model")
+    config = (TOYS | VARIANTS)[request.param](folder / "model")
     return load(config, Store(folder / "store"))
 
 
@@ -96,7 +98,7 @@ def test_unconditional_is_one_of_the_conditions(named: Models, negative: str | N
 @pytest.mark.parametrize("number", [0, 1])
 def test_pictures_are_those_of_the_pipeline(named: Models, number: int, negative: str | None) -> None:
     kind = named.family.schedulers[number]
-    scheduler, guidance = Scheduler(name=kind, type=kind, steps=4), Guidance(scale=6.0, negative_prompt=negative)
+    scheduler, guidance = Scheduler.by_class(kind, named.schedule(), 4), Guidance(scale=6.0, negative_prompt=negative)
     ours = next(sample(named, encode(named, CAPTIONS, guidance), [1, 2], scheduler, guidance))
     pipeline = named.pipeline()
     pipeline.scheduler = scheduler.build(named.schedule())
@@ -121,7 +123,8 @@ def test_latents_are_those_of_the_pipeline_bit_for_bit(
     named: Models, number: int, scale: float, negative: str | None
 ) -> None:
     kind = named.family.schedulers[number]
-    scheduler, guidance = Scheduler(name=kind, type=kind, steps=4), Guidance(scale=scale, negative_prompt=negative)
+    scheduler = Scheduler.by_class(kind, named.schedule(), 4)
+    guidance = Guidance(scale=scale, negative_prompt=negative)
     # A batch of texts is rounded otherwise than each alone, as the pipeline reads them.
     rows, none = named.family.conditions(named, CAPTIONS[:1]), named.family.unconditional(named, negative)
     ours = denoise(named, rows, none, [1], scheduler, guidance)
@@ -138,14 +141,17 @@ def test_latents_are_those_of_the_pipeline_bit_for_bit(
         generator=torch.Generator("cpu").manual_seed(1),
         output_type="latent",
     ).images
-    assert float((ours - theirs).abs().max()) == 0.0 and float(ours.std()) > 0.1
+    # in joint attention one token stands for many: equal but for rounding
+    most = 0.0 if named.family.denoiser == "unet" else 1e-5
+    assert float((ours - theirs).abs().max()) <= most and float(ours.std()) > 0.1
 
 
 def test_every_family_is_whole(named: Models) -> None:
     family = named.family
     assert list(named.modules) == list(family.networks) and list(named.tokenizers) == list(family.tokenizers)
     assert {family.denoiser, *family.encoders} <= set(family.networks)
-    assert family.objective in OBJECTIVES and set(family.targets) == set(family.kohya) == set(family.trained)
+    assert family.objective in OBJECTIVES and set(family.kohya) in (set(), set(family.trained))
+    assert {family.denoiser} <= set(family.targets) <= set(family.trained)
     assert type(named.pipeline()).__name__ == family.pipelines[0] and len(set(family.schedulers)) == 2
     assert named.latent_shape(3)[0] == 3 and family.blocks(named.denoiser)
     for network, targets in family.targets.items():

@@ -32,8 +32,9 @@ from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode
 from t2i.store import Store
 from t2i.training import wiring
+from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
 from t2i.training.lora import KOHYA, Lora
-from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 
 from . import toy as toys
 from .test_families import every, failed

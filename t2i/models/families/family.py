@@ -5,7 +5,7 @@ plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i
 (`t2i/training/strategies.py`) ask it, so nothing outside of a family's own file and its YAML knows its name. Light to import.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Conditions = dict[str, "Tensor"]
 """Rows by name, batch first, e.g. states (n, tokens, width): what the denoiser reads of captions. Cacheable as they are."""
+
+FLOW = "flow_prediction"
+"""Of a scheduler's configuration, as its prediction_type: what a denoiser that was trained by flow matching predicts."""
 
 
 class Picture(NamedTuple):
@@ -72,12 +75,16 @@ class Family:
     """By network: suffixes of the layers that a LoRA usually adapts."""
     text_projections: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
-    kohya: ClassVar[Mapping[str, str]]
-    """By network: what sd-scripts writes before a layer's path."""
+    kohya: ClassVar[Mapping[str, str]] = {}
+    """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
+    kohya_base: ClassVar[str] = ""
+    """sd-scripts' name of the family."""
     options: ClassVar[Mapping[str, Any]] = {}
     """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
-    kohya_base: ClassVar[str]
-    """sd-scripts' name of the family."""
+
+    def of(self, present: Collection[str]) -> "Family":
+        """The family of a model that has only these networks: some are published without one of theirs."""
+        return self
 
     # -- text ---------------------------------------------------------------------------------------------------------
 

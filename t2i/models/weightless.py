@@ -25,7 +25,9 @@ def weightless(config: Model) -> Models | None:
     with torch.device("meta"):
         networks = networks_of(family, parts)
     tokenizers = tokenizers_for(family, parts)
-    return Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "").freeze()
+    models = Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "")
+    models.options = source.options(family, parts)
+    return models.freeze()
 
 
 def tokenizers_for(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,13 +81,15 @@ class Lora(Strategy):
     def attach(self, models: "Models") -> None:
         models.freeze()
         for module in self.modules(models.family):
-            self._adapt(module, models.modules[module], models.family)
+            self._adapt(module, models)
 
-    def _adapt(self, module: str, network: Any, family: "Family") -> None:
+    def _adapt(self, module: str, models: "Models") -> None:
         import torch
         from peft import LoraConfig
 
-        unread = [name for name, _ in network.named_modules() if not family.reaches(module, f"{name}.weight")]
+        family = models.family
+        network: Any = models.modules[module]
+        unread = [name for name, _ in network.named_modules() if not family.reaches(models, module, f"{name}.weight")]
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else self.rank,
@@ -121,7 +123,7 @@ class Lora(Strategy):
         for module in self.modules(models.family):
             suffixes = tuple(f".{target}" for target in self._targets(models.family)[module])
             for name, (out, *inputs) in _layers(models, module):
-                if f".{name}".endswith(suffixes) and models.family.reaches(module, f"{name}.weight"):
+                if f".{name}".endswith(suffixes) and models.family.reaches(models, module, f"{name}.weight"):
                     shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
                     shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
                     if self.use_dora:
@@ -155,4 +157,5 @@ def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:
     from t2i.models.weights import rebuilt
 
     fresh = rebuilt(models.modules[module])
-    return [(name, tuple(layer.weight.shape)) for name, layer in fresh.named_modules() if hasattr(layer, "weight")]
+    weights = {name: getattr(layer, "weight", None) for name, layer in fresh.named_modules()}  # some norms have none
+    return [(name, tuple(weight.shape)) for name, weight in weights.items() if weight is not None]

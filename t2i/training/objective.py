@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Optional, Protocol
 
@@ -182,7 +182,8 @@ class Batch:
     timesteps: torch.Tensor
     text: Conditions
     """Conditions, or tokens where an encoder trains."""
-    picture: Picture = field(default_factory=lambda: Picture.whole((0, 0)))
+    pictures: Sequence[Picture] = (Picture.whole((0, 0)),)
+    """One each, or one for all."""
 
 
 class Denoiser(nn.Module):
@@ -195,16 +196,18 @@ class Denoiser(nn.Module):
         names = models.family.trained if text_trains else (models.family.denoiser,)
         self.networks = nn.ModuleDict({name: models.modules[name] for name in names})
 
-    def forward(self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, picture: Picture) -> torch.Tensor:
+    def forward(
+        self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, pictures: Sequence[Picture]
+    ) -> torch.Tensor:
         """Prediction (n, channels, h, w). text: conditions, or tokens where the encoders train."""
         conditions = self.models.family.read(self.models, text) if self.text_trains else text
-        return self.models.family.predict(self.models, latents, times, conditions, picture)
+        return self.models.family.predict(self.models, latents, times, conditions, pictures)
 
 
 def losses(denoiser: nn.Module, objective: Objective, batch: Batch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Loss per sample, float32 (n,): squared error of the prediction, averaged over the latent and weighted."""
     noisy = objective.noisy(batch.latents, batch.noise, batch.timesteps)
-    prediction = denoiser(noisy.to(dtype), batch.timesteps, batch.text, batch.picture)
+    prediction = denoiser(noisy.to(dtype), batch.timesteps, batch.text, batch.pictures)
     target = objective.target(batch.latents, batch.noise, batch.timesteps)
     errors = (prediction.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
     return objective.weighted(errors, batch.timesteps)

@@ -5,7 +5,7 @@ A new one is a dataclass here, a `store` line in t2i/config/options.py, a YAML i
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -34,10 +34,9 @@ class Strategy:
         """Raise ConfigError for values that no run could use."""
         validate_rate("learning_rate", self.learning_rate)
 
-    @property
-    def counterpart(self) -> str:
-        """The strategy to use for a model that has none of the layers of this one."""
-        return "lora"
+    def refuses(self, family: "Family") -> Optional[str]:
+        """A sentence about why it has no meaning for a family; None where it has."""
+        return None
 
     @property
     def trains_text(self) -> bool:
@@ -65,20 +64,19 @@ class Strategy:
 
     def attach(self, models: "Models") -> None:
         """Freeze everything, then let the chosen parameters require gradients, in float32."""
+        if reason := self.refuses(models.family):
+            raise ConfigError(reason)
         models.freeze()
         for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
-                if self.chooses(name) and models.family.reaches(module, name):
+                if self.chooses(name) and models.family.reaches(models, module, name):
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
-            raise self._matches_nothing(models)
-
-    def _matches_nothing(self, models: "Models") -> ConfigError:
-        return ConfigError(
-            f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
-            f"strategy={self.counterpart}"
-        )
+            raise ConfigError(
+                f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
+                "strategy=lora"
+            )
 
     def trainable(self, models: "Models") -> "dict[str, nn.Parameter]":
         """The chosen parameters by `module.name`, in a fixed order."""
@@ -115,7 +113,7 @@ class Strategy:
             f"{module}.{name}": tuple(parameter.shape)
             for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
-            if self.chooses(name) and models.family.reaches(module, name)
+            if self.chooses(name) and models.family.reaches(models, module, name)
         }
         found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
         require_fit(folder / WEIGHTS, models, wanted, found)
@@ -183,17 +181,28 @@ class UNet(Strategy):
 
 @dataclass
 class TextEncoder(Strategy):
-    """Every parameter of the CLIP text encoder, through the frozen U-Net."""
+    """Every parameter of the text encoder, or of the chosen ones, through the frozen denoiser."""
 
     kind: str = "text_encoder"
     learning_rate: float = 1e-5
+    encoders: list[str] = field(default_factory=list)
+    """Which, where a model has several, e.g. [text_encoder_2]; [] for all."""
+
+    def refuses(self, family: "Family") -> Optional[str]:
+        unknown = [name for name in self.encoders if name not in family.encoders]
+        if not unknown:
+            return None
+        return (
+            f"strategy.encoders={self.encoders} names {unknown[0]}, and {family.title} reads {', '.join(family.encoders)}; use "
+            "some of these, or [] for all"
+        )
 
     @property
     def trains_text(self) -> bool:
         return True
 
     def modules(self, family: "Family") -> tuple[str, ...]:
-        return family.encoders
+        return tuple(name for name in family.encoders if not self.encoders or name in self.encoders)
 
     def chooses(self, name: str) -> bool:
         return True
@@ -246,7 +255,7 @@ def counted(models: "Models", names: Iterable[str], chooses: Callable[[str], boo
         parameter.numel()
         for network in names
         for name, parameter in rebuilt(models.modules[network]).named_parameters()
-        if chooses(name) and models.family.reaches(network, name)
+        if chooses(name) and models.family.reaches(models, network, name)
     )
 
 

@@ -154,7 +154,7 @@ def train(args: argparse.Namespace) -> None:
         level = sigma.view(-1, 1, 1, 1)
         text = WITHOUT_T5.read(models, {"ids": ids, "ids_2": ids})
         predicted = WITHOUT_T5.predict(
-            models, (1 - level) * latents + level * noise, 1000 * sigma, text, Picture.whole((64, 64))
+            models, (1 - level) * latents + level * noise, 1000 * sigma, text, [Picture.whole((64, 64))]
         )
         loss = (predicted - (noise - latents)).square().mean()
         loss.backward()

@@ -83,8 +83,8 @@ def _modern(layer: str) -> str:
     return re.sub(r"(attn\d)\.to_out$", r"\1.to_out.0", layer)
 
 
-def kohya(prefix: str, layer: str) -> str:
-    """sd-scripts' name of a layer: what its files' tensors begin with. prefix: the family's for the network; layer: its path
-    with dots, as diffusers has it.
+def kohya(prefix: str, path: str) -> str:
+    """sd-scripts' name of a layer: what its files' tensors begin with. prefix: the family's for the network; path: with dots,
+    as the family's `kohya_path` gives it.
     """
-    return prefix + layer.removeprefix("text_model.").replace(".", "_")
+    return prefix + path.replace(".", "_")

@@ -1,24 +1,34 @@
 """Strategies that train some projections of the attention: where the text enters the picture."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from t2i.training.strategies import Strategy, counted
 
 if TYPE_CHECKING:
+    from t2i.models.families.family import Family
     from t2i.models.parts import Models
 
 
 @dataclass
-class Attn2ToV(Strategy):
+class CrossAttention(Strategy):
+    """What trains in the cross-attention layers of a U-Net."""
+
+    def refuses(self, family: "Family") -> Optional[str]:
+        if family.denoiser == "unet":
+            return None
+        return (
+            f"strategy={self.kind} trains cross-attention layers, and the {family.spoken} of {family.title} has none: "
+            "picture and text share one attention; use strategy=attn_add_v"
+        )
+
+
+@dataclass
+class Attn2ToV(CrossAttention):
     """Only the value projections of the cross-attention layers (`attn2.to_v`): what a word puts into the picture."""
 
     kind: str = "attn2_to_v"
     learning_rate: float = 1e-4
-
-    @property
-    def counterpart(self) -> str:
-        return "attn_add_v"
 
     def chooses(self, name: str) -> bool:
         return name.endswith("attn2.to_v.weight")
@@ -35,9 +45,13 @@ class AttnAddV(Strategy):
     kind: str = "attn_add_v"
     learning_rate: float = 1e-4
 
-    @property
-    def counterpart(self) -> str:
-        return "attn2_to_v"
+    def refuses(self, family: "Family") -> Optional[str]:
+        if family.denoiser != "unet":
+            return None
+        return (
+            f"strategy={self.kind} trains what reads the text in joint attention, and the U-Net of {family.title} has none; use "
+            "strategy=attn2_to_v"
+        )
 
     def chooses(self, name: str) -> bool:
         return ".attn.add_v_proj." in name
@@ -47,7 +61,7 @@ class AttnAddV(Strategy):
 
 
 @dataclass
-class Attn2KV(Strategy):
+class Attn2KV(CrossAttention):
     """Key and value projections of the cross-attention layers: all that reads the text states."""
 
     kind: str = "attn2_kv"
@@ -61,7 +75,7 @@ class Attn2KV(Strategy):
 
 
 @dataclass
-class Attn2(Strategy):
+class Attn2(CrossAttention):
     """The cross-attention layers whole: query, key, value and output projections."""
 
     kind: str = "attn2"

@@ -157,4 +157,5 @@ def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:
     from t2i.models.weights import rebuilt
 
     fresh = rebuilt(models.modules[module])
-    return [(name, tuple(layer.weight.shape)) for name, layer in fresh.named_modules() if hasattr(layer, "weight")]
+    weights = {name: getattr(layer, "weight", None) for name, layer in fresh.named_modules()}  # some norms have none
+    return [(name, tuple(weight.shape)) for name, weight in weights.items() if weight is not None]

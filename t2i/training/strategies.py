@@ -39,11 +39,6 @@ class Strategy:
         return None
 
     @property
-    def counterpart(self) -> str:
-        """The strategy to use for a model that has none of the layers of this one."""
-        return "lora"
-
-    @property
     def trains_text(self) -> bool:
         """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
         return False
@@ -78,13 +73,10 @@ class Strategy:
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
-            raise self._matches_nothing(models)
-
-    def _matches_nothing(self, models: "Models") -> ConfigError:
-        return ConfigError(
-            f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
-            f"strategy={self.counterpart}"
-        )
+            raise ConfigError(
+                f"strategy={self.kind} matches no layer of model={models.name}, of the family {models.family.title}; use "
+                "strategy=lora"
+            )
 
     def trainable(self, models: "Models") -> "dict[str, nn.Parameter]":
         """The chosen parameters by `module.name`, in a fixed order."""

@@ -50,8 +50,6 @@ class TextAdapter(Strategy):
 
         if reason := self.refuses(models.family):
             raise ConfigError(reason)
-        if not models.family.cross_attention_widths(models):
-            raise self._matches_nothing(models)
         place(models, self._folder())
         super().attach(models)
 

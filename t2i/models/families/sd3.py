@@ -4,6 +4,7 @@ It reads the states before the last layer of two CLIP text encoders, side by sid
 pooled states of both CLIPs. T5 may be absent: zeros stand in its place.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -145,6 +146,11 @@ class StableDiffusion3(Family):
             if bool(given[:, keep - 1 :].any()):
                 raise ValueError(f"{type(pipeline).__name__} puts something else than zeros in the place of T5")
         return {"states": given[:, :keep], "pooled": pooled}, {"states": none[:, :keep], "pooled": no_pooled}
+
+    def reaches(self, models: Models, network: str, parameter: str) -> bool:
+        """The last block hands no text on: what asks there has no say."""
+        last = models.denoiser.config["num_layers"] - 1
+        return network != self.denoiser or not re.search(rf"\.{last}\.attn\.(add_q_proj|norm_added_q)\b", parameter)
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Transformer blocks."""

@@ -33,7 +33,7 @@ class TextAdapter(Strategy):
             return None
         return (
             f"strategy=text_adapter puts one text tower in front of the denoiser, and {family.title} reads "
-            f"{len(family.encoders)} side by side; use strategy=lora or strategy=text_encoder"
+            f"{len(family.encoders)} side by side; use strategy=text_encoder or strategy=lora"
         )
 
     def modules(self, family: "Family") -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ TASKS: dict[str, list[str]] = {
     "generate weights": ["prompts=[a red bus]", "weights={text_encoder}"],
     "evaluate": ["weights={lora}"],
     "compare": ["runs=[{base},{tuned}]"],
-    "drift": ["runs=[{lora},{text_encoder}]", "dataset.domains=[animal,food]", "eval.images=5"],
+    "drift": ["runs=[{lora},{text_encoder}]", "dataset.domains=[animal,food]", "dataset.val=40"],
     "sweep": SWEEP,
     "pipeline": [*SWEEP, "parts=[data,verify,train,compare]"],
     "pipeline plan": ["plan=true"],
@@ -116,15 +117,7 @@ def test_every_strategy_trains_or_says_why_not(runs: Runs, kind: str) -> None:
         # plain diffusers draws what was trained, from the exported pipeline
         assert numbers["reload_max_difference"] <= 1
     else:
-        assert ended.status == 2 and ended.folders == []
-        (sentence,) = [line for line in ended.err.splitlines() if line.startswith("t2i: ")]
-        assert _matches(said, sentence)
-
-
-def _matches(pattern: str, text: str) -> bool:
-    import re
-
-    return re.search(pattern, text) is not None
+        assert ended.status == 2 and re.search(said, ended.err.splitlines()[-1])
 
 
 def pixels(ended: Ended) -> np.ndarray:
@@ -143,17 +136,15 @@ def test_what_is_exported_draws_what_its_run_draws(runs: Runs, format: str) -> N
     assert exported.metrics["reload_max_difference"] <= 1
     name = {"diffusers": "pipeline", "peft": f"{runs.model}_tuned"}.get(format, f"{runs.model}_tuned.safetensors")
     path = exported.folder / "export" / name
-    pipeline = runs.lab.folders()
     given = [f"weights={path}"]
     if format in ("diffusers", "single_file"):
         given = [f"model.source={path}", "model.init=pretrained"]
     found = pixels(runs.ask(*DRAWN, *given))
-    assert pipeline and np.abs(expected - base).max() > 0 and np.abs(found - expected).max() <= 1
+    assert np.abs(expected - base).max() > 0 and np.abs(found - expected).max() <= 1
 
 
 def test_a_bundle_is_repeated(runs: Runs) -> None:
-    bundle = next(iter(runs.ask("task=bundle", f"run={runs['attn2_to_v']}").folder.glob("*.t2i*")), None)
-    assert bundle is not None
+    (bundle,) = runs.ask("task=bundle", f"run={runs['attn2_to_v']}").folder.glob("*.tar.gz")
     ended = runs.ask("task=rerun", f"bundle={bundle}")
     assert ended.metrics["different"] == 0 and ended.metrics["equal"] > 5
 
@@ -175,7 +166,9 @@ def server(runs: Runs, tmp_path: Path) -> Iterator[Callable[..., httpx.Response]
 def test_the_endpoint_draws(server: Callable[..., httpx.Response]) -> None:
     for order in ({}, {"model": "base", "width": 96, "negative_prompt": "blurry"}):
         answer = server(**order)
-        assert answer.status_code == 200 and answer.headers["content-type"].startswith(("image/png", "application/json"))
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith(
+            ("image/png", "application/json")
+        )
 
 
 def test_a_tuned_clip_is_the_text_encoder_of_a_family_that_has_one(runs: Runs) -> None:

@@ -1,4 +1,4 @@
-"""Training of Stable Diffusion XL: each picture with the sizes of its own file, and a dropped caption as it is drawn without one."""
+"""Training of Stable Diffusion XL: each picture with the sizes of its own file, and zeros for a dropped caption."""
 
 from collections.abc import Callable
 
@@ -69,7 +69,9 @@ def plain_loss(models: Models, epoch: int, position: int) -> float:
 def test_the_loss_of_each_picture_is_that_of_plain_diffusers(models: Models, store: Store, text_trains: bool) -> None:
     own = latents(models, store, pictures("train", 10), text_trains=text_trains)
     samples = [(epoch, i) for epoch in range(2) for i in range(10)]
-    found = losses(Denoiser(models, text_trains), objective_of(models), own.batch(samples, 0, DROPOUT, CPU, torch.float32))
+    found = losses(
+        Denoiser(models, text_trains), objective_of(models), own.batch(samples, 0, DROPOUT, CPU, torch.float32)
+    )
     expected = [plain_loss(models, epoch, i) for epoch, i in samples]
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
     assert len({round(loss, 6) for loss in expected}) == len(samples)

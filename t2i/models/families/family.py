@@ -77,8 +77,6 @@ class Family:
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
     kohya: ClassVar[Mapping[str, str]] = {}
     """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
-    options: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
     kohya_base: ClassVar[str] = ""
     """sd-scripts' name of the family."""
     options: ClassVar[Mapping[str, Any]] = {}

@@ -1,6 +1,6 @@
 """How much memory a training and a drawing will take, counted on networks without weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -50,17 +50,17 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    every = sum(p.numel() for module in models.modules.values() for p in module.parameters())
     # UserError, OSError: the adapter between two widths reads files of a CLIP that may not be here
     with suppress(UserError, OSError, NotImplementedError), torch.device("meta"):
         config.strategy.attach(models)
         trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
+        every, kept_whole = _scalars(models), _scalars(models, models.family.float32)
         kept = 4 * trained * (config.training.ema is not None)
         batch = config.training.micro_batch or max(1, config.training.batch_size // config.launch.processes)
         saved, largest = _saved(models, batch, config)
         activations = (largest if config.training.gradient_checkpointing else saved) * size // 4
         return Memory(
-            weights=(every - min(trained, every)) * size + 4 * trained + kept,
+            weights=(every - trained) * size + kept_whole * (4 - size) + 4 * trained + kept,
             gradients=4 * trained,
             optimizer=STATES[config.training.optimizer] * trained,
             activations=activations,
@@ -68,12 +68,18 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
     return None
 
 
+def _scalars(models: "Models", names: Optional[Collection[str]] = None) -> int:
+    """Of all networks, or of these."""
+    chosen = models.modules if names is None else {name: models.modules[name] for name in names}
+    return sum(parameter.numel() for module in chosen.values() for parameter in module.parameters())
+
+
 def drawing_memory(config: Config, models: "Models") -> Memory:
     """Of one process that draws `batch_size` pictures at once."""
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    weights = sum(p.numel() for module in models.modules.values() for p in module.parameters()) * size
+    weights = _scalars(models) * size + _scalars(models, models.family.float32) * (4 - size)
     largest = 0
 
     def note(module: "nn.Module", inputs: tuple[Any, ...], output: Any) -> None:

@@ -27,6 +27,7 @@ from t2i.models.load import load
 from t2i.models.parts import Models
 from t2i.models.weightless import weightless
 from t2i.models.weights import count
+from t2i.plan.memory import drawing_memory, training_memory
 from t2i.sampling import parity
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode
@@ -104,6 +105,20 @@ def test_strategies_train_as_many_as_their_formula_says(full: Models, name: str)
         if getattr(network, "peft_config", None):
             attach.remove(full)
             break
+
+
+def test_a_plan_counts_the_autoencoder_in_float32_whatever_the_precision() -> None:
+    config = compose(["model=sdxl", "model.init=random", "launch.mixed_precision=bf16", "batch_size=1"])
+    models = weightless(config.model)
+    assert models is not None
+    every, vae = sum(count(network.parameters()) for network in models.modules.values()), 83_653_863
+    drawing = drawing_memory(config, models)
+    assert every == 2_567_463_684 + sum(ENCODERS) + vae and drawing.weights == 2 * (every - vae) + 4 * vae
+    config.training.batch_size, config.training.gradient_checkpointing, models.resolution = 1, True, 256
+    training = training_memory(config, models)
+    assert training is not None
+    assert training.weights == 2 * (every - vae) + 4 * vae + 4 * 5_806_080
+    assert training.gradients == 4 * 5_806_080 and training.optimizer == 8 * 5_806_080
 
 
 def test_stable_diffusion_2_1_at_full_size() -> None:

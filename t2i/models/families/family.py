@@ -159,7 +159,7 @@ class Family:
         self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar; pictures: n, or
-        one for all.
+        one for all. x is the first thing that the network is handed: evaluations are counted there.
         """
         raise NotImplementedError
 

@@ -30,6 +30,7 @@ from t2i.places import COMMAND
 from t2i.processes import COLLECTIVE, Processes, detail, device_type, rank, say, world_size
 from t2i.quoting import verbatim
 from t2i.record import environment
+from t2i.stages import figure
 from t2i.store import Store, write_json
 from t2i.tasks import function
 
@@ -233,7 +234,8 @@ def work(job: Job) -> dict[str, float]:
                 tags = record.sources(state, job.overrides)
                 run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)
                 run.tracker.params(params_of(config))
-        metrics = function(config.task)(config, run)
+        with figure.keeping(config, run):
+            metrics = function(config.task)(config, run)
         if main:
             record.finished(config, run, metrics)
         status = "FINISHED"

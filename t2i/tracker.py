@@ -26,7 +26,12 @@ class Input:
 class Tracker(Protocol):
     """What a task may record. Every method is cheap and never raises because of a value it cannot show."""
 
-    run_id: Optional[str]
+    @property
+    def run_id(self) -> Optional[str]: ...
+
+    def begin(self) -> None:
+        """The work begins: a run that ends before, by a mistake, is not recorded."""
+        ...
 
     def params(self, values: Mapping[str, Any]) -> None: ...
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
@@ -55,6 +60,9 @@ class NullTracker:
 
     run_id: Optional[str] = None
     link: Optional[str] = None
+
+    def begin(self) -> None:
+        pass
 
     def params(self, values: Mapping[str, Any]) -> None:
         pass

@@ -354,6 +354,6 @@ def test_a_later_start_closes_the_runs_of_processes_that_were_killed(tmp_path: P
 
 
 def test_a_process_with_the_number_of_one_that_is_gone_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    tags = tracking._owner()
+    tags = tracking.owner()
     assert tracking._alive(tags)
     assert not tracking._alive({**tags, "t2i.owner.started": str(float(tags["t2i.owner.started"]) - 3600)})

@@ -1,4 +1,4 @@
-"""`figure`: a picture of a report. What was drawn before from the same is taken from the store; nothing that draws is imported."""
+"""`figure`: a picture of a report. What was drawn before from the same is taken from the store, and no library draws."""
 
 import os
 from contextlib import AbstractContextManager

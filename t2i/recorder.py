@@ -14,12 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from t2i import tracking
+from t2i.owner import owner as owner_of
 from t2i.tracker import Input, NullTracker, Tracker
 
 Line = dict[str, Any]
@@ -135,7 +135,7 @@ def main() -> None:
     """Until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that works decides when it ends
         signal.signal(number, signal.SIG_IGN)
-    owner = tracking.owner(os.getppid())
+    owner = owner_of(os.getppid())
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what libraries print is no answer
 
@@ -156,7 +156,7 @@ def main() -> None:
 
     threading.Thread(target=read, name="lines", daemon=True).start()
     writer = Writer(say, Path(sys.argv[1]), owner)
-    for line in iter(partial(lines.get), b""):
+    for line in iter(lines.get, b""):
         writer.do(json.loads(line))
     writer.end()
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from filelock import FileLock
 
+from t2i.owner import OWNER, alive, owner
 from t2i.tracker import Input, NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -201,37 +202,11 @@ def hidden(uri: str) -> str:
     return re.sub(r"(//[^/:@]*:)[^/@]*@", r"\1***@", uri)
 
 
-OWNER = "t2i.owner."
-"""Beginning of the tags that say which process a run belongs to."""
-SAME_START = 60.0
-"""Seconds by which two readings of when a process started may differ: the clock may have been set between them."""
-
-
-def owner(process: Optional[int] = None) -> dict[str, str]:
-    """A process (None: this one), as tags: its machine, its number there, and when it started (numbers come again)."""
-    import psutil
-
-    number = os.getpid() if process is None else process
-    facts = {"host": socket.gethostname(), "pid": str(number), "started": str(psutil.Process(number).create_time())}
-    return {f"{OWNER}{name}": value for name, value in facts.items()}
-
-
-def _alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process that a run of this machine belongs to is still there."""
-    import psutil
-
-    try:
-        started = psutil.Process(int(tags[f"{OWNER}pid"])).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    return abs(started - float(tags[f"{OWNER}started"])) < SAME_START
-
-
 def _close_abandoned(client: Any, experiment: str) -> None:
     """Runs of this machine whose process was killed say so: it could not."""
     mine = f"attributes.status = 'RUNNING' and tags.`{OWNER}host` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment], mine):
-        if not _alive(run.data.tags):
+        if not alive(run.data.tags):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

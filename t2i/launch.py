@@ -164,13 +164,15 @@ def _start(cfg: DictConfig) -> None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     overrides = list(hydra_config.overrides.task)
     named.check_task(config.task, overrides)
-    for mistake in named.missing(config):
+    for mistake in named.missing(config, overrides):
         raise mistake
     config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     if config.plan:
         _plan(config, folder, overrides)
         return
+    if config.task not in UNTRACKED:
+        recording.make_places(config.track)
     job = Job(config, folder, overrides)
     if several and not _parents and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
         _parents.append(recording.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))

@@ -24,6 +24,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Optional
 
+from t2i.errors import ConfigError
 from t2i.places import PROJECT
 from t2i.tracker import Input, NullTracker, Tracker
 from t2i.tracking import Tracking
@@ -249,6 +250,22 @@ def start(
     above = parent if isinstance(parent, Recorded) else None
     named = parent if isinstance(parent, str) else None
     return Recorded({"config": asdict(config), "name": name, "parent": named, "tags": dict(tags or {})}, above)
+
+
+def make_places(config: Tracking) -> None:
+    """The folders of the database and of the files of runs; ConfigError where they cannot be made, before there is a run."""
+    places = {"track.uri": config.uri.removeprefix("sqlite:///") if config.uri.startswith("sqlite:///") else ""}
+    places |= {"track.artifacts": config.artifacts if "://" not in config.artifacts else ""}
+    for key, value in places.items() if config.enabled else ():
+        folder = Path(value).absolute().parent if key == "track.uri" else Path(value).absolute()
+        try:
+            if value:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{key}={getattr(config, key.removeprefix('track.'))}: {folder} cannot be made ({error.strerror}); give a place "
+                "of yours, or track.enabled=false"
+            ) from error
 
 
 def _recorder() -> Recorder:

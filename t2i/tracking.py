@@ -97,6 +97,7 @@ class MLflowTracker:
             except (MlflowException, OSError) as error:
                 temporary = not isinstance(error, MlflowException) or error.error_code in TEMPORARY
                 if not temporary or isinstance(error, FileNotFoundError):
+                    self._waiting.popleft()  # it would be refused again, and nothing after it be written
                     raise
                 if self._next_attempt == 0.0:
                     reason = str(error).splitlines()[0][:200]

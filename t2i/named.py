@@ -74,7 +74,6 @@ def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError
                 f"{Path(config.outputs) / '<date>' / '<time>_<task>_<id>'}"
             )
 
-
     typed = {override.lstrip("+").partition("=")[0] for override in overrides}
     if "dataset.root" in typed:
         config.dataset.validate_root()

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,13 +50,13 @@ for name, arguments in commands.items():
         status = 0
     except SystemExit as end:
         status = end.code
-    found = [module for module in %r if module in sys.modules]
+    found = [module for module in json.loads(sys.argv[3]) if module in sys.modules]
     print(json.dumps([name, status, err.getvalue(), found]))
-""" % (HEAVY,)
+"""
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Status, words and heavy modules after each command, one after another in a fresh process."""
     root = tmp_path_factory.mktemp("named")
     commands = {}
@@ -68,12 +66,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         places = {"outputs": str(root / "outputs"), "track.uri": f"sqlite:///{root}/mlflow.db"}
         places |= {"track.artifacts": str(root / "artifacts"), name: value}
         commands[name] = [*READ.get(name, []), *(f"{key}={own}" for key, own in places.items())]
-    command = [sys.executable, "-c", PROGRAM, str(PROJECT / "run.py"), json.dumps(commands)]
+    command = [sys.executable, "-c", PROGRAM, str(PROJECT / "run.py"), json.dumps(commands), json.dumps(HEAVY)]
     surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=root, timeout=240, check=True)
     found = {name: rest for name, *rest in map(json.loads, done.stdout.splitlines())}
     assert set(found) == set(NAMES)
-    yield {**found, "left": sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())}
+    return {**found, "left": sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -84,7 +84,9 @@ def test_a_run_begins_with_its_work_and_a_mistake_before_leaves_none(config: Tra
     failed.close("FAILED")
     (run,) = [own for name, own in runs(client).items() if name in ("mistaken", "failed")]
     assert (run.info.run_name, run.info.status, run.data.params) == ("failed", "FAILED", {"seed": "3"})
-    assert run.info.start_time <= int(before * 1000) <= run.info.end_time, "from when it was told, not from when MLflow was there"
+    assert run.info.start_time <= int(before * 1000) <= run.info.end_time, (
+        "from when it was told, not from when MLflow was there"
+    )
 
 
 def test_a_run_without_a_record_but_its_end_is_there(config: Tracking, client: Any) -> None:
@@ -183,7 +185,9 @@ def test_places_that_cannot_be_made_are_told_before_there_is_a_run(tmp_path: Pat
     make_places(Tracking(**fine))
     assert (tmp_path / "new").is_dir() and (tmp_path / "files").is_dir()
     for key, value in (("uri", "sqlite:////proc/x/mlflow.db"), ("artifacts", "/proc/x")):
-        with pytest.raises(ConfigError, match=f"^track.{key}={value}: /proc/x cannot be made .*; give a place of yours"):
+        with pytest.raises(
+            ConfigError, match=f"^track.{key}={value}: /proc/x cannot be made .*; give a place of yours"
+        ):
             make_places(Tracking(**{**fine, key: value}))
         make_places(Tracking(**{**fine, key: value, "enabled": False}))
     make_places(Tracking(uri="https://server:5000", artifacts="s3://bucket/files"))

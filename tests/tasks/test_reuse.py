@@ -10,7 +10,17 @@ import pytest
 
 from ..conftest import PROJECT, SCENES, SWEEP, TOY, Ended, Lab
 
-HEAVY = {"torch", "diffusers", "transformers", "tokenizers", "peft", "accelerate", "matplotlib", "mlflow", "scipy.stats"}
+HEAVY = {
+    "torch",
+    "diffusers",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "accelerate",
+    "matplotlib",
+    "mlflow",
+    "scipy.stats",
+}
 PROGRAM = """
 import json, runpy, sys
 sys.argv = sys.argv[1:]
@@ -51,7 +61,9 @@ def test_a_second_command_imports_nothing_that_computes_or_draws(
     assert len(drawn) > 20
     assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == drawn
     asked = (folder / "stages.txt").read_text().splitlines()
-    assert sum(line.startswith("figure/") for line in asked) == len(drawn), "task=store keeps them while the run is there"
+    assert sum(line.startswith("figure/") for line in asked) == len(drawn), (
+        "task=store keeps them while the run is there"
+    )
 
 
 def test_a_second_evaluation_imports_nothing_that_computes_or_draws(lab: Lab, main_job: Ended) -> None:

@@ -40,7 +40,7 @@ NAMES = sorted({*PATHS, *LISTS, "track.uri"} - {"sweeps.apply"})  # a name, whic
 PROGRAM = """
 import contextlib, io, json, runpy, sys
 
-program, commands = sys.argv[1], json.loads(sys.argv[2])
+program, commands, heavy = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 for name, arguments in commands.items():
     out, err = io.StringIO(), io.StringIO()
     sys.argv = [program, *arguments]
@@ -50,7 +50,7 @@ for name, arguments in commands.items():
         status = 0
     except SystemExit as end:
         status = end.code
-    found = [module for module in json.loads(sys.argv[3]) if module in sys.modules]
+    found = [module for module in heavy if module in sys.modules]
     print(json.dumps([name, status, err.getvalue(), found]))
 """
 

@@ -165,6 +165,7 @@ store.yes
 strategy.alpha
 strategy.clip
 strategy.dropout
+strategy.encoders
 strategy.kind
 strategy.learning_rate
 strategy.rank

@@ -8,13 +8,15 @@ import torch
 from t2i.models.parts import Models
 
 
-def tokenize(models: Models, captions: Sequence[str], name: str = "tokenizer") -> torch.Tensor:
-    """Token ids, int64 (N, tokens): padded to the tokenizer's limit, cut there with the end token kept."""
+def tokenize(
+    models: Models, captions: Sequence[str], name: str = "tokenizer", limit: int | None = None
+) -> torch.Tensor:
+    """Token ids, int64 (N, tokens): padded to `limit`, the tokenizer's own unless given, cut there with the end token kept."""
     tokenizer = models.tokenizers[name]
     encoded = tokenizer(
         [spelt_out(models, caption) for caption in captions],
         padding="max_length",
-        max_length=tokenizer.model_max_length,
+        max_length=limit or tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
     )

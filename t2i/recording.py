@@ -6,6 +6,7 @@ is told is kept in memory until it is written; `link` and `close` wait for that.
 writes what it was told and marks the run as killed. `t2i/recorder.py` is that process.
 """
 
+import atexit
 import base64
 import contextlib
 import itertools
@@ -62,10 +63,16 @@ class Recorder:
         self.ended = False
         for work in (self._write, self._read):
             threading.Thread(target=work, name="records", daemon=True).start()
+        atexit.register(self.end)
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Hand a message over, whole, whatever signal arrives meanwhile."""
         self._lines.put(json.dumps(message).encode() + b"\n")
+
+    def end(self) -> None:
+        """No more is told: it ends, and is waited for, so that a command that has ended leaves nobody behind."""
+        self._lines.put(b"")
+        self._process.wait()
 
     def told(self, number: int) -> dict[str, Any]:
         """What it has said of a run so far."""
@@ -94,9 +101,10 @@ class Recorder:
     def _write(self) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # it has ended, which `_read` sees
-            while True:
-                self._process.stdin.write(self._lines.get())
+            for line in iter(self._lines.get, b""):
+                self._process.stdin.write(line)
                 self._process.stdin.flush()
+            self._process.stdin.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -111,7 +119,6 @@ class Recorder:
         with self._changed:
             self.ended = True
             self._changed.notify_all()
-        self._process.wait()
 
 
 class Recorded:

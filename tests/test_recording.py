@@ -149,7 +149,7 @@ from t2i.tracking import Tracking
 tracker = recording.start(Tracking(uri=sys.argv[1], artifacts=sys.argv[2]), "killed")
 for step in range(40):
     tracker.metrics({"loss": 1.0 / (1 + step)}, step)
-tracker._recorder._lines.put(b"")  # what is told is in the pipe, and MLflow is not imported yet
+# what is told is in the pipe, and MLflow is not imported yet
 while not tracker._recorder._lines.empty():
     pass
 os.kill(os.getpid(), signal.SIGKILL)

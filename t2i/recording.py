@@ -133,6 +133,11 @@ class Recorded:
 
     # -- when it begins and what it waits for --------------------------------------------------------------------------
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run."""
+        return self._recorder is not None
+
     def begin(self) -> None:
         """The work has begun: from now on there is a run. What was told before is told now."""
         if self._recorder is not None:

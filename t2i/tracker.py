@@ -29,6 +29,11 @@ class Tracker(Protocol):
     @property
     def run_id(self) -> Optional[str]: ...
 
+    @property
+    def begun(self) -> bool:
+        """Whether the run is recorded: its work has begun."""
+        ...
+
     def begin(self) -> None:
         """The work begins: a run that ends before, by a mistake, is not recorded."""
         ...
@@ -60,6 +65,7 @@ class NullTracker:
 
     run_id: Optional[str] = None
     link: Optional[str] = None
+    begun: bool = False
 
     def begin(self) -> None:
         pass

@@ -107,8 +107,11 @@ class MLflowTracker:
             self._waiting.popleft()
         self._next_attempt = 0.0
 
+    begun = True
+    """With being made."""
+
     def begin(self) -> None:
-        """It has begun with being made."""
+        pass
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

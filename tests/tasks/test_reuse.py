@@ -70,3 +70,12 @@ def test_a_second_evaluation_imports_nothing_that_computes_or_draws(lab: Lab, ma
     arguments = ["task=evaluate", *SCENES, *TOY]
     assert lab.here(*arguments).status == 0
     assert not HEAVY & imported(lab, *arguments)[0]
+
+
+def test_a_mistake_before_the_work_leaves_no_run(empty_lab: Lab) -> None:
+    """One that no look at the command line finds: the run folder says it, and the tracker's database is not even made."""
+    (empty_lab.root / "nothing").mkdir()
+    ended = empty_lab.here("task=prepare", "dataset=folder", f"dataset.root={empty_lab.root}/nothing", track=True)
+    assert ended.status == 1 and "nothing is empty" in ended.err
+    assert ended.json("status.json")["status"] == "FAILED"
+    assert not (empty_lab.root / "mlflow.db").exists()

@@ -213,7 +213,7 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    processes, store = Processes(precision.value, config.launch.shard), Store(Path(config.outputs) / "store", main)
     run = Run(folder, store, overrides=job.overrides, processes=processes)
     store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     store.note = detail

@@ -43,6 +43,11 @@ class Strategy:
         """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
         return False
 
+    @property
+    def whole(self) -> bool:
+        """Whether every parameter of the denoiser trains: then it is worth spreading over processes (`launch.shard`)."""
+        return False
+
     def modules(self, family: "Family") -> tuple[str, ...]:
         """Names of the networks that hold trainable parameters: among the family's denoiser and text encoders."""
         return (family.denoiser,)
@@ -172,6 +177,10 @@ class UNet(Strategy):
     kind: str = "unet"
     learning_rate: float = 1e-5
 
+    @property
+    def whole(self) -> bool:
+        return True
+
     def chooses(self, name: str) -> bool:
         return True
 
@@ -226,6 +235,10 @@ class Both(Strategy):
 
     @property
     def trains_text(self) -> bool:
+        return True
+
+    @property
+    def whole(self) -> bool:
         return True
 
     def modules(self, family: "Family") -> tuple[str, ...]:

@@ -70,7 +70,8 @@ class TrainingKeeper(Keeper):
         else:
             self.restore(found)
         for name, tensor in self.average.values.items() if self.average is not None else ():
-            tensor.copy_(shards.like((found.average or self.parameters)[name], tensor))  # where none was kept, it begins here
+            begun = (found.average or self.parameters)[name]  # where none was kept, it begins here
+            tensor.copy_(shards.like(begun, tensor))
         return history
 
     def tell_missed(self, step: int) -> None:

@@ -20,7 +20,7 @@ def whole(value: Any, keep: bool) -> Any:
     tensor. Every process has to ask; one that does not keep them has None in their places.
     """
     if isinstance(value, DTensor):
-        gathered = value.detach().full_tensor()
+        gathered = value.full_tensor().detach()
         return gathered.to("cpu", copy=True) if keep else None
     if isinstance(value, Mapping):
         return {key: whole(item, keep) for key, item in value.items()}
@@ -71,7 +71,7 @@ def bits_of(tensors: Mapping[str, torch.Tensor]) -> list[int]:
 
 def _own(tensor: torch.Tensor) -> torch.Tensor:
     """What this process holds of a tensor."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

@@ -1,6 +1,7 @@
 """The toy model with pictures to train on, and trainings of a few steps."""
 
 import csv
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,12 +106,14 @@ Start = Callable[..., Trainer]
 @pytest.fixture
 def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Path) -> Start:
     """Builds a trainer as task=train does; `folder` is where it may resume."""
+    seen = [os.getpid()]
 
     def build(
         strategy: Strategy, config: Training, folder: str = "training", precision: str = "no", shard: bool = False
     ) -> Trainer:
-        wanted = Processes(precision, shard)
-        if wanted != run.processes:  # accelerate keeps one precision for a whole process
+        wanted, here = Processes(precision, shard), os.getpid()
+        if wanted != run.processes or here not in seen:  # accelerate keeps one precision for a whole process
+            seen[:] = [here]
             AcceleratorState._reset_state(reset_partial_state=True)
             run.processes = wanted
         models = loaded(toy)

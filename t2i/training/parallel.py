@@ -82,10 +82,8 @@ class Sharded(Replicated):
         for name, network in models.modules.items():
             if name not in trained:
                 network.to(device)
-            elif name == models.family.denoiser:
-                _shard(network, models.family.blocks(network), mesh, dtype)
             else:
-                _shard(network, _layers(network), mesh, dtype)
+                _shard(network, blocks_of(models, name), mesh, dtype)
         return models
 
     def prepare(self, module: nn.Module) -> nn.Module:
@@ -122,6 +120,17 @@ def parallel_of(run: Run) -> Replicated:
     return kind(accelerator)
 
 
+def blocks_of(models: Models, name: str) -> dict[str, nn.Module]:
+    """What is gathered as one of a network: the repeated blocks of the denoiser, the layers of a text encoder (its longest
+    list of modules). The rest is gathered together, for the whole of a pass.
+    """
+    network = models.modules[name]
+    if name == models.family.denoiser:
+        return models.family.blocks(network)
+    lists = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
+    return dict(max(lists, key=len).named_children()) if lists else {}
+
+
 def _shard(network: nn.Module, blocks: Mapping[str, nn.Module], mesh: "DeviceMesh", dtype: torch.dtype) -> None:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -132,12 +141,6 @@ def _shard(network: nn.Module, blocks: Mapping[str, nn.Module], mesh: "DeviceMes
     # Never left gathered: what changes the shards between two passes (the average in place, a checkpoint) counts at once.
     for block in (*blocks.values(), network):
         fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
-
-
-def _layers(network: nn.Module) -> dict[str, nn.Module]:
-    """The repeated layers of a text encoder: the longest list of modules in it."""
-    lists = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
-    return dict(max(lists, key=len).named_children()) if lists else {}
 
 
 def _plain(network: nn.Module, parameters: Mapping[str, torch.Tensor]) -> nn.Module:

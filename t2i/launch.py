@@ -227,7 +227,7 @@ def work(job: Job) -> dict[str, float]:
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             state = environment()
-            write_json(folder / "environment.json", {**state, "overrides": job.overrides})
+            write_json(folder / "environment.json", {**state, "shard": processes.shard, "overrides": job.overrides})
             run.say(announced(config))  # mlflow and torch take seconds to import
             if config.task not in UNTRACKED:
                 tags = record.sources(state, job.overrides)

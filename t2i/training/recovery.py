@@ -37,6 +37,7 @@ class Recovery:
             and config.optimizer is Optimizer.adamw
             and not parallel.in_step  # its fused update takes no such answer for shards
         )
+        self._half = "bf16" if parallel.in_step else "fp16"  # shards do not take the other one
         self._refused = torch.zeros((), device=self._accelerator.device)
 
     # -- memory ------------------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ class Recovery:
     def _smaller(self) -> str:
         return (
             f"use training.micro_batch={max(1, self.portion.size // 2)}, training.gradient_checkpointing=true or "
-            "launch.mixed_precision=fp16"
+            f"launch.mixed_precision={self._half}"
         )
 
     # -- gradients that are not finite -------------------------------------------------------------------------------

@@ -51,7 +51,9 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
     error = failure(folder)
     if received and (error is None or isinstance(error, LeftAlone)):  # who leaves first leaves the others alone
         raise Interrupted(received[0])
-    killed = first is not None and workers[first].returncode < 0  # which leaves no sentence; who missed it says no reason
+    killed = (
+        first is not None and workers[first].returncode < 0
+    )  # which leaves no sentence; who missed it says no reason
     if error is not None and not (killed and isinstance(error, LeftAlone)):
         raise error
     if first is not None:

@@ -140,7 +140,10 @@ def _shard(network: nn.Module, blocks: Mapping[str, nn.Module], mesh: "DeviceMes
     )
     # Never left gathered: what changes the shards between two passes (the average in place, a checkpoint) counts at once.
     for block in (*blocks.values(), network):
+        plain = type(block)
         fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+        # transformers finds what hidden states a network has by the full name of its class, which is another one now
+        type(block).__module__, type(block).__qualname__ = plain.__module__, plain.__qualname__
 
 
 def _plain(network: nn.Module, parameters: Mapping[str, torch.Tensor]) -> nn.Module:

@@ -11,14 +11,23 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from t2i.context import Run
 from t2i.errors import UserError
 from t2i.interruption import Interrupted
+from t2i.models.families.family import Picture
+from t2i.models.load import load
+from t2i.processes import Processes
+from t2i.randomness import generator
+from t2i.store import Store
 from t2i.training import shards
 from t2i.training.config import LearningRate, NonFinite, Optimizer, Training
 from t2i.training.loop import Trainer
 from t2i.training.memory import Portion
+from t2i.training.objective import Denoiser, objective_of
+from t2i.training.parallel import parallel_of
 from t2i.training.resuming import checkpoints
 
+from ..models.test_families import MORE, TOYS
 from .conftest import STRATEGIES, Start, log_of, training
 from .processes import in_processes
 
@@ -123,8 +132,8 @@ def test_each_process_holds_its_share_and_the_main_one_gathers_the_whole(start: 
             assert list(plain) == names and all(torch.equal(plain[name], expected[name]) for name in names)
             states = trainer.models.family.conditions(trainer.models, ["a red cat"])
             x, time = torch.ones(trainer.models.latent_shape(1)), torch.tensor([3])
-            picture = trainer.models.family.predict(trainer.models, x, time, states, None)  # type: ignore[arg-type]
-            assert bool(picture.isfinite().all()), "nothing waits for the others"
+            prediction = trainer.models.family.predict(trainer.models, x, time, states, [])
+            assert bool(prediction.isfinite().all()), "nothing waits for the others"
 
     together(2, work)
 
@@ -141,6 +150,45 @@ def test_bfloat16_computes_as_one_process_does(start: Start, tmp_path: Path) -> 
     together(2, work)
     # one rounding of bfloat16 is 0.4 %, and a loss is a mean of thousands
     assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "one"), rel=2e-3)
+
+
+@pytest.mark.parametrize("family", [*TOYS, *MORE])
+def test_every_family_computes_and_learns_alike_in_shards(family: str, tmp_path: Path) -> None:
+    """The same batch in two processes and in one: prediction and gradients through the text encoders, and the prediction of
+    the networks that the main process gathers.
+    """
+    config = (TOYS | MORE)[family](tmp_path / "model")
+
+    def work() -> None:
+        run = Run(tmp_path, Store(tmp_path / "store"), processes=Processes(shard=True))
+        models, strategy = load(config, run.store), STRATEGIES["both"]
+        strategy.attach(models)
+        parallel = parallel_of(run)
+        parallel.place(models, strategy, torch.float32)
+        module = parallel.prepare(Denoiser(models, text_trains=True))
+        objective = objective_of(models)
+        x = torch.from_numpy(generator("shards").standard_normal(models.latent_shape(2)))
+        pictures = [Picture.whole((models.resolution, models.resolution))] * 2
+        tokens = models.family.tokens(models, ["a red cat", "two buses"])
+        output = module(x.float(), objective.tensor(objective.times(2)), tokens, pictures)
+        output.pow(2).mean().backward()
+        gradients = {name: p.grad for name, p in strategy.trainable(models).items()}
+        found = shards.whole({**gradients, "output": output.detach()}, keep=run.main)
+        parallel.gather(models, strategy)
+        if run.main:
+            plain = Denoiser(models, text_trains=True)
+            again = plain(x.float(), objective.tensor(objective.times(2)), tokens, pictures)
+            torch.testing.assert_close(again, output, rtol=1e-5, atol=1e-6)
+            save_file(found, tmp_path / f"{run.accelerator.num_processes}.safetensors")
+
+    for count in (1, 2):
+        together(count, work)
+    one, two = (load_file(tmp_path / f"{count}.safetensors") for count in (1, 2))
+    assert list(one) == list(two)
+    torch.testing.assert_close(two.pop("output"), one.pop("output"), rtol=1e-5, atol=1e-6)
+    atol = 1e-6 * max(float(gradient.abs().max()) for gradient in one.values())
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
 
 
 # -- stopped and gone on with -----------------------------------------------------------------------------------------

@@ -149,10 +149,13 @@ def _shard(network: nn.Module, blocks: Mapping[str, nn.Module], mesh: "DeviceMes
 def _plain(network: nn.Module, parameters: Mapping[str, torch.Tensor]) -> nn.Module:
     """A network of the same configuration with these parameters, and the buffers of `network`."""
     plain: nn.Module = rebuilt(network)
-    for name, tensor in parameters.items():
+    made = {
+        id(sharded): nn.Parameter(parameters[name], requires_grad=sharded.requires_grad)
+        for name, sharded in network.named_parameters()
+    }
+    for name, sharded in network.named_parameters(remove_duplicate=False):  # T5 has its embedding under two names
         holder, _, own = name.rpartition(".")
-        trains = network.get_parameter(name).requires_grad
-        setattr(plain.get_submodule(holder), own, nn.Parameter(tensor.detach(), requires_grad=trains))
+        setattr(plain.get_submodule(holder), own, made[id(sharded)])
     for name, buffer in network.named_buffers():
         holder, _, own = name.rpartition(".")
         setattr(plain.get_submodule(holder), own, buffer)

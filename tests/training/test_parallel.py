@@ -100,7 +100,7 @@ def losses(path: Path) -> list[float]:
 def test_shards_train_as_one_process(
     start: Start, tmp_path: Path, strategy: str, count: int, optimizer: Optimizer
 ) -> None:
-    config = replace(CONFIG, optimizer=optimizer)
+    config = replace(CONFIG, optimizer=optimizer, gradient_checkpointing=strategy == "unet")
     finished(begun(start, config, "one", strategy), "end")
     together(count, lambda: finished(begun(start, config, "shards", strategy), "end"))
     one, two = (load_file(tmp_path / folder / "end.safetensors") for folder in ("one", "shards"))

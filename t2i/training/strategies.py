@@ -173,7 +173,7 @@ class UNet(Strategy):
 
     kind: str = "unet"
     learning_rate: float = 1e-5
-    whole: ClassVar[bool] = True
+    whole = True
 
     def chooses(self, name: str) -> bool:
         return True
@@ -222,7 +222,7 @@ class Both(Strategy):
     learning_rate: float = 1e-5
     text_encoder_learning_rate: Optional[float] = None
     """Peak learning rate of the text encoder; null: the same."""
-    whole: ClassVar[bool] = True
+    whole = True
 
     def validate(self) -> None:
         super().validate()

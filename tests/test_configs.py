@@ -118,6 +118,7 @@ images
 images_per_prompt
 launch.mixed_precision
 launch.processes
+launch.shard
 model.architecture
 model.cross_attention_layers
 model.init

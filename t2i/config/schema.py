@@ -109,6 +109,9 @@ class Launch:
     """Processes of one run, one per GPU. More than one: the run is started again in each of them."""
     mixed_precision: Optional[Precision] = None
     """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
+    shard: bool = False
+    """Spread parameters, gradients and the optimizer's state of a whole network that trains (strategy=unet, both) over the
+    processes (FSDP), for models that do not fit into one GPU; false: each process has all of them (DDP)."""
 
     @property
     def precision(self) -> str:
@@ -215,6 +218,8 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
+            self.training.validate_shards(self.strategy, self.launch.precision)
         self.charts.validate()
         known = sorted(shipped())
         named = [("charts.schedulers", name) for name in self.charts.schedulers]

@@ -186,7 +186,9 @@ class Family:
         return {}
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
-        """Its repeated blocks, which gradient checkpointing computes again one by one."""
+        """Its repeated blocks, none inside another one: gradient checkpointing computes them again one by one, and processes that
+        share a model in shards gather them one by one.
+        """
         raise NotImplementedError
 
     def text_width(self, settings: Mapping[str, Any]) -> int:

@@ -92,15 +92,11 @@ class StableDiffusion1(Family):
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Residual blocks and transformers, those in the middle too."""
-        outer = {
+        return {
             name: module
             for name, module in denoiser.named_modules()
-            if name.count(".") == 3 and (".resnets." in name or ".attentions." in name)
+            if name.split(".")[-2:-1] in (["resnets"], ["attentions"])
         }
-        middle = {
-            f"mid {n}": m for n, m in denoiser.named_modules() if n.startswith("mid_block.") and n.count(".") == 2
-        }
-        return outer | middle
 
     def text_width(self, settings: Mapping[str, Any]) -> int:
         """What the cross-attention reads."""

@@ -253,7 +253,13 @@ class Config:
             )
         trains = self.task in (Task.pipeline, Task.train)
         also = {name: scheduler for name, scheduler in shipped().items() if name in self.charts.schedulers}
-        refuse(self.model, [self.scheduler, *also.values()], self.training if trains else None)
+        attaches = trains or self.task is Task.verify
+        refuse(
+            self.model,
+            [self.scheduler, *also.values()],
+            self.training if trains else None,
+            self.strategy if attaches else None,
+        )
         if self.launch.processes < 1:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"

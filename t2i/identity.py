@@ -89,13 +89,19 @@ def pictures(config: Config) -> dict[str, Any]:
     """Behind a generated set, beside model, weights and captions; picture i has the seed `seed` + i."""
     return {
         "scheduler": as_dict(config.scheduler),
-        "cfg": as_dict(config.cfg),
+        "cfg": guidance(config),
         "seed": config.seed,
         "resolution": config.model.resolution,
         "precision": config.launch.precision,
         "device": device_type(),
         **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
     }
+
+
+def guidance(config: Config) -> dict[str, Any]:
+    """Of `cfg` what acts: addresses of before there were weights of words are those of prompts without."""
+    found = as_dict(config.cfg)
+    return found if config.cfg.prompt_weights else {k: v for k, v in found.items() if k != "prompt_weights"}
 
 
 def trained(config: Config, total: Optional[int] = None) -> dict[str, Any]:

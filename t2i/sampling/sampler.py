@@ -13,6 +13,7 @@ from t2i.errors import UserError
 from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
+from t2i.sampling.beginning import Beginning, Begun, begun
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.text_cache import text_kept
 
@@ -40,7 +41,7 @@ def encode(models: Models, prompts: Sequence[str], guidance: Guidance) -> Prompt
     distinct = list(dict.fromkeys(prompts))
     position = {prompt: i for i, prompt in enumerate(distinct)}
     with models.on_device(*models.family.encoders):
-        every = models.family.conditions(models, [*distinct, guidance.negative_prompt])
+        every = models.family.conditions(models, [*distinct, guidance.negative_prompt], weights=guidance.prompt_weights)
     rows, last = ({name: values[part] for name, values in every.items()} for part in (slice(-1), slice(-1, None)))
     return Prompts(rows, torch.tensor([position[p] for p in prompts], dtype=torch.long), last)
 
@@ -56,9 +57,11 @@ def sample(
     on_batch: Callable[[int], object] = lambda done: None,
     on_step: OnStep | None = None,
     keep_text: bool = True,
+    beginning: Beginning | None = None,
 ) -> Iterator[np.ndarray]:
     """Batches of pictures, uint8 (n, H, W, 3), in the order of `seeds`; picture i is a function of seeds[i] alone.
 
+    beginning: the picture that all are drawn from.
     A batch that does not fit into memory is halved, and so are all that follow. Raises UserError when a picture is not
     finite, or does not fit alone.
     """
@@ -68,7 +71,7 @@ def sample(
         rows, unconditional = prompts.of(chosen), prompts.unconditional
         try:
             latents = denoise(
-                models, rows, unconditional, seeds[chosen], scheduler, guidance, on_step=on_step, keep_text=keep_text
+                models, rows, unconditional, seeds[chosen], scheduler, guidance, None, on_step, keep_text, beginning
             )
             with models.on_device("vae"):
                 pictures = decode(models, latents)
@@ -97,17 +100,23 @@ def denoise(
     start: torch.Tensor | None = None,
     on_step: OnStep | None = None,
     keep_text: bool = True,
+    beginning: Beginning | None = None,
 ) -> torch.Tensor:
     """Latents (n, channels, height, width) of one batch, from n rows of conditions and one unconditional row.
 
-    start: standard normal latents of the same shape to begin from, in place of those of `seeds`.
+    start: standard normal latents of the same shape to begin from, in place of those of `seeds`; beginning: a picture.
     """
     device, dtype = models.device, models.dtype
     scheduler = scheduler_config.start(models.schedule())
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
-    latents = (noise if start is None else start.to(device, dtype)) * scheduler.init_noise_sigma
+    if beginning is None:
+        noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
+        latents = (noise if start is None else start.to(device, dtype)) * scheduler.init_noise_sigma
+        origin = Begun(latents, scheduler.timesteps, lambda latents, step: latents)
+    else:
+        origin = begun(models, beginning, scheduler, scheduler_config.steps, generators, dtype)
+    latents = origin.latents
     accepted = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in accepted else {}
     if "eta" in accepted:
@@ -116,16 +125,17 @@ def denoise(
     both = {name: torch.cat([unconditional[name].to(dtype).expand_as(own), own]) for name, own in rows.items()}
     picture = Picture.whole((models.resolution, models.resolution))
     # The scheduler computes with numbers on the CPU: one read from the device would wait for it in every step.
-    on_device = scheduler.timesteps.to(device)
+    on_device = origin.timesteps.to(device)
     total = len(on_device)
     with models.on_device(models.family.denoiser), text_kept(models) if keep_text else contextlib.nullcontext():
-        for step, timestep in enumerate(scheduler.timesteps):
+        for step, timestep in enumerate(origin.timesteps):
             guided = guidance.acts_at(float(timestep))
             inputs = scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
             prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, picture)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))
             latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+            latents = origin.put_back(latents, step)
             if on_step is not None:
                 on_step(step + 1, total, latents)
     return latents

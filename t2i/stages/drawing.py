@@ -31,7 +31,7 @@ def draw(
 
     models = load_models(config, run, tuned)
     # The cells of a sweep share their prompts: the last ones stay encoded.
-    made_from = [loaded_from(config, run, tuned), config.cfg.negative_prompt, list(prompts)]
+    made_from = [loaded_from(config, run, tuned), config.cfg.negative_prompt, config.cfg.prompt_weights, list(prompts)]
     conditions = run.kept("conditions", made_from, lambda: encode(models, prompts, config.cfg), most=1)
     return sample(
         models,

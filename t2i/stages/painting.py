@@ -62,6 +62,7 @@ def offer_of(config: Config, painter: "Painter") -> "Offer":
         seed=config.seed,
         count=1,
         model=list(painter.models)[-1],
+        prompt_weights=config.cfg.prompt_weights,
     )
     offer = Offer({name: each.steps for name, each in painter.schedulers.items()}, tuple(painter.models), default)
     offer.read({"prompt": "any"})

@@ -63,6 +63,7 @@ class Shown:
             seed=made["seed"],
             count=1,
             model="base" if made["weights"] is None else "tuned",
+            prompt_weights=made["cfg"].get("prompt_weights", False),
         )
         return cls(path.name, "", recipe_of(order, order.seed))
 
@@ -72,6 +73,7 @@ def recipe_of(order: Order, seed: int) -> dict[str, str]:
     recipe = {
         "Prompt": order.prompt,
         "Negative prompt": order.negative_prompt,
+        "Brackets": "weights of words" if order.prompt_weights else "",
         "Model": NAMES[order.model],
         "Scheduler": f"{order.scheduler}, {order.steps} steps",
         "Guidance": f"{order.guidance:g}",

@@ -79,6 +79,11 @@ def body_of(offer: Offer) -> dict[str, Any]:
         "size": {**side, "description": "Width and height at once."},
         "seed": {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEED, "default": default.seed},
         "count": {"type": "integer", "minimum": 1, "maximum": MOST_COUNT, "default": default.count},
+        "prompt_weights": {
+            "type": "boolean",
+            "default": default.prompt_weights,
+            "description": "Whether words of the prompts may have weights: (word)1.3 or word++.",
+        },
         "model": {"type": "string", "enum": list(offer.models), "default": default.model},
     }
     schema = {"type": "object", "required": ["prompt"], "additionalProperties": False, "properties": properties}

@@ -49,6 +49,8 @@ class Order:
     count: int
     model: str
     """`base` or `tuned`."""
+    prompt_weights: bool = False
+    """Whether words of the prompts may have weights: `(word)1.3`, `word++`."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Offer:
             seed=_whole(asked, "seed", default.seed, 0, HIGHEST_SEED),
             count=_whole(asked, "count", default.count, 1, MOST_COUNT),
             model=_choice(asked, "model", default.model, self.models),
+            prompt_weights=_flag(asked, "prompt_weights", default.prompt_weights),
         )
 
 
@@ -126,6 +129,13 @@ def _whole(asked: Mapping[str, Any], name: str, default: int, low: int, high: in
     if not low <= value <= high or value != int(value) or int(value) % grain:  # NaN fails the first comparison
         raise Refused(f"{name} is {_shown(value)}; use {span}.")
     return int(value)
+
+
+def _flag(asked: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = asked.get(name, default)
+    if not isinstance(value, bool):
+        raise Refused(f"{name} is {_shown(value)}; use true or false.")
+    return value
 
 
 def _choice(asked: Mapping[str, Any], name: str, default: str, valid: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from t2i.models.parts import Models
+from t2i.models.prompt_weights import plain
 from t2i.models.text import spelt_out
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.prompts import told_cut
@@ -66,8 +67,12 @@ class Painter:
         """The sampler's own words for an order."""
         scheduler = dataclasses.replace(self.schedulers[order.scheduler], steps=order.steps)
         guidance = dataclasses.replace(
-            self.guidance, scale=order.guidance, negative_prompt=order.negative_prompt or None
+            self.guidance,
+            scale=order.guidance,
+            negative_prompt=order.negative_prompt or None,
+            prompt_weights=order.prompt_weights,
         )
+        guidance.validate()
         return scheduler, guidance
 
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
@@ -82,7 +87,10 @@ class Painter:
             return len(models.tokenizer(spelt_out(models, text), truncation=False, verbose=False).input_ids)
 
         limit = models.tokenizer.model_max_length
-        told = [told_cut(text, tokens, limit) for text in (order.prompt, order.negative_prompt)]
+        texts = (order.prompt, order.negative_prompt)
+        if order.prompt_weights:
+            texts = (plain(order.prompt), plain(order.negative_prompt))
+        told = [told_cut(text, tokens, limit) for text in texts]
         return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
 
     def draw(

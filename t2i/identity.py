@@ -11,6 +11,7 @@ from typing import Any, Optional
 from t2i.config import Config, as_dict
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
 from t2i.processes import device_type
+from t2i.sampling.given import STRENGTH
 
 OF_A_CELL = (
     "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed",
@@ -94,8 +95,14 @@ def pictures(config: Config) -> dict[str, Any]:
         "resolution": config.model.resolution,
         "precision": config.launch.precision,
         "device": device_type(),
+        **({"strength": strength(config)} if config.image is not None else {}),
         **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
     }
+
+
+def strength(config: Config) -> float:
+    """How much of `image` is drawn anew."""
+    return STRENGTH if config.strength is None else config.strength
 
 
 def guidance(config: Config) -> dict[str, Any]:

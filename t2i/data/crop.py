@@ -40,7 +40,12 @@ def frame(width: int, height: int, resolution: int, crop: Crop, position: float)
     if crop is Crop.buckets:
         shape = math.log(width / height)
         target = min(buckets(resolution), key=lambda size: abs(math.log(size[0] / size[1]) - shape))
+    return part(width, height, target, position), target
+
+
+def part(width: int, height: int, target: tuple[int, int], position: float = 0.5) -> Box:
+    """The largest part (left, top, right, bottom) of a width x height picture that has the shape of `target`."""
     scale = min(width / target[0], height / target[1])
     kept = (min(width, round(scale * target[0])), min(height, round(scale * target[1])))
     left, top = math.floor((width - kept[0]) * position), math.floor((height - kept[1]) * position)
-    return (left, top, left + kept[0], top + kept[1]), target
+    return left, top, left + kept[0], top + kept[1]

@@ -1,40 +1,17 @@
 """Drawing that begins from a picture, all of it or a part: SDEdit (Meng et al. 2022), as the pipelines of diffusers do it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from t2i.errors import ConfigError
 from t2i.models.parts import Models
+from t2i.sampling.given import Beginning
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """A picture, and how much of it is drawn anew."""
-
-    pixels: np.ndarray
-    """uint8 (H, W, 3), of the size that is drawn."""
-    strength: float
-    """Share of the steps that are taken, in (0, 1]: the picture gets as much noise as is left before them."""
-    mask: Optional[np.ndarray] = None
-    """bool (H, W): where it is drawn anew; elsewhere its latents are put back after every step. None: everywhere."""
-
-    def skipped(self, steps: int) -> int:
-        """Steps that are not taken. Raises ConfigError when none would be left."""
-        taken = min(int(steps * self.strength), steps)
-        if taken < 1:
-            least = int(1 / self.strength) + 1
-            raise ConfigError(
-                f"strength={self.strength:g} of {steps} steps leaves none; use scheduler.steps={least} or more"
-            )
-        return steps - taken
 
 
 class Begun(NamedTuple):

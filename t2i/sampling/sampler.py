@@ -13,8 +13,9 @@ from t2i.errors import UserError
 from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
-from t2i.sampling.beginning import Beginning, Begun, begun
+from t2i.sampling.beginning import Begun, begun
 from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.given import Beginning
 from t2i.sampling.text_cache import text_kept
 
 OnStep = Callable[[int, int, torch.Tensor], object]

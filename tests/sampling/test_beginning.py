@@ -13,8 +13,8 @@ from t2i.errors import ConfigError
 from t2i.models.families.registry import FAMILIES
 from t2i.models.load import Models
 from t2i.randomness import generator
-from t2i.sampling.beginning import Beginning
 from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.given import Beginning
 from t2i.sampling.sampler import denoise, encode, sample
 
 SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
@@ -106,7 +106,7 @@ def test_less_strength_stays_nearer_to_the_picture(models: Models) -> None:
 
 
 def test_too_little_strength_is_one_sentence(models: Models) -> None:
-    with pytest.raises(ConfigError, match=r"strength=0\.1 of 6 steps leaves none; use scheduler\.steps=11 or more"):
+    with pytest.raises(ConfigError, match=r"strength=0\.1 of 6 steps leaves none; use 11 steps or more"):
         ours(models, Beginning(picture(16), 0.1), Scheduler("ddim", "DDIMScheduler", STEPS), 1.0, [0])
 
 

@@ -168,7 +168,9 @@ def test_a_picture_drawn_from_another_is_made_again_bit_for_bit(lab: Lab, main_j
     assert other.status == 1 and "the picture of today is not the one" in other.err
 
 
-def test_the_same_pixels_are_the_same_stage_whatever_file_they_are_in(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+def test_the_same_pixels_are_the_same_stage_whatever_file_they_are_in(
+    lab: Lab, main_job: Ended, tmp_path: Path
+) -> None:
     arguments = [*TOY, "task=generate", PROMPTS, "scheduler.steps=4"]
     first = lab.here(*arguments, f"image={photo(tmp_path / 'one.png', (64, 64))}")
     second = lab.here(*arguments, f"image={photo(tmp_path / 'two.bmp', (64, 64))}")

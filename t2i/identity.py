@@ -115,10 +115,15 @@ def trained(config: Config, total: Optional[int] = None) -> dict[str, Any]:
     """Behind tuned weights, beside model and data. total: optimizer steps, where known: a warm-up has at most those."""
     return {
         "training": config.training.result_slice(total),
-        "strategy": as_dict(config.strategy),
+        "strategy": strategy(config),
         "precision": config.launch.precision,
         "device": device_type(),
     }
+
+
+def strategy(config: Config) -> dict[str, Any]:
+    """What trains. Keys that came later are said where they act, so that finished trainings have their address."""
+    return {name: value for name, value in as_dict(config.strategy).items() if name != "encoders" or value}
 
 
 def evaluators(config: Config) -> dict[str, Any]:

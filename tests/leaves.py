@@ -59,6 +59,7 @@ OTHER: dict[str, Any] = {
     "run": "run",
     "runs": ["run"],
     "scheduler.name": "other",
+    "strategy.encoders": ["text_encoder"],
     "scheduler.options": {"algorithm_type": "dpmsolver++", "solver_order": 1},
     "scheduler.spacing": "trailing",
     "scheduler.type": "DDIMScheduler",

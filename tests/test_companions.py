@@ -18,9 +18,10 @@ from t2i.models.source import architecture
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import encode, sample
 from t2i.store import Store
+from t2i.training.attention import Attn2ToV
 from t2i.training.objective import Batch, Denoiser, losses, objective_of
 from t2i.training.resuming import checkpoints
-from t2i.training.strategies import Attn2ToV, Strategy, UNet
+from t2i.training.strategies import Strategy, UNet
 
 from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 from .models.toy import loaded, run, states, store, toy

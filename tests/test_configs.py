@@ -168,6 +168,7 @@ store.yes
 strategy.alpha
 strategy.clip
 strategy.dropout
+strategy.encoders
 strategy.kind
 strategy.learning_rate
 strategy.rank

@@ -22,8 +22,9 @@ from t2i.models.config import Model
 from t2i.places import COMMAND, HOME, PACKAGE
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sweeps.config import Sweep
+from t2i.training.attention import Attn2, Attn2KV, Attn2ToV, AttnAddV
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, TextEncoder, UNet
+from t2i.training.strategies import Both, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
 
 # Options by group and kind. Groups whose files all share one class have the kind of the group's own name.
@@ -40,6 +41,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "strategy": {
         "attn2_to_v": Attn2ToV,
         "attn2_kv": Attn2KV,
+        "attn_add_v": AttnAddV,
         "attn2": Attn2,
         "unet": UNet,
         "text_encoder": TextEncoder,

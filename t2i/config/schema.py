@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from omegaconf import MISSING
 
+from t2i.config.fitting import refuse
 from t2i.data.base import Dataset
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import NONE, Evaluation
@@ -17,7 +18,7 @@ from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
 from t2i.places import CONFIGURATION
 from t2i.reporting.config import Charts
-from t2i.sampling.config import Guidance, Sampling, Scheduler
+from t2i.sampling.config import Guidance, Sampling, Scheduler, shipped
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
@@ -221,7 +222,7 @@ class Config:
             part.validate()
         self.training.validate(processes)
         self.charts.validate()
-        known = sorted(path.stem for path in CONF.glob("scheduler/*.yaml"))
+        known = sorted(shipped())
         named = [("charts.schedulers", name) for name in self.charts.schedulers]
         named += [("sweeps.reference", self.sweeps.reference)] if self.sweeps.reference is not None else []
         for key, name in named:
@@ -252,6 +253,9 @@ class Config:
                 "track.uri and sweeps.storage are one database, and MLflow and Optuna would overwrite each other's version in "
                 "it; make a second one on the same server for sweeps.storage"
             )
+        trains = self.task in (Task.pipeline, Task.train)
+        also = {name: scheduler for name, scheduler in shipped().items() if name in self.charts.schedulers}
+        refuse(self.model, [self.scheduler, *also.values()], self.training if trains else None)
         if self.launch.processes < 1:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"

@@ -49,3 +49,11 @@ def part(width: int, height: int, target: tuple[int, int], position: float = 0.5
     kept = (min(width, round(scale * target[0])), min(height, round(scale * target[1])))
     left, top = math.floor((width - kept[0]) * position), math.floor((height - kept[1]) * position)
     return left, top, left + kept[0], top + kept[1]
+
+
+def corner(width: int, height: int, size: tuple[int, int], position: float) -> tuple[int, int]:
+    """Left and top of the part that became `size` (width, height), in pixels of the whole picture made larger or smaller
+    like it.
+    """
+    left, top, right, bottom = part(width, height, size, position)
+    return round(left * size[0] / (right - left)), round(top * size[1] / (bottom - top))

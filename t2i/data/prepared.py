@@ -3,7 +3,7 @@
 import copy
 import io
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from t2i.data.base import SPLITS
+from t2i.data.base import SPLITS, draw
+from t2i.data.crop import Crop, corner
 from t2i.data.preparation.shards import row_groups, shard_paths
 from t2i.errors import UserError
+from t2i.store import read_manifest
 
 CACHE_BYTES = 128 * 2**20
 """Encoded images that a split keeps in memory at most."""
+MADE_FROM = ("width", "height", "sha256")
+"""Columns of what is known of a picture's file."""
 
 
 def _columns(path: Path, *names: str) -> dict[str, list[Any]]:
@@ -29,29 +33,36 @@ def _columns(path: Path, *names: str) -> dict[str, list[Any]]:
 class Split:
     """The images of one split. `ids`, `captions`, `domains` and `categories` have one entry an image.
 
-    `sizes`: width and height in pixels, int32 (N, 2); all the same unless they were prepared in buckets. `repeats`: how
-    often an epoch of training sees each, int32 (N,).
+    `sizes`: width and height in pixels, int32 (N, 2); all the same unless they were prepared in buckets. `originals`: the same
+    of the files that they were made from. `repeats`: how often an epoch of training sees each, int32 (N,).
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, prepared: Mapping[str, Any] | None = None) -> None:
+        """prepared: what the pictures were prepared with: `crop` and `seed`."""
         self.name = name
+        self._prepared = prepared or {}
         self.ids: list[str] = []
         self.captions: list[list[str]] = []
         self.domains: list[list[str]] = []
         self.categories: list[list[str]] = []
+        self._files: list[str] = []
         sizes, repeats = [np.empty((0, 2), np.int32)], [np.empty(0, np.int32)]
+        originals = [np.empty((0, 2), np.int32)]
         paths = shard_paths(folder, name)
         if not paths:
             raise FileNotFoundError(f"{folder} has no shard of the split {name}")
         for path in paths:
-            columns = _columns(path, "id", "captions", "domains", "categories", "size", "repeats")
+            columns = _columns(path, "id", "captions", "domains", "categories", "size", "repeats", *MADE_FROM)
             self.ids += columns["id"]
             self.captions += columns["captions"]
             self.domains += columns["domains"]
             self.categories += columns["categories"]
             sizes.append(np.array(columns["size"], np.int32).reshape(-1, 2))
             repeats.append(np.array(columns["repeats"], np.int32))
+            originals.append(np.array([columns["width"], columns["height"]], np.int32).T.reshape(-1, 2))
+            self._files += columns["sha256"]
         self.sizes, self.repeats = np.concatenate(sizes), np.concatenate(repeats)
+        self.originals = np.concatenate(originals)
         self._rows = np.arange(len(self.ids))
         self._groups = row_groups(paths)
         self._starts = np.cumsum([0, *(rows for _, _, rows in self._groups)])
@@ -68,7 +79,7 @@ class Split:
             values = getattr(self, name)
             setattr(chosen, name, [values[place] for place in places.tolist()])
         chosen.sizes, chosen._rows = self.sizes[places], self._rows[places]
-        chosen.repeats = self.repeats[places]
+        chosen.repeats, chosen.originals = self.repeats[places], self.originals[places]
         chosen.name = f"{self.name}, {len(places)} of {len(self)}"
         return chosen
 
@@ -112,6 +123,14 @@ class Split:
             pictures.append(np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)))
         return np.stack(pictures)
 
+    def corner(self, index: int) -> tuple[int, int]:
+        """Left and top of what was kept of the file's picture, in pixels of the whole when it is made as large."""
+        (width, height), (wide, high) = self.originals[index].tolist(), self.sizes[index].tolist()
+        place = 0.5
+        if self._prepared.get("crop") == Crop.random.value:
+            place = draw(self._prepared["seed"], "crop", self._files[int(self._rows[index])])
+        return corner(width, height, (wide, high), place)
+
     def encoded(self, index: int) -> bytes:
         """The file, PNG, of the picture at `index`: what its content is told by."""
         row = int(self._rows[index])
@@ -145,7 +164,8 @@ class Prepared:
         if name not in SPLITS:
             raise KeyError(f"{name!r} is not a split: train and held_out are")
         if name not in self._splits:
-            self._splits[name] = Split(self.path, name)
+            manifest = read_manifest(self.path)
+            self._splits[name] = Split(self.path, name, manifest["config"] if manifest else None)
         return self._splits[name]
 
     def licenses(self, name: str) -> dict[str, int]:

@@ -25,6 +25,7 @@ def load(config: Model, store: Store, seed: int = 0) -> Models:
     models = (
         _random(config, family, digest, seed) if config.init is Init.random else _pretrained(config, family, digest)
     )
+    models.options = source.options(family, source.settings(config))
     return models.freeze()
 
 

@@ -30,6 +30,8 @@ class Models:
     """The device that computes, when the networks stay on the CPU until they are needed."""
     moved_to: "torch.dtype | None" = None
     """What `to` was told last."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the pipeline's index says of the family's `options`."""
     words: dict[str, str] = field(default_factory=dict)
     """Words of textual inversions, each with its tokens as a prompt has to name them."""
 

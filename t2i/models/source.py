@@ -1,7 +1,7 @@
 """Where a model's files are and what identifies them; light, so that a run that reuses everything loads no network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,20 @@ def family_in(folder: Path) -> Family:
         raise ConfigError(f"{path} cannot be read ({error}); copy the model again") from error
     if not isinstance(named, str | None):
         raise ConfigError(f"{path} names no class of diffusers but {str(named)[:50]}; copy the model again")
-    return family_by(named, f"the model in {folder}")
+    family = family_by(named, f"the model in {folder}")
+    # [null, null] stands for a part that is left out
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and any(kind)]
+    return family.of(parts or family.networks)
 
 
 def family_of_settings(parts: dict[str, Any]) -> Family:
     """The family of what `settings` and `architecture` give."""
-    return family_by(parts.get(CLASS), "the architecture")
+    return family_by(parts.get(CLASS), "the architecture").of(parts)
+
+
+def options(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the pipeline itself, of what `settings` gives."""
+    return {name: parts.get(name, usual) for name, usual in family.options.items()}
 
 
 def _patterns(kind: str, end: str) -> list[str]:
@@ -86,7 +94,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} lacks the settings of a part ({error}); copy the pipeline again") from error
     parts = {name: {key: v for key, v in values.items() if not key.startswith("_")} for name, values in read.items()}
-    return parts if family is DEFAULT else parts | {CLASS: family.pipelines[0]}
+    if family is DEFAULT:
+        return parts
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return parts | {CLASS: family.pipelines[0], **options(family, index)}
 
 
 def settings(config: Model) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import torch
 from t2i.models.parts import Models
 
 
-def tokenize(models: Models, captions: Sequence[str], name: str = "tokenizer", limit: int | None = None) -> torch.Tensor:
+def tokenize(
+    models: Models, captions: Sequence[str], name: str = "tokenizer", limit: int | None = None
+) -> torch.Tensor:
     """Token ids, int64 (N, tokens): padded to `limit`, the tokenizer's own unless given, cut there with the end token kept."""
     tokenizer = models.tokenizers[name]
     encoded = tokenizer(

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from transformers import CLIPTokenizer
 
 from t2i.errors import UserError
 from t2i.models import source
 from t2i.models.config import Model
 from t2i.models.families.family import Family
 from t2i.models.parts import Models
-from t2i.models.weights import class_of, networks_of
+from t2i.models.weights import networks_of
 
 
 def weightless(config: Model) -> Models | None:
@@ -24,7 +25,9 @@ def weightless(config: Model) -> Models | None:
     with torch.device("meta"):
         networks = networks_of(family, parts)
     tokenizers = tokenizers_for(family, parts)
-    return Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "").freeze()
+    models = Models(config.name, family, networks, tokenizers, parts["scheduler"], config.resolution, "")
+    models.options = source.options(family, parts)
+    return models.freeze()
 
 
 def tokenizers_for(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +35,8 @@ def tokenizers_for(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:
     inside their embedding tables. Each is as long as its text encoder reads.
     """
     found: dict[str, Any] = {}
-    for name, kind in family.tokenizers.items():
-        found[name] = tokenizer = class_of(kind).from_pretrained(source.BUNDLED / "tokenizer")
+    for name in family.tokenizers:
+        found[name] = tokenizer = CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer")
         limit = parts[name.replace("tokenizer", "text_encoder")].get("max_position_embeddings")
         tokenizer.model_max_length = limit or tokenizer.model_max_length
     return found

@@ -151,4 +151,4 @@ def _predict(models: "Models", batch: int, through_text: bool = False) -> None:
     else:
         text = {name: torch.empty((batch, *shape)) for name, shape in family.rows(models).items()}
     latents, time = torch.empty(models.latent_shape(batch)), torch.zeros(batch, dtype=torch.long)
-    family.predict(models, latents, time, text, Picture.whole(size))
+    family.predict(models, latents, time, text, [Picture.whole(size)])

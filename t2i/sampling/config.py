@@ -1,12 +1,15 @@
 """Which scheduler, how much guidance, and how to compute: the `scheduler` and `cfg` groups and the `sampling` key."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
 from t2i.models import prompt_weights
+from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
+FLOW_SIGMAS = "use_flow_sigmas"
+"""Of solvers in diffusers that can do either."""
 ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
@@ -52,9 +57,34 @@ class Scheduler:
         if not 0 <= self.eta <= 1:
             raise ConfigError(f"scheduler.eta={self.eta} is not in [0, 1]; use scheduler.eta=0")
 
+    @classmethod
+    def by_class(cls, kind: str, scheduler_config: Mapping[str, Any], steps: int) -> "Scheduler":
+        """A class of diffusers as a model with this noise schedule needs it."""
+        import inspect
+
+        import diffusers
+
+        either = FLOW_SIGMAS in inspect.signature(getattr(diffusers, kind)).parameters
+        flow = either and scheduler_config.get("prediction_type") == FLOW
+        return cls(kind, kind, steps, options={FLOW_SIGMAS: True} if flow else {})
+
+    @property
+    def flows(self) -> bool:
+        """Whether it goes along the paths of flow matching; the others undo diffusion."""
+        return self.type.startswith("FlowMatch") or bool(self.options.get(FLOW_SIGMAS))
+
+    def refuse_unlike(self, flow: bool, model: str = "") -> None:
+        """ConfigError where a model was trained by flow matching and the scheduler undoes diffusion, or the other way."""
+        if self.flows is not flow:
+            wants, does = ("follows a flow", "undoes diffusion") if flow else ("undoes diffusion", "follows a flow")
+            raise ConfigError(
+                f"scheduler={self.name} ({self.type}) {does}, and the model{model and f'={model}'} needs one that {wants}; use "
+                f"one of: {', '.join(name for name, one in shipped().items() if one.flows is flow)}"
+            )
+
     def build(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
-        """The scheduler for a model's noise schedule; ConfigError when diffusers has no such scheduler or option, or when it
-        would ignore a terminal SNR of zero that the model was trained with.
+        """The scheduler for a model's noise schedule; ConfigError when diffusers has no such scheduler or option, when it would
+        ignore a terminal SNR of zero that the model was trained with, or when it is for another objective.
         """
         import inspect
 
@@ -69,6 +99,7 @@ class Scheduler:
                 raise ConfigError(
                     f"scheduler.options.{option} is no option of {self.type}; use one of: {', '.join(known)}"
                 )
+        self.refuse_unlike(scheduler_config.get("prediction_type") == FLOW)
         options = dict(self.options)
         if self.spacing is not None:
             if "timestep_spacing" not in known:
@@ -97,7 +128,9 @@ class Scheduler:
         # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
         # Karras et al. lie closely by intention.
         again = len(scheduler.timesteps.unique()) < self.steps and not scheduler.config.get("use_karras_sigmas")
-        if scheduler.timesteps.max() >= trained or again:
+        # Along a flow, the first time is pure noise itself: 1000 of 1000.
+        beyond = scheduler.timesteps.max() >= trained + self.flows
+        if beyond or again:
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for {self.type} with {trained} training timesteps; "
                 f"use at most scheduler.steps={trained // 2}"
@@ -123,11 +156,20 @@ def _taking(option: str) -> list[str]:
     import inspect
 
     import diffusers
+
+    return [
+        name for name, one in shipped().items() if option in inspect.signature(getattr(diffusers, one.type)).parameters
+    ]
+
+
+@cache
+def shipped() -> dict[str, Scheduler]:
+    """Every scheduler of conf/scheduler, by name."""
     import yaml
 
     files = sorted((PROJECT / "conf" / "scheduler").glob("*.yaml"))
-    types = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["type"] for path in files}
-    return [name for name, kind in types.items() if option in inspect.signature(getattr(diffusers, kind)).parameters]
+    read = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in files}
+    return {name: Scheduler(name, values["type"], options=values.get("options") or {}) for name, values in read.items()}
 
 
 @dataclass
@@ -215,6 +257,11 @@ class Sampling:
 
             compile_blocks(models.denoiser)
         if self.attention_slicing:
+            if not hasattr(models.denoiser, "set_attention_slice"):
+                raise ConfigError(
+                    f"sampling.attention_slicing has no meaning for model={models.name}, a {models.family.spoken}; use "
+                    "sampling.attention_slicing=false and, for less memory, a smaller batch_size or sampling.cpu_offload=true"
+                )
             models.denoiser.set_attention_slice("auto")
         if self.vae_slicing:
             models.vae.enable_slicing()

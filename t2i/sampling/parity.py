@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from t2i.models.check import Check
-from t2i.models.families.family import Conditions
+from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
 from t2i.sampling.config import Guidance, Scheduler
@@ -55,10 +56,14 @@ def pictures(models: Models) -> Iterator[Check]:
     small = replace(models, resolution=min(models.resolution, MOST * models.family.factor(models)))
     guidance = Guidance(scale=SCALE)
     prompts = encode(small, CAPTIONS[:1], guidance)
+    side = small.resolution
+    shown = Picture((2 * side, 3 * side), (side // 4, side), (side, side))  # six numbers, none of them another's
     for kind in models.family.schedulers:
-        scheduler = Scheduler(name=kind, type=kind, steps=STEPS)
-        ours = denoise(small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance)
-        latents, picture = _theirs(small, scheduler)
+        scheduler = Scheduler.by_class(kind, small.schedule(), STEPS)
+        ours = denoise(
+            small, prompts.of(slice(None)), prompts.unconditional, [SEED], scheduler, guidance, picture=shown
+        )
+        latents, picture = _theirs(small, scheduler, shown)
         told = f"{STEPS} steps of {kind.removesuffix('Scheduler')}, as the pipeline's"
         yield _equal(f"latents of {told}", {"latents": ours}, {"latents": latents})
         grey = float(np.abs(decode(small, ours)[0].astype(float) - picture).max())
@@ -66,12 +71,18 @@ def pictures(models: Models) -> Iterator[Check]:
         yield Check(f"picture of {told}", f"within {most} of 255", f"{grey:g}", grey <= most)
 
 
-def _theirs(models: Models, scheduler: Scheduler) -> tuple[torch.Tensor, np.ndarray]:
+def _theirs(models: Models, scheduler: Scheduler, shown: Picture) -> tuple[torch.Tensor, np.ndarray]:
     """Last latents and picture (H, W, 3) in grey levels of the pipeline."""
     pipeline = models.pipeline()
     pipeline.scheduler = scheduler.build(models.schedule())
     pipeline.set_progress_bar_config(disable=True)
     kept: dict[str, torch.Tensor] = {}
+
+    def keep(pipeline: Any, step: int, time: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        kept.update(tensors)
+        # diffusers decodes with an autoencoder of another dtype on some devices only
+        return {"latents": tensors["latents"].to(pipeline.vae.dtype)} if step + 1 == pipeline.num_timesteps else tensors
+
     picture = pipeline(
         CAPTIONS[0],
         num_inference_steps=STEPS,
@@ -80,7 +91,8 @@ def _theirs(models: Models, scheduler: Scheduler) -> tuple[torch.Tensor, np.ndar
         width=models.resolution,
         generator=torch.Generator("cpu").manual_seed(SEED),
         output_type="np",
-        callback_on_step_end=lambda pipeline, step, time, tensors: kept.update(tensors) or tensors,
+        callback_on_step_end=keep,
+        **models.family.told(shown),
     ).images[0]
     return kept["latents"], (picture * 255).round()
 

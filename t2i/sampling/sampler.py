@@ -72,7 +72,15 @@ def sample(
         rows, unconditional = prompts.of(chosen), prompts.unconditional
         try:
             latents = denoise(
-                models, rows, unconditional, seeds[chosen], scheduler, guidance, None, on_step, keep_text, beginning
+                models,
+                rows,
+                unconditional,
+                seeds[chosen],
+                scheduler,
+                guidance,
+                on_step=on_step,
+                keep_text=keep_text,
+                beginning=beginning,
             )
             with models.on_device("vae"):
                 pictures = decode(models, latents)
@@ -101,11 +109,13 @@ def denoise(
     start: torch.Tensor | None = None,
     on_step: OnStep | None = None,
     keep_text: bool = True,
+    picture: Picture | None = None,
     beginning: Beginning | None = None,
 ) -> torch.Tensor:
     """Latents (n, channels, height, width) of one batch, from n rows of conditions and one unconditional row.
 
-    start: standard normal latents of the same shape to begin from, in place of those of `seeds`; beginning: a picture.
+    start: standard normal latents of the same shape to begin from, in place of those of `seeds`. picture: the sizes that a
+    family is told which reads them; None: a whole one as large as the latents. beginning: a picture to begin from.
     """
     device, dtype = models.device, models.dtype
     scheduler = scheduler_config.start(models.schedule())
@@ -113,26 +123,29 @@ def denoise(
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     if beginning is None:
         noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
-        latents = (noise if start is None else start.to(device, dtype)) * scheduler.init_noise_sigma
+        # Schedulers of flow matching begin with noise as it is, and hand it on so.
+        latents = (noise if start is None else start.to(device, dtype)) * getattr(scheduler, "init_noise_sigma", 1.0)
         origin = Begun(latents, scheduler.timesteps, lambda latents, step: latents)
     else:
         origin = begun(models, beginning, scheduler, scheduler_config.steps, generators, dtype)
     latents = origin.latents
+    scaled = getattr(scheduler, "scale_model_input", lambda inputs, timestep: inputs)
     accepted = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in accepted else {}
     if "eta" in accepted:
         extra["eta"] = scheduler_config.eta  # type: ignore[assignment]
     rows = {name: values.to(dtype) for name, values in conditions.items()}
     both = {name: torch.cat([unconditional[name].to(dtype).expand_as(own), own]) for name, own in rows.items()}
-    picture = Picture.whole((models.resolution, models.resolution))
+    height, width = (side * models.family.factor(models) for side in latents.shape[-2:])
+    pictures = [picture or Picture.whole((height, width))]
     # The scheduler computes with numbers on the CPU: one read from the device would wait for it in every step.
     on_device = origin.timesteps.to(device)
     total = len(on_device)
     with models.on_device(models.family.denoiser), text_kept(models) if keep_text else contextlib.nullcontext():
         for step, timestep in enumerate(origin.timesteps):
             guided = guidance.acts_at(float(timestep))
-            inputs = scheduler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
-            prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, picture)
+            inputs = scaled(torch.cat([latents, latents]) if guided else latents, timestep)
+            prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, pictures)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))
             latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]

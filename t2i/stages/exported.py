@@ -66,10 +66,13 @@ def by_diffusers(pipeline: Any, resolution: int, words: tuple[str, ...] = ()) ->
     import numpy as np
     import torch
 
+    from t2i.sampling.config import Guidance
+
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline(
         " ".join([PROMPT, *words]),
         num_inference_steps=STEPS,
+        guidance_scale=Guidance().scale,
         height=resolution,
         width=resolution,
         generator=torch.Generator("cpu").manual_seed(SEED),

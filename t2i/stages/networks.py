@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
+from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.processes import device_type
 from t2i.stages.tuned import Tuned, apply_tuned
@@ -19,6 +20,12 @@ def model_digest(config: Config, run: Run) -> str:
     found = run.kept("model digest", as_dict(config.model), lambda: source.digest(config.model, run.store))
     run.tags.setdefault("digest.model", found)
     return found
+
+
+def require_strategy(config: Config) -> None:
+    """ConfigError for a strategy that has no meaning for the family of the configured model."""
+    if reason := config.strategy.refuses(source.family(config.model)):
+        raise ConfigError(reason)
 
 
 def precision_of(config: Config) -> str:

@@ -128,6 +128,22 @@ class Training:
     export_pipeline: bool = True
     """Also write the whole tuned pipeline in diffusers' layout (as large as the model)."""
 
+    def flow_refusal(self, model: str) -> Optional[str]:
+        """A sentence about the key that is set and has no meaning for a model of flow matching; None where none is."""
+        asked = {
+            "min_snr_gamma": ("null", self.min_snr_gamma is not None),
+            "noise_offset": ("0", self.noise_offset != 0),
+            "zero_terminal_snr": ("false", self.zero_terminal_snr),
+        }
+        for key, (none, given) in asked.items():
+            if given:
+                return (
+                    f"training.{key} has no meaning for model={model}, which is trained by flow matching: its paths end in "
+                    f"pure noise, and all times have the same weight; use training.{key}={none} (training.timesteps and "
+                    "training.timestep_range choose noise levels)"
+                )
+        return None
+
     def validate(self, processes: int) -> None:
         """Raise ConfigError for values that no run could use."""
         if self.steps < 1:

@@ -83,6 +83,8 @@ class LatentSet:
     ids: list[str]
     sizes: list[tuple[int, int]]
     """Width and height in pixels; a batch holds pictures of one size."""
+    pictures: list[Picture]
+    """One each; empty where the family reads no sizes."""
     captions: list[list[str]]
     moments: Moments
     flipped: Optional[Moments]
@@ -131,16 +133,21 @@ class LatentSet:
             for choice, (epoch, i) in zip(draws, samples, strict=True)
         ]
         moments = self.moments[[i for _, i in samples]]
-        if self.flipped is not None:
-            mirrored = [k for k, choice in enumerate(draws) if choice.flip]
-            if mirrored:
-                moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]]
+        flips = [self.flipped is not None and choice.flip for choice in draws]
+        if self.flipped is not None and any(flips):
+            mirrored = [k for k, flip in enumerate(flips) if flip]
+            moments[mirrored] = self.flipped[[samples[k][1] for k in mirrored]]
         latent_noise = _sent(torch.from_numpy(np.stack([d.latent_noise for d in draws])), device)
         noise = _sent(torch.from_numpy(np.stack([d.noise for d in draws])), device)
         steps = _sent(objective.tensor([d.timestep for d in draws] if timesteps is None else timesteps), device)
         latents = draw_latents(self.models, _sent(torch.from_numpy(moments), device).float(), latent_noise)
-        picture = Picture.whole(self.sizes[samples[0][1]][::-1])
-        return Batch(latents, noise, steps, self.text(captions, device, dtype), picture)
+        pictures = [self._picture(i, flip) for (_, i), flip in zip(samples, flips, strict=True)]
+        return Batch(latents, noise, steps, self.text(captions, device, dtype), pictures)
+
+    def _picture(self, position: int, flip: bool) -> Picture:
+        if not self.pictures:
+            return Picture.whole(self.sizes[position][::-1])
+        return self.pictures[position].mirrored if flip else self.pictures[position]
 
     def _caption(self, seed: int, epoch: int, position: int) -> str:
         sample_id = self.ids[position]
@@ -199,7 +206,8 @@ def latent_set(
         distinct = ["", *dict.fromkeys(captions)]
         places = {caption: i for i, caption in enumerate(distinct)}
         states = _text_states(store, distinct, models, setting, device, split.name)
-    return LatentSet(models, split.ids, sizes, split.captions, *views, states, places, text_trains, config)
+    own = [_picture(split, i) for i in range(len(split))] if models.family.reads_sizes else []
+    return LatentSet(models, split.ids, sizes, own, split.captions, *views, states, places, text_trains, config)
 
 
 def _text_states(
@@ -255,6 +263,12 @@ def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 def _size(split: Split, position: int) -> tuple[int, int]:
     width, height = split.sizes[position]
     return int(width), int(height)
+
+
+def _picture(split: Split, position: int) -> Picture:
+    width, height = split.originals[position].tolist()
+    left, top = split.corner(position)
+    return Picture((height, width), (top, left), _size(split, position)[::-1])
 
 
 def _at_once(size: tuple[int, int], device: torch.device) -> int:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from t2i.models.families.family import Family
     from t2i.models.parts import Models
 
+USUAL = ("to_q", "to_k", "to_v", "to_out.0")
+"""Of a U-Net. Where nobody chose, another family's own take their place."""
 KOHYA = Path("kohya") / "lora.safetensors"
 """Below the folder of the weights, for programs that do not read diffusers' layout."""
 
@@ -29,8 +31,9 @@ class Lora(Strategy):
     """Scale of the update is alpha / rank; null: alpha = rank."""
     dropout: float = 0.0
     """Dropout on the adapters' input while training."""
-    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
-    """Suffixes of the U-Net's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none."""
+    targets: list[str] = field(default_factory=lambda: list(USUAL))
+    """Suffixes of the denoiser's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none. The default is every
+    projection of the attention, by whatever names the model has for them."""
     text_targets: list[str] = field(default_factory=list)
     """The same for the text encoder, e.g. [q_proj,v_proj]; [] leaves it frozen."""
     text_encoder_learning_rate: Optional[float] = None
@@ -68,7 +71,9 @@ class Lora(Strategy):
         return self.learning_rate if own is None else own
 
     def _targets(self, family: "Family") -> dict[str, list[str]]:
-        return {family.denoiser: list(self.targets)} | {name: list(self.text_targets) for name in family.encoders}
+        usual = tuple(self.targets) == USUAL
+        own = list(family.targets[family.denoiser]) if usual else list(self.targets)
+        return {family.denoiser: own} | {name: list(self.text_targets) for name in family.encoders}
 
     def chooses(self, name: str) -> bool:
         return "lora_" in name
@@ -76,13 +81,15 @@ class Lora(Strategy):
     def attach(self, models: "Models") -> None:
         models.freeze()
         for module in self.modules(models.family):
-            self._adapt(module, models.modules[module], models.family)
+            self._adapt(module, models)
 
-    def _adapt(self, module: str, network: Any, family: "Family") -> None:
+    def _adapt(self, module: str, models: "Models") -> None:
         import torch
         from peft import LoraConfig
 
-        unread = [name for name, _ in network.named_modules() if not family.reaches(module, f"{name}.weight")]
+        family = models.family
+        network: Any = models.modules[module]
+        unread = [name for name, _ in network.named_modules() if not family.reaches(models, module, f"{name}.weight")]
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else self.rank,
@@ -116,7 +123,7 @@ class Lora(Strategy):
         for module in self.modules(models.family):
             suffixes = tuple(f".{target}" for target in self._targets(models.family)[module])
             for name, (out, *inputs) in _layers(models, module):
-                if f".{name}".endswith(suffixes) and models.family.reaches(module, f"{name}.weight"):
+                if f".{name}".endswith(suffixes) and models.family.reaches(models, module, f"{name}.weight"):
                     shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
                     shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
                     if self.use_dora:
@@ -129,7 +136,7 @@ class Lora(Strategy):
 
         adapter = adapter_of(models)
         write_diffusers(adapter, folder / LORA)
-        if not self.use_dora:  # the layout has no common place for magnitudes
+        if models.family.kohya and not self.use_dora:  # the layout has no common place for magnitudes
             write_kohya(adapter, folder / KOHYA)
         self.write_description(models, folder)
 
@@ -150,4 +157,5 @@ def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:
     from t2i.models.weights import rebuilt
 
     fresh = rebuilt(models.modules[module])
-    return [(name, tuple(layer.weight.shape)) for name, layer in fresh.named_modules() if hasattr(layer, "weight")]
+    weights = {name: getattr(layer, "weight", None) for name, layer in fresh.named_modules()}  # some norms have none
+    return [(name, tuple(weight.shape)) for name, weight in weights.items() if weight is not None]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Optional, Protocol
 
@@ -16,6 +16,7 @@ from t2i.models.families.family import Conditions, Picture
 from t2i.models.parts import Models
 from t2i.randomness import generator
 from t2i.training.config import Timesteps, Training
+from t2i.training.flow import Flow
 
 ZERO_TERMINAL = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": False}
 """Of a scheduler's configuration: Lin et al. 2023, algorithm 1, and the steps that then start at the last timestep. DDIM
@@ -132,14 +133,16 @@ class Diffusion:
         return errors * snr.clamp(max=gamma) / (snr + 1 if self.velocity else snr)
 
 
-OBJECTIVES: dict[str, Callable[[Mapping[str, Any], Optional[Training]], Objective]] = {"diffusion": Diffusion}
-"""By what a family says of itself. Flow matching, `Flow(shift, draw)`, is the other one there is: x_s = (1 - s) x + s e, target
-e - x, and it refuses min_snr_gamma, noise_offset and zero_terminal_snr; it stands here as a second class and a second entry."""
+OBJECTIVES: dict[str, Callable[[Mapping[str, Any], Optional[Training]], Objective]] = {
+    "diffusion": Diffusion,
+    "flow": Flow,
+}
+"""By what a family says of itself."""
 
 
 def objective_of(models: Models, training: Optional[Training] = None) -> Objective:
     """What the models' denoiser is trained with."""
-    return OBJECTIVES[models.family.objective](models.scheduler_config, training)
+    return OBJECTIVES[models.family.objective](models.schedule(), training)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ class Batch:
     timesteps: torch.Tensor
     text: Conditions
     """Conditions, or tokens where an encoder trains."""
-    picture: Picture = field(default_factory=lambda: Picture.whole((0, 0)))
+    pictures: Sequence[Picture] = (Picture.whole((0, 0)),)
+    """One each, or one for all."""
 
 
 class Denoiser(nn.Module):
@@ -192,16 +196,18 @@ class Denoiser(nn.Module):
         names = models.family.trained if text_trains else (models.family.denoiser,)
         self.networks = nn.ModuleDict({name: models.modules[name] for name in names})
 
-    def forward(self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, picture: Picture) -> torch.Tensor:
+    def forward(
+        self, latents: torch.Tensor, times: torch.Tensor, text: Conditions, pictures: Sequence[Picture]
+    ) -> torch.Tensor:
         """Prediction (n, channels, h, w). text: conditions, or tokens where the encoders train."""
         conditions = self.models.family.read(self.models, text) if self.text_trains else text
-        return self.models.family.predict(self.models, latents, times, conditions, picture)
+        return self.models.family.predict(self.models, latents, times, conditions, pictures)
 
 
 def losses(denoiser: nn.Module, objective: Objective, batch: Batch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Loss per sample, float32 (n,): squared error of the prediction, averaged over the latent and weighted."""
     noisy = objective.noisy(batch.latents, batch.noise, batch.timesteps)
-    prediction = denoiser(noisy.to(dtype), batch.timesteps, batch.text, batch.picture)
+    prediction = denoiser(noisy.to(dtype), batch.timesteps, batch.text, batch.pictures)
     target = objective.target(batch.latents, batch.noise, batch.timesteps)
     errors = (prediction.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
     return objective.weighted(errors, batch.timesteps)

@@ -4,8 +4,8 @@ A new one is a dataclass here, a `store` line in t2i/config/options.py, a YAML i
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -34,6 +34,10 @@ class Strategy:
         """Raise ConfigError for values that no run could use."""
         validate_rate("learning_rate", self.learning_rate)
 
+    def refuses(self, family: "Family") -> Optional[str]:
+        """A sentence about why it has no meaning for a family; None where it has."""
+        return None
+
     @property
     def trains_text(self) -> bool:
         """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
@@ -60,10 +64,12 @@ class Strategy:
 
     def attach(self, models: "Models") -> None:
         """Freeze everything, then let the chosen parameters require gradients, in float32."""
+        if reason := self.refuses(models.family):
+            raise ConfigError(reason)
         models.freeze()
         for module in self.modules(models.family):
             for name, parameter in models.modules[module].named_parameters():
-                if self.chooses(name) and models.family.reaches(module, name):
+                if self.chooses(name) and models.family.reaches(models, module, name):
                     parameter.requires_grad_(True)
                     parameter.data = parameter.data.float()
         if not self.trainable(models):
@@ -107,7 +113,7 @@ class Strategy:
             f"{module}.{name}": tuple(parameter.shape)
             for module in self.modules(models.family)
             for name, parameter in models.modules[module].named_parameters()
-            if self.chooses(name) and models.family.reaches(module, name)
+            if self.chooses(name) and models.family.reaches(models, module, name)
         }
         found = {f"{module}.{name}": tuple(t.shape) for module, part in own.items() for name, t in part.items()}
         require_fit(folder / WEIGHTS, models, wanted, found)
@@ -160,51 +166,6 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 
 
 @dataclass
-class Attn2ToV(Strategy):
-    """Only the value projections of the cross-attention layers (`attn2.to_v`): what a word puts into the picture."""
-
-    kind: str = "attn2_to_v"
-    learning_rate: float = 1e-4
-
-    def chooses(self, name: str) -> bool:
-        return name.endswith("attn2.to_v.weight")
-
-    def expected(self, models: "Models") -> int:
-        text = int(models.denoiser.config["cross_attention_dim"])
-        return sum(width * text for width in models.family.cross_attention_widths(models))
-
-
-@dataclass
-class Attn2KV(Strategy):
-    """Key and value projections of the cross-attention layers: all that reads the text states."""
-
-    kind: str = "attn2_kv"
-    learning_rate: float = 1e-4
-
-    def chooses(self, name: str) -> bool:
-        return name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
-
-    def expected(self, models: "Models") -> int:
-        return 2 * Attn2ToV().expected(models)
-
-
-@dataclass
-class Attn2(Strategy):
-    """The cross-attention layers whole: query, key, value and output projections."""
-
-    kind: str = "attn2"
-    learning_rate: float = 1e-5
-
-    def chooses(self, name: str) -> bool:
-        return ".attn2." in name
-
-    def expected(self, models: "Models") -> int:
-        widths, text = models.family.cross_attention_widths(models), int(models.denoiser.config["cross_attention_dim"])
-        # query and output are square, key and value read the text; only the output has a bias
-        return sum(2 * width * width + 2 * width * text + width for width in widths)
-
-
-@dataclass
 class UNet(Strategy):
     """Every parameter of the U-Net."""
 
@@ -220,17 +181,28 @@ class UNet(Strategy):
 
 @dataclass
 class TextEncoder(Strategy):
-    """Every parameter of the CLIP text encoder, through the frozen U-Net."""
+    """Every parameter of the text encoder, or of the chosen ones, through the frozen denoiser."""
 
     kind: str = "text_encoder"
     learning_rate: float = 1e-5
+    encoders: list[str] = field(default_factory=list)
+    """Which, where a model has several, e.g. [text_encoder_2]; [] for all."""
+
+    def refuses(self, family: "Family") -> Optional[str]:
+        unknown = [name for name in self.encoders if name not in family.encoders]
+        if not unknown:
+            return None
+        return (
+            f"strategy.encoders={self.encoders} names {unknown[0]}, and {family.title} reads {', '.join(family.encoders)}; use "
+            "some of these, or [] for all"
+        )
 
     @property
     def trains_text(self) -> bool:
         return True
 
     def modules(self, family: "Family") -> tuple[str, ...]:
-        return family.encoders
+        return tuple(name for name in family.encoders if not self.encoders or name in self.encoders)
 
     def chooses(self, name: str) -> bool:
         return True
@@ -272,13 +244,18 @@ class Both(Strategy):
 
 def _whole(models: "Models", names: Iterable[str]) -> int:
     """Scalars of whole networks, from their configuration alone."""
+    return counted(models, names, lambda name: True)
+
+
+def counted(models: "Models", names: Iterable[str], chooses: Callable[[str], bool]) -> int:
+    """Scalars of the chosen parameters, from the networks' configuration alone."""
     from t2i.models.weights import rebuilt
 
     return sum(
         parameter.numel()
         for network in names
         for name, parameter in rebuilt(models.modules[network]).named_parameters()
-        if models.family.reaches(network, name)
+        if chooses(name) and models.family.reaches(models, network, name)
     )
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
+from t2i.errors import ConfigError
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.training.strategies import Strategy
 
@@ -27,6 +28,14 @@ class TextAdapter(Strategy):
     def trains_text(self) -> bool:
         return True
 
+    def refuses(self, family: "Family") -> Optional[str]:
+        if len(family.encoders) == 1:
+            return None
+        return (
+            f"strategy=text_adapter puts one text tower in front of the denoiser, and {family.title} reads "
+            f"{len(family.encoders)} side by side; use strategy=text_encoder or strategy=lora"
+        )
+
     def modules(self, family: "Family") -> tuple[str, ...]:
         return family.encoders[:1]
 
@@ -39,6 +48,8 @@ class TextAdapter(Strategy):
     def attach(self, models: "Models") -> None:
         from t2i.models.text_adapter import place
 
+        if reason := self.refuses(models.family):
+            raise ConfigError(reason)
         place(models, self._folder())
         super().attach(models)
 

@@ -51,9 +51,9 @@ class Probe:
     def given(self, conditions: Conditions, original: int | None = None) -> torch.Tensor:
         """The denoiser's output for these conditions. original: side of the picture before it was made smaller."""
         side = self.small.resolution
-        picture = Picture((original or side,) * 2, (0, 0), (side, side))
+        pictures = [Picture((original or side,) * 2, (0, 0), (side, side))]
         with torch.autocast(self.models.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.family.predict(self.models, self.latents, self.time, conditions, picture)
+            return self.family.predict(self.models, self.latents, self.time, conditions, pictures)
 
 
 def structure(models: Models, config: Model) -> Iterator[Check]:
@@ -61,7 +61,7 @@ def structure(models: Models, config: Model) -> Iterator[Check]:
     for name, expected in config.parameters.items():
         yield same(f"parameters of the {name}", expected, count(models.modules[name].parameters()))
     family = models.family
-    if family.text_projections:
+    if family.cross_attention_widths(models):
         layers = {
             n.rpartition(".")[0] for n, _ in models.denoiser.named_modules() if n.endswith(family.text_projections)
         }
@@ -77,10 +77,13 @@ def hand_overs(models: Models, config: Model) -> Iterator[Check]:
     ids = probe.tokens("a picture of a cat")
     for name in (name for name in ids if name.startswith("ids")):  # of each tokenizer
         yield same(f"captions to token {name}", f"(1, {config.tokens}) int64", _shape(ids[name]))
-    kind = str(next(models.text_encoder.parameters()).dtype).removeprefix("torch.")
+    # encoders that train are in float32, and frozen ones beside them in the compute dtype
+    kinds = sorted({str(next(models.modules[name].parameters()).dtype)[6:] for name in family.encoders})
     for name, rows in family.conditions(models, ["a picture of a cat"]).items():
-        shape = (config.tokens, config.width) if name == "states" else family.rows(models)[name]
-        yield same(f"text {name} handed to the {family.spoken}", f"{(1, *shape)} {kind}", _shape(rows))
+        (*outer, width) = family.rows(models)[name]
+        shape = (1, *outer, config.width if name == "states" else width)
+        fits = _shape(rows) in [f"{shape} {kind}" for kind in kinds]
+        yield Check(f"text {name} handed to the {family.spoken}", f"{shape} {' or '.join(kinds)}", _shape(rows), fits)
     _, channels, side, _ = probe.small.latent_shape(1)
     kind = str(probe.dtype).removeprefix("torch.")
     yield same("latents to prediction", f"(1, {channels}, {side}, {side}) {kind}", _shape(probe.predict("a cat")))
@@ -119,16 +122,15 @@ def _shape(tensor: torch.Tensor) -> str:
 
 def text_key_layouts(models: Models) -> Iterator[Check]:
     """Weights in transformers' old and new key layouts must both fill a CLIP's text encoder, by name and strictly."""
-    if not models.family.networks["text_encoder"].startswith("CLIPText"):
-        return
-    target = models.text_encoder.state_dict()
-    plain = {name.removeprefix("text_model."): tensor for name, tensor in target.items()}
-    for label, prefix in (("old (text_model.*)", "text_model."), ("flat", "")):
-        state = text_layout({prefix + name: tensor for name, tensor in plain.items()}, target)
-        fits = set(state) == set(target)
-        yield Check(
-            f"text-encoder keys, {label} layout", f"{len(target)} fit", f"{len(set(state) & set(target))} fit", fits
-        )
+    family = models.family
+    for encoder in (name for name in family.encoders if family.networks[name].startswith("CLIPText")):
+        target = models.modules[encoder].state_dict()
+        plain = {name.removeprefix("text_model."): tensor for name, tensor in target.items()}
+        for label, prefix in (("old (text_model.*)", "text_model."), ("flat", "")):
+            state = text_layout({prefix + name: tensor for name, tensor in plain.items()}, target)
+            fit = len(set(state) & set(target))
+            name = f"{encoder.replace('_', '-')} keys, {label} layout"
+            yield Check(name, f"{len(target)} fit", f"{fit} fit", set(state) == set(target))
 
 
 def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
@@ -194,8 +196,9 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
             yield Check(name, "as they were", str(error).partition(";")[0], False)
             return
         models.freeze().to(models.device, models.dtype)
-        tuned = module_digest(models.text_encoder)
-        adapted = any("lora_" in name for name in models.text_encoder.state_dict())
+        encoders = models.family.encoders
+        tuned = {name: module_digest(models.modules[name]) for name in encoders}
+        adapted = any("lora_" in key for name in encoders for key in models.modules[name].state_dict())
         with torch.no_grad():
             expected, states = Probe(models).predict("a cat"), told(models, "a cat")
         dtype = expected.dtype
@@ -209,12 +212,14 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
             yield Check(name, "as they were", reason.partition(";")[0], False)
             return
     fresh.freeze().to(fresh.device, dtype)
-    placed = module_digest(fresh.pipeline().text_encoder)
     if adapted:  # files hold an adapter with its scale multiplied in: the same change by other numbers
         change = float((told(fresh, "a cat") - states).abs().max())
         yield Check("text encoder in the pipeline (a caption)", "difference <= 1e-5", f"{change:.2g}", change <= 1e-5)
     else:
-        yield same("text encoder in the pipeline (digest)", tuned[:12], placed[:12])
+        pipeline = fresh.pipeline()
+        for name, digest in tuned.items():
+            placed = module_digest(pipeline.components[name])
+            yield same(f"{name.replace('_', ' ')} in the pipeline (digest)", digest[:12], placed[:12])
     with torch.no_grad():
         difference = float((Probe(fresh).predict("a cat") - expected).abs().max())
     yield Check("prediction after save and load", "difference <= 1e-5", f"{difference:.2g}", difference <= 1e-5)
@@ -231,9 +236,11 @@ def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
     after = {name: module_digest(network) for name, network in models.pipeline().components.items() if name in before}
     changed = [name for name in before if before[name] != after[name]]
     yield Check("networks that the weights change", "at least one", ", ".join(changed) or "none", bool(changed))
-    if "text_encoder" in changed:
-        digests = f"{before['text_encoder'][:12]}, now {after['text_encoder'][:12]}"
-        yield Check("text encoder of the pipeline (digest)", "another than the base's", f"was {digests}", True)
+    for name in (name for name in models.family.encoders if name in changed):
+        digests = f"{before[name][:12]}, now {after[name][:12]}"
+        spoken = f"{name.replace('_', ' ')} of the pipeline (digest)"
+        yield Check(spoken, "another than the base's", f"was {digests}", True)
+    if set(models.family.encoders) & set(changed):
         change = float((told(models, caption) - states).norm() / states.norm())
         yield Check("change of a caption's embedding", "> 0 %", f"{100 * change:.3g} %", change > 0)
     change = float((Probe(models).predict(caption) - prediction).norm() / prediction.norm())

@@ -21,8 +21,9 @@ from t2i.models.load import Models
 from t2i.models.weightless import weightless as weightless_networks
 from t2i.models.weights import count
 from t2i.places import PROJECT
+from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2, Attn2KV, Attn2ToV, Both, Strategy, TextEncoder, UNet
+from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A pipeline of Stable Diffusion 1.x's classes that is small enough to train inside a test, and fixtures around it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from t2i.config import compose
 from t2i.context import Run
-from t2i.models.config import Model
+from t2i.models.config import Init, Model
 from t2i.models.load import Models, load
 from t2i.models.source import BUNDLED
 from t2i.store import Store
@@ -36,8 +38,10 @@ RESOLUTION = 16
 WIDTH = 24
 
 
-def write(folder: Path, width: int = WIDTH) -> Model:
-    """A pipeline folder with random weights: latents (4, 8, 8) for pictures of 16 x 16, text states of `width`."""
+def write(folder: Path, width: int = WIDTH, unet: dict[str, object] = {}, **schedule: object) -> Model:  # noqa: B006
+    """A pipeline folder with random weights: latents (4, 8, 8) for pictures of 16 x 16, text states of `width`. unet, schedule:
+    settings that are otherwise.
+    """
     tokenizer = CLIPTokenizer.from_pretrained(BUNDLED / "tokenizer")
     tokens = tokenizer.model_max_length
     text = CLIPTextConfig(
@@ -51,8 +55,8 @@ def write(folder: Path, width: int = WIDTH) -> Model:
             vae=AutoencoderKL(**VAE),
             text_encoder=CLIPTextModel(text),
             tokenizer=tokenizer,
-            unet=UNet2DConditionModel(**UNET | {"cross_attention_dim": width}),
-            scheduler=PNDMScheduler(**SCHEDULE),
+            unet=UNet2DConditionModel(**UNET | {"cross_attention_dim": width, **unet}),
+            scheduler=PNDMScheduler(**SCHEDULE | schedule),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -61,6 +65,22 @@ def write(folder: Path, width: int = WIDTH) -> Model:
         name="toy", source=str(folder), resolution=RESOLUTION, tokens=tokens, width=width,
         cross_attention_layers=len(CROSS_ATTENTION_WIDTHS),
     )  # fmt: skip
+
+
+def write_sd2(folder: Path) -> Model:
+    """Where Stable Diffusion 2.1 differs: velocity is predicted, heads differ by block, projections are linear."""
+    return write(
+        folder,
+        unet={"use_linear_projection": True, "attention_head_dim": [2, 4], "upcast_attention": True},
+        prediction_type="v_prediction",
+    )
+
+
+def write_sdxl(folder: Path) -> Model:
+    """The networks of model=tiny_sdxl as a folder."""
+    config = compose(["model=tiny_sdxl"]).model
+    load(config, Store(folder.parent / "store")).pipeline().save_pretrained(folder, safe_serialization=True)
+    return replace(config, source=str(folder), init=Init.pretrained)
 
 
 def states(models: Models, captions: Sequence[str | None], batch_size: int = 64) -> torch.Tensor:

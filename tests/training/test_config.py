@@ -3,9 +3,9 @@
 import pytest
 
 from t2i.errors import ConfigError
+from t2i.training.attention import Attn2ToV
 from t2i.training.config import LearningRate, Training
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2ToV
 
 WRONG = [
     ("steps", 0), ("epochs", 0.0), ("batch_size", 0), ("micro_batch", 0), ("warmup", -1), ("weight_decay", -0.1),

@@ -21,7 +21,7 @@ TIMESTEPS = torch.tensor([0, 300, 999])
 class Halves(nn.Module):
     """A prediction that one can compute by hand: half of the noisy latents."""
 
-    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, text: object, picture: object) -> torch.Tensor:
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, text: object, pictures: object) -> torch.Tensor:
         return 0.5 * latents
 
 
@@ -103,9 +103,9 @@ def test_denoiser_reads_token_ids_when_it_holds_the_text_encoder(
     latents, _ = inputs
     captions = ["a cat", "a bus", ""]
     with torch.no_grad():
-        picture = Picture.whole((16, 16))
-        frozen = Denoiser(models, False)(latents, TIMESTEPS, {"states": states(models, captions)}, picture)
-        trained = Denoiser(models, True)(latents, TIMESTEPS, {"ids": tokenize(models, captions)}, picture)
+        pictures = [Picture.whole((16, 16))]
+        frozen = Denoiser(models, False)(latents, TIMESTEPS, {"states": states(models, captions)}, pictures)
+        trained = Denoiser(models, True)(latents, TIMESTEPS, {"ids": tokenize(models, captions)}, pictures)
     assert torch.equal(frozen, trained)
 
 

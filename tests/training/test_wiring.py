@@ -12,8 +12,9 @@ from t2i.models.config import Model
 from t2i.models.load import Models
 from t2i.models.weights import count
 from t2i.training import wiring
+from t2i.training.attention import Attn2ToV
 from t2i.training.lora import Lora
-from t2i.training.strategies import Attn2ToV, Strategy, TextEncoder
+from t2i.training.strategies import Strategy, TextEncoder
 from t2i.training.wiring import Check
 
 from .conftest import DTYPES, STRATEGIES

@@ -18,17 +18,14 @@ import numpy as np
 import torch
 from clip import TOKENS
 from common import (
-    GENERATOR,
     WORK,
     Average,
     Budget,
     Optimisers,
     batches,
-    images,
     load_checkpoint,
     save_checkpoint,
     step_generator,
-    to_tensor,
 )
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
 from export import load_average
@@ -37,13 +34,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from unet import CAPTION_DROPOUT, cached_moments, cached_tokens
 
 from t2i.models.families.family import Picture
-from t2i.models.families.sd3 import StableDiffusion3
+from t2i.models.families.sd3 import WITHOUT_T5
 from t2i.models.layout import settle
 from t2i.models.parts import Models
 from t2i.randomness import generator
 
 TARGET = Path("t2i/assets/tiny_flow")
-FAMILY = StableDiffusion3()
 WIDTHS = (128, 64)
 """Of the two text encoders; side by side they are narrower than what the transformer reads, as in Stable Diffusion 3."""
 SHIFT = 1.0
@@ -117,7 +113,7 @@ def build(tiny: Path, seed: int) -> Models:
         "transformer": build_transformer(),
     }
     tokenizers = {"tokenizer": tokenizer, "tokenizer_2": tokenizer}
-    return Models("tiny_flow", FAMILY, networks, tokenizers, {}, 64, "")
+    return Models("tiny_flow", WITHOUT_T5, networks, tokenizers, {}, 64, "")
 
 
 def statistics(moments: Tensor) -> tuple[float, float]:
@@ -138,7 +134,7 @@ def train(args: argparse.Namespace) -> None:
     models = build(args.tiny, args.seed)
     moments = torch.from_numpy(np.array(cached_moments(args.work, args.tiny, args.scenes)))
     tokens = torch.from_numpy(np.array(cached_tokens(args.work, models.tokenizer, args.scenes)))
-    empty = FAMILY.tokens(models, [None])["tokenizer"][0]
+    empty = WITHOUT_T5.tokens(models, [None])["ids"][0]
     centre, spread = statistics(moments)
     learning = nn.ModuleDict({name: models.modules[name] for name in ("transformer", "text_encoder_2")})
     plain = ("pos_embed", "time_text_embed", "context_embedder", "norm_out", "proj_out", "embeddings", "norm1")
@@ -156,9 +152,9 @@ def train(args: argparse.Namespace) -> None:
         ids[torch.from_numpy(rng.random(len(rows)) < CAPTION_DROPOUT)] = empty
         noise, sigma = torch.randn(latents.shape, generator=noise_rng), times(len(rows), rng, noise_rng)
         level = sigma.view(-1, 1, 1, 1)
-        text = FAMILY.read(models, {"tokenizer": ids, "tokenizer_2": ids})
-        predicted = FAMILY.predict(
-            models, (1 - level) * latents + level * noise, 1000 * sigma, text, Picture.whole((64, 64))
+        text = WITHOUT_T5.read(models, {"ids": ids, "ids_2": ids})
+        predicted = WITHOUT_T5.predict(
+            models, (1 - level) * latents + level * noise, 1000 * sigma, text, [Picture.whole((64, 64))]
         )
         loss = (predicted - (noise - latents)).square().mean()
         loss.backward()

@@ -115,7 +115,7 @@ def adapter_of(models: Models) -> Adapter:
 
     Raises UserError where one of several is a DoRA, which is no sum, and for an embedding, which no adapter file holds.
     """
-    found = Adapter(models.family)
+    found = Adapter.of(models)
     for module in models.family.trained:
         for layer, own in models.modules[module].named_modules():
             if getattr(own, "lora_embedding_A", {}):

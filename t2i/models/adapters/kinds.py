@@ -88,7 +88,8 @@ def _folder(folder: Path) -> Found:
             return Found(Kind.run, candidate.absolute())
     if (folder / "model_index.json").exists():
         raise ConfigError(f"weights={folder} is a whole pipeline; type model.source={folder} in place of weights=")
-    peft = {name: folder / name if name else folder for name in ("", "unet", "text_encoder")}
+    networks = dict.fromkeys(name for family in registry.FAMILIES.values() for name in family.trained)
+    peft = {name: folder / name if name else folder for name in ("", *networks)}
     peft = {name: root for name, root in peft.items() if (root / PEFT).exists()}
     if peft:
         files = tuple(path for root in peft.values() for path in (root / PEFT, *weight_files(root)))

@@ -57,6 +57,13 @@ class Adapter:
     family: Family
     """What it is made for: how files for others name its layers."""
     layers: dict[str, dict[str, LowRank]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The configuration of each network."""
+
+    @classmethod
+    def of(cls, models: Models) -> "Adapter":
+        """Of this model, and nothing changed yet."""
+        return cls(models.family, settings={name: models.modules[name].config for name in models.family.trained})
 
 
 def layers_of(network: nn.Module) -> dict[str, Tensor]:
@@ -89,7 +96,7 @@ def read(found: Found, models: Models) -> Adapter:
         raise _misfit(
             found, models, f"{len(strange)} of its {len(tensors)} tensors belong to no layer", sorted(strange)[0]
         )
-    adapter = Adapter(models.family)
+    adapter = Adapter.of(models)
     for (module, layer), own in parts.items():
         try:
             change = _fitted(own, weights[module][layer], _config_of(configs, module), layer)

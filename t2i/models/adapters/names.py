@@ -9,7 +9,7 @@
 import re
 from dataclasses import dataclass
 
-UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+UNET, TRANSFORMER, TEXT, TEXT_2 = "unet", "transformer", "text_encoder", "text_encoder_2"
 PREFIXES = {
     "lora_unet_": UNET,
     "lora_te1_": TEXT,
@@ -18,6 +18,7 @@ PREFIXES = {
     "text_encoder_2.": TEXT_2,
     "text_encoder.": TEXT,
     "unet.": UNET,
+    "transformer.": TRANSFORMER,
     "model.diffusion_model.": UNET,
     "diffusion_model.": UNET,
 }
@@ -53,7 +54,7 @@ class Key:
     """One tensor of an adapter."""
 
     network: str | None
-    """unet, text_encoder, text_encoder_2; None where the file does not say (a peft folder)."""
+    """unet, transformer, text_encoder, text_encoder_2; None where the file does not say (a peft folder)."""
     layer: str
     """The layer's path as it is spelt, with dots or underscores."""
     part: str
@@ -82,8 +83,8 @@ def _modern(layer: str) -> str:
     return re.sub(r"(attn\d)\.to_out$", r"\1.to_out.0", layer)
 
 
-def kohya(prefix: str, layer: str) -> str:
-    """sd-scripts' name of a layer: what its files' tensors begin with. prefix: the family's for the network; layer: its path
-    with dots, as diffusers has it.
+def kohya(prefix: str, path: str) -> str:
+    """sd-scripts' name of a layer: what its files' tensors begin with. prefix: the family's for the network; path: with dots,
+    as the family's `kohya_path` gives it.
     """
-    return prefix + layer.removeprefix("text_model.").replace(".", "_")
+    return prefix + path.replace(".", "_")

@@ -42,7 +42,7 @@ def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for module, changes in adapter.layers.items():
         own = dict(changes)
-        if module == TEXT:
+        if module.startswith(TEXT):
             own |= _recognisable(own)
         for layer, change in own.items():
             if change.magnitude is not None:
@@ -50,7 +50,8 @@ def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
                     "a DoRA has no place for its magnitudes in the kohya layout that all readers know; use "
                     "format=peft, or format=single_file with the adapter fused"
                 )
-            key = kohya(adapter.family.kohya[module], layer)
+            path = adapter.family.kohya_path(module, layer, adapter.settings.get(module))
+            key = kohya(adapter.family.kohya[module], path)
             tensors[f"{key}.lora_down.weight"] = change.down.contiguous()
             tensors[f"{key}.lora_up.weight"] = change.up.contiguous()
             # Readers of this layout scale by alpha / rank.
@@ -116,7 +117,7 @@ def scaled_in(adapter: Adapter) -> Adapter:
         module: {layer: _scaled(change) for layer, change in changes.items()}
         for module, changes in adapter.layers.items()
     }
-    return Adapter(adapter.family, layers)
+    return Adapter(adapter.family, layers, adapter.settings)
 
 
 def _scaled(change: LowRank) -> LowRank:
@@ -137,7 +138,7 @@ def parts_of(change: LowRank) -> dict[str, Tensor]:
 
 def nested(module: str, layer: str) -> str:
     """A text encoder's layer with the level that transformers had until 5.6, which diffusers and older readers expect."""
-    return LEVEL + layer.removeprefix(LEVEL) if module == TEXT else layer
+    return LEVEL + layer.removeprefix(LEVEL) if module.startswith(TEXT) else layer
 
 
 def configuration(changes: dict[str, LowRank]) -> dict[str, Any]:

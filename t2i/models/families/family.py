@@ -5,7 +5,7 @@ plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i
 (`t2i/training/strategies.py`) ask it, so nothing outside of a family's own file and its YAML knows its name. Light to import.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
 
 from t2i.errors import ConfigError
@@ -20,18 +20,30 @@ if TYPE_CHECKING:
 Conditions = dict[str, "Tensor"]
 """Rows by name, batch first, e.g. states (n, tokens, width): what the denoiser reads of captions. Cacheable as they are."""
 
+FLOW = "flow_prediction"
+"""Of a scheduler's configuration, as its prediction_type: what a denoiser that was trained by flow matching predicts."""
+
 
 class Picture(NamedTuple):
-    """Sizes of the pictures of a batch, (height, width) and (top, left) in pixels; some families read them."""
+    """Sizes of one picture, (height, width) and (top, left) in pixels; some families read them."""
 
     original: tuple[int, int]
+    """Of the file that it was made from."""
     crop: tuple[int, int]
+    """Of its corner, in the file's picture made as large as this one."""
     size: tuple[int, int]
 
     @classmethod
     def whole(cls, size: tuple[int, int]) -> "Picture":
-        """One that was never larger: what is drawn, and what prepared data remember."""
+        """One that was never larger: what is drawn."""
         return cls(size, (0, 0), size)
+
+    @property
+    def mirrored(self) -> "Picture":
+        """The same of the file's picture mirrored: its corner lies as far from the other edge."""
+        scale = max(own / whole for own, whole in zip(self.size, self.original, strict=True))
+        left = round(self.original[1] * scale) - self.size[1] - self.crop[1]
+        return self._replace(crop=(self.crop[0], max(0, left)))
 
 
 class Family:
@@ -65,10 +77,16 @@ class Family:
     """By network: suffixes of the layers that a LoRA usually adapts."""
     text_projections: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
-    kohya: ClassVar[Mapping[str, str]]
-    """By network: what sd-scripts writes before a layer's path."""
-    kohya_base: ClassVar[str]
+    kohya: ClassVar[Mapping[str, str]] = {}
+    """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
+    kohya_base: ClassVar[str] = ""
     """sd-scripts' name of the family."""
+
+    def of(self, present: Collection[str]) -> "Family":
+        """The family of a model that has only these networks: some are published without one of theirs."""
+        return self
 
     # -- text ---------------------------------------------------------------------------------------------------------
 
@@ -174,9 +192,11 @@ class Family:
     # -- the denoiser -------------------------------------------------------------------------------------------------
 
     def predict(
-        self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
-        """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar."""
+        """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar; pictures: n, or
+        one for all.
+        """
         raise NotImplementedError
 
     def schedule(self, models: "Models", size: int) -> dict[str, Any]:
@@ -197,6 +217,10 @@ class Family:
         """
         raise NotImplementedError
 
+    def told(self, picture: Picture) -> dict[str, Any]:
+        """How the pipeline's call is told the sizes of a picture; nothing where it reads none."""
+        return {}
+
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Its repeated blocks, which gradient checkpointing computes again one by one."""
         raise NotImplementedError
@@ -213,11 +237,15 @@ class Family:
         """How tools write a layer's path; its own among them. config: the network's."""
         return {layer}
 
+    def kohya_path(self, network: str, layer: str, config: Any) -> str:
+        """A layer's path, with dots, as sd-scripts has it behind its prefix. config: the network's."""
+        return layer.removeprefix("text_model.")
+
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""
         return False
 
-    def reaches(self, network: str, parameter: str) -> bool:
+    def reaches(self, models: "Models", network: str, parameter: str) -> bool:
         """Whether a parameter has a say in what the denoiser predicts; layers behind the one that `read` takes have none."""
         return True
 

@@ -71,7 +71,7 @@ class StableDiffusion1(Family):
         return {"states": (models.tokenizer.model_max_length, models.unet.config["cross_attention_dim"])}
 
     def predict(
-        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The predicted noise or velocity; sizes are not read."""
         prediction: Tensor = models.unet(x, time, encoder_hidden_states=conditions["states"]).sample

@@ -4,10 +4,11 @@ It reads the states before the last layer of two CLIP text encoders, side by sid
 pooled states of both CLIPs. T5 may be absent: zeros stand in its place.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import Conditions, Family, Picture
+from t2i.models.families.family import FLOW, Conditions, Family, Picture
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 T5_TOKENS = 256
 """Of T5, or of the zeros in its place: what the pipeline of diffusers takes unless it is told otherwise."""
-CLIPS = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+CLIPS = (("ids", "tokenizer", "text_encoder"), ("ids_2", "tokenizer_2", "text_encoder_2"))
 T5 = ("tokenizer_3", "text_encoder_3")
 
 
@@ -37,7 +38,6 @@ class StableDiffusion3(Family):
         "tokenizer_2": "CLIPTokenizer",
         "tokenizer_3": "T5TokenizerFast",
     }
-    optional: ClassVar[tuple[str, ...]] = ("text_encoder_3", "tokenizer_3")
     denoiser: ClassVar[str] = "transformer"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
     objective: ClassVar[str] = "flow"
@@ -52,14 +52,17 @@ class StableDiffusion3(Family):
     }
     text_projections: ClassVar[tuple[str, ...]] = ("context_embedder",)
 
+    def of(self, present: Collection[str]) -> Family:
+        return self if T5[1] in present else WITHOUT_T5
+
     def tokens(self, models: Models, captions: Sequence[str | None]) -> Conditions:
-        """ids of every tokenizer: int64 (n, tokens). No caption is the empty one, as the pipeline has it."""
+        """ids and ids_2 of the CLIPs, pieces of T5: int64 (n, tokens). No caption is the empty one, as the pipeline has it."""
         from t2i.models.text import tokenize
 
         lines = [caption or "" for caption in captions]
-        found = {name: tokenize(models, lines, name) for name, _ in CLIPS}
-        if T5[0] in models.tokenizers:
-            found[T5[0]] = tokenize(models, lines, T5[0], T5_TOKENS)
+        found = {ids: tokenize(models, lines, tokenizer) for ids, tokenizer, _ in CLIPS}
+        if T5[0] in self.tokenizers:
+            found["pieces"] = tokenize(models, lines, T5[0], T5_TOKENS)
         return found
 
     def read(self, models: Models, tokens: Conditions) -> Conditions:
@@ -71,13 +74,13 @@ class StableDiffusion3(Family):
 
         width = models.denoiser.config["joint_attention_dim"]
         told = [
-            models.modules[encoder](tokens[name].to(_device(models, encoder)), output_hidden_states=True)
-            for name, encoder in CLIPS
+            models.modules[encoder](tokens[ids].to(_device(models, encoder)), output_hidden_states=True)
+            for ids, _, encoder in CLIPS
         ]
         clip = torch.cat([one.hidden_states[-2] for one in told], dim=-1)
         clip = F.pad(clip, (0, width - clip.shape[-1]))
-        if T5[0] in tokens:
-            rest = models.modules[T5[1]](tokens[T5[0]].to(_device(models, T5[1])))[0].to(clip.dtype)
+        if "pieces" in tokens:
+            rest = models.modules[T5[1]](tokens["pieces"].to(_device(models, T5[1])))[0].to(clip.dtype)
         else:
             rest = clip.new_zeros(len(clip), 1, width)
         return {"states": torch.cat([clip, rest], dim=1), "pooled": torch.cat([one[0] for one in told], dim=-1)}
@@ -85,21 +88,21 @@ class StableDiffusion3(Family):
     def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
         """Without T5 one row more than CLIP's."""
         config = models.denoiser.config
-        rest = T5_TOKENS if T5[1] in models.modules else 1
+        rest = T5_TOKENS if T5[1] in self.networks else 1
         return {
             "states": (models.tokenizer.model_max_length + rest, config["joint_attention_dim"]),
             "pooled": (config["pooled_projection_dim"],),
         }
 
     def predict(
-        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, picture: Picture
+        self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The predicted flow; time: 1000 times the share of noise. Sizes are not read."""
         from t2i.models.joint_attention import JointAttention, repeated_last
 
         network, states = models.denoiser, conditions["states"]
         options = {}
-        if states.shape[1] == models.tokenizer.model_max_length + 1:
+        if T5[1] not in self.networks:
             if not all(isinstance(one, JointAttention) for one in network.attn_processors.values()):
                 network.set_attn_processor(JointAttention())
             patches = x.shape[-1] * x.shape[-2] // network.config["patch_size"] ** 2
@@ -114,6 +117,13 @@ class StableDiffusion3(Family):
         )[0]
         return prediction
 
+    def schedule(self, models: Models, size: int) -> dict[str, Any]:
+        """The shift is the same for every size; multistep solvers know it by another name."""
+        return models.scheduler_config | {
+            "prediction_type": FLOW,
+            "flow_shift": models.scheduler_config.get("shift", 1.0),
+        }
+
     def scheduler(self, models: Models) -> "FlowMatchEulerDiscreteScheduler":
         """Euler's method along the flow."""
         from diffusers import FlowMatchEulerDiscreteScheduler
@@ -124,7 +134,7 @@ class StableDiffusion3(Family):
         """Without T5 where there is none."""
         from diffusers import StableDiffusion3Pipeline
 
-        parts = {name: None for name in self.optional} | models.modules | models.tokenizers
+        parts = dict.fromkeys(T5) | models.modules | models.tokenizers
         return StableDiffusion3Pipeline(**parts, scheduler=models.scheduler())
 
     def encoded(self, pipeline: Any, captions: Sequence[str]) -> tuple[Conditions, Conditions]:
@@ -137,6 +147,11 @@ class StableDiffusion3(Family):
                 raise ValueError(f"{type(pipeline).__name__} puts something else than zeros in the place of T5")
         return {"states": given[:, :keep], "pooled": pooled}, {"states": none[:, :keep], "pooled": no_pooled}
 
+    def reaches(self, models: Models, network: str, parameter: str) -> bool:
+        """The last block hands no text on: what asks there has no say."""
+        last = models.denoiser.config["num_layers"] - 1
+        return network != self.denoiser or not re.search(rf"\.{last}\.attn\.(add_q_proj|norm_added_q)\b", parameter)
+
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Transformer blocks."""
         return {f"block {number}": block for number, block in enumerate(denoiser.transformer_blocks)}  # type: ignore[arg-type]
@@ -144,6 +159,21 @@ class StableDiffusion3(Family):
     def text_width(self, settings: Mapping[str, Any]) -> int:
         """What picture and text share."""
         return int(settings["transformer"]["joint_attention_dim"])
+
+
+class WithoutT5(StableDiffusion3):
+    """Two CLIPs alone: T5 has 4.8 of the 8 thousand million parameters, and says little of short captions."""
+
+    networks: ClassVar[Mapping[str, str]] = {
+        name: kind for name, kind in StableDiffusion3.networks.items() if name != T5[1]
+    }
+    tokenizers: ClassVar[Mapping[str, str]] = {
+        name: kind for name, kind in StableDiffusion3.tokenizers.items() if name != T5[0]
+    }
+    encoders: ClassVar[tuple[str, ...]] = StableDiffusion3.encoders[:-1]
+
+
+WITHOUT_T5 = WithoutT5()
 
 
 def _device(models: Models, encoder: str) -> "Any":

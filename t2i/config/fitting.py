@@ -1,0 +1,34 @@
+"""Settings that mean nothing to the model's family: told before anything is loaded."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from t2i.errors import ConfigError, UserError
+from t2i.models import source
+from t2i.models.config import Init, Model
+from t2i.models.families.family import Family
+from t2i.sampling.config import Scheduler
+from t2i.training.config import Training
+
+
+def family_here(config: Model) -> Family | None:
+    """The family of a model, asking this machine alone; None where nothing here tells it."""
+    here = source.is_file(config) or Path(config.source).expanduser().is_dir()
+    try:
+        if config.init is Init.pretrained and here:
+            return source.family(config)
+        return source.family_of_settings(source.architecture(config)) if config.architecture else None
+    except UserError:
+        return None  # told where the model is loaded, with what to do
+
+
+def refuse(config: Model, schedulers: Iterable[Scheduler], training: Training | None) -> None:
+    """ConfigError for a scheduler, and for keys of a training, that mean nothing to what the model was trained to predict."""
+    family = family_here(config)
+    if family is None:
+        return
+    flow = family.objective == "flow"
+    for scheduler in schedulers:
+        scheduler.refuse_unlike(flow, config.name)
+    if flow and training is not None and (reason := training.flow_refusal(config.name)):
+        raise ConfigError(reason)

@@ -26,6 +26,7 @@ batch_size
 bundle
 cfg.interval
 cfg.negative_prompt
+cfg.prompt_weights
 cfg.rescale
 cfg.scale
 charts.guidance
@@ -114,11 +115,13 @@ eval.resolution
 eval.seed
 format
 fused
+image
 images
 images_per_prompt
 launch.mixed_precision
 launch.processes
 launch.shard
+mask
 model.architecture
 model.cross_attention_layers
 model.init
@@ -175,6 +178,7 @@ strategy.text_encoder_learning_rate
 strategy.text_targets
 strategy.use_dora
 strategy.use_rslora
+strength
 sweeps.also
 sweeps.apply
 sweeps.budget

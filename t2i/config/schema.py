@@ -162,6 +162,12 @@ class Config:
     """Folder of the text files behind __wildcards__."""
     images_per_prompt: int = 1
     """Pictures of each prompt, seeds one after another."""
+    image: Optional[str] = None
+    """A picture that task=generate begins from, in place of noise alone. Its largest middle part of the drawn shape is taken."""
+    strength: Optional[float] = None
+    """How much of `image` is drawn anew: the share of the steps that are taken, above 0 to 1; null: 0.75."""
+    mask: Optional[str] = None
+    """A picture whose white part says where `image` is drawn anew; the rest of it stays. null: everywhere."""
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
@@ -245,6 +251,7 @@ class Config:
             )
         refuse_weights(self.weights_given, self.weights_scale)
         self._refuse_pictures()
+        self._refuse_beginning()
         storage = (self.sweeps.storage or "").replace("+psycopg", "")
         if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
             raise ConfigError(
@@ -264,6 +271,16 @@ class Config:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"
             )
+
+    def _refuse_beginning(self) -> None:
+        """Raise ConfigError for a strength or a mask without a picture, and a strength that is none."""
+        for key, value in (("strength", self.strength), ("mask", self.mask)):
+            if value is not None and self.image is None:
+                raise ConfigError(
+                    f"{key}={value} says how a picture is drawn anew, and none is given; type image=<picture>"
+                )
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise ConfigError(f"strength={self.strength} is not above 0 and up to 1; use e.g. strength=0.75")
 
     def _refuse_pictures(self) -> None:
         """Raise ConfigError for `pictures`, and an evaluation without reference, where nothing reads them."""

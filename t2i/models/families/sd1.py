@@ -56,6 +56,18 @@ class StableDiffusion1(Family):
         encoder = models.text_encoder
         return {"states": encoder(tokens["ids"].to(next(encoder.parameters()).device))[0]}
 
+    begins: ClassVar[Mapping[str, str]] = {
+        "image": "StableDiffusionImg2ImgPipeline",
+        "mask": "StableDiffusionInpaintPipeline",
+    }
+    reads_weights: ClassVar[bool] = True
+
+    def weighted(self, models: Models, prompts: Sequence[str | None]) -> Conditions:
+        """By compel, which weighs the last states."""
+        from t2i.models.prompt_weights import states
+
+        return {"states": states(models, prompts, lambda some: self.read(models, self.tokens(models, some))["states"])}
+
     def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
         """One row of states."""
         return {"states": (models.tokenizer.model_max_length, models.unet.config["cross_attention_dim"])}

@@ -49,6 +49,8 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
     from t2i.models.load import load
 
     def make() -> "Models":
+        if config.cfg.prompt_weights:
+            source.family(config.model).require_weights()
         models = load(config.model, run.store)
         if tuned is not None:
             apply_tuned(models, tuned)

@@ -119,6 +119,7 @@ class Training(Stage):
         trainer = self._trainer(run, models, folder, known)
         metrics = trainer.fit()
         trainer.release()
+        trainer.parallel.gather(models, config.strategy)
         assert trainer.measured is not None
         metrics |= losses.loss_gap(trainer.measured.before, trainer.measured.after)
         if run.main:
@@ -147,6 +148,7 @@ class Training(Stage):
         """The model on the device, with what trains."""
         from t2i.models.load import load
         from t2i.training import noise
+        from t2i.training.parallel import parallel_of
 
         config = self.config
         models = load(config.model, run.store)
@@ -154,7 +156,7 @@ class Training(Stage):
         if validation.prompts_of(config, run):
             config.scheduler.start(models.schedule())
         config.strategy.attach(models)
-        return models.to(run.accelerator.device, dtype_of(config))
+        return parallel_of(run).place(models, config.strategy, dtype_of(config))
 
     def _trainer(self, run: Run, models: "Models", folder: Path, known: dict[str, Any]) -> "Trainer":
         from t2i.training.dataset import latent_set

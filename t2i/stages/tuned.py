@@ -55,6 +55,16 @@ class Tuned:
         paths, scales = [str(piece.found.path) for piece in self.pieces], [piece.scale for piece in self.pieces]
         return {"path": paths, "scale": scales, "digest": self.digest}
 
+    @property
+    def adapters(self) -> dict[int, Piece]:
+        """Those pieces of which a share can be taken, by their place."""
+        return {number: piece for number, piece in enumerate(self.pieces) if _scales(piece.found)}
+
+    def scaled(self, scales: Sequence[float]) -> "Tuned":
+        """The same with other shares of its adapters, in their order."""
+        shares = dict(zip(self.adapters, scales, strict=True))
+        return _together([replace(piece, scale=shares.get(n, piece.scale)) for n, piece in enumerate(self.pieces)])
+
 
 def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     """What `weights=` names; None for the base model.
@@ -75,10 +85,26 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
         pieces.append(Piece(found, _digest(found, run), scale))
     _refuse_scales(pieces)
     _refuse_twice(pieces, config.model)
+    return _together(pieces)
+
+
+def _together(pieces: Sequence[Piece]) -> Tuned:
     if len(pieces) == 1 and pieces[0].found.kind is Kind.run and pieces[0].scale == 1:
         return Tuned(pieces[0].found.path, pieces[0].digest)
+    return _of_pieces(pieces)
+
+
+def _of_pieces(pieces: Sequence[Piece]) -> Tuned:
     digest = digest_of([[piece.digest, piece.scale] for piece in pieces])[:32]
     return Tuned(pieces[0].found.path, digest, tuple(pieces))
+
+
+def in_pieces(tuned: Tuned) -> Tuned:
+    """The weights of one run as its one piece, where that is an adapter: so that other shares of it can be taken."""
+    if tuned.pieces:
+        return tuned
+    piece = Piece(identify(tuned.folder), tuned.digest)
+    return _of_pieces([piece]) if _scales(piece.found) else tuned
 
 
 def _digest(found: Found, run: Run) -> str:

@@ -56,6 +56,18 @@ class StableDiffusion1(Family):
         encoder = models.text_encoder
         return {"states": encoder(tokens["ids"].to(next(encoder.parameters()).device))[0]}
 
+    begins: ClassVar[Mapping[str, str]] = {
+        "image": "StableDiffusionImg2ImgPipeline",
+        "mask": "StableDiffusionInpaintPipeline",
+    }
+    reads_weights: ClassVar[bool] = True
+
+    def weighted(self, models: Models, prompts: Sequence[str | None]) -> Conditions:
+        """By compel, which weighs the last states."""
+        from t2i.models.prompt_weights import states
+
+        return {"states": states(models, prompts, lambda some: self.read(models, self.tokens(models, some))["states"])}
+
     def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
         """One row of states."""
         return {"states": (models.tokenizer.model_max_length, models.unet.config["cross_attention_dim"])}
@@ -94,15 +106,11 @@ class StableDiffusion1(Family):
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Residual blocks and transformers, those in the middle too."""
-        outer = {
+        return {
             name: module
             for name, module in denoiser.named_modules()
-            if name.count(".") == 3 and (".resnets." in name or ".attentions." in name)
+            if name.split(".")[-2:-1] in (["resnets"], ["attentions"])
         }
-        middle = {
-            f"mid {n}": m for n, m in denoiser.named_modules() if n.startswith("mid_block.") and n.count(".") == 2
-        }
-        return outer | middle
 
     def text_width(self, settings: Mapping[str, Any]) -> int:
         """What the cross-attention reads."""

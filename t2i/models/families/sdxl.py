@@ -37,6 +37,11 @@ class StableDiffusionXL(StableDiffusion1):
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"}
     encoders: ClassVar[tuple[str, ...]] = (FIRST, SECOND)
     reads_sizes: ClassVar[bool] = True
+    reads_weights: ClassVar[bool] = False
+    begins: ClassVar[Mapping[str, str]] = {
+        "image": "StableDiffusionXLImg2ImgPipeline",
+        "mask": "StableDiffusionXLInpaintPipeline",
+    }
     schedulers: ClassVar[tuple[str, str]] = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
     float32: ClassVar[tuple[str, ...]] = ("vae",)
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = {

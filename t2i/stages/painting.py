@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import CONF, Config, as_dict, compose
+from t2i.config import Config, as_dict, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.processes import device_type, world_size
+from t2i.sampling.config import shipped
 from t2i.stages.drawing import origin_of
 from t2i.stages.networks import load_models, precision_of
 from t2i.stages.tuned import Piece, Tuned, in_pieces
@@ -30,7 +31,10 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
         adapters = tuned.adapters
         models["tuned"] = load_models(config, run, tuned)
         models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
-    schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
+    names = [
+        name for name, each in shipped().items() if each.flows is config.scheduler.flows
+    ]  # those that suit the model
+    schedulers = {name: compose([f"scheduler={name}"]).scheduler for name in names}
     schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
 
     def describe(order: "Order", scheduler: "Scheduler", guidance: "Guidance") -> dict[str, Any]:

@@ -216,7 +216,7 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    processes, store = Processes(precision.value, config.launch.shard), Store(Path(config.outputs) / "store", main)
     run = Run(folder, store, overrides=job.overrides, processes=processes)
     store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     store.note = detail
@@ -230,7 +230,7 @@ def work(job: Job) -> dict[str, float]:
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             state = environment()
-            write_json(folder / "environment.json", {**state, "overrides": job.overrides})
+            write_json(folder / "environment.json", {**state, "shard": processes.shard, "overrides": job.overrides})
             run.say(announced(config))  # torch takes seconds to import
             if config.task not in UNTRACKED:
                 tags = record.sources(state, job.overrides)

@@ -13,6 +13,9 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
     "prompts_file": (Task.generate,),
     "wildcards": (Task.generate, Task.prompt),
     "images_per_prompt": (Task.generate,),
+    "image": (Task.generate,),
+    "strength": (Task.generate,),
+    "mask": (Task.generate,),
     "recipe": (Task.generate,),
     "runs": (Task.compare, Task.report, Task.diff, Task.drift),
     "run": (Task.export, Task.bundle),
@@ -23,6 +26,8 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
 }
 """Keys that say what some tasks are about: typed to another one they would be passed over."""
 EXISTING = {
+    "image": "is no picture",
+    "mask": "is no picture",
     "recipe": "holds no recipe",
     "prompts_file": "holds no prompts",
     "wildcards": "is no folder of wildcards",

@@ -149,7 +149,7 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
     )
     raise ConfigError(
         f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in every)}; give "
-        "Stable Diffusion 1.x, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
+        "one of them, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
     )
 
 

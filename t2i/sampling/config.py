@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
+from t2i.models import prompt_weights
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
 
@@ -196,6 +197,8 @@ class Guidance:
     interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])
     """Lowest and highest timestep with guidance (Kynkaanniemi et al. 2024, there in noise levels); outside of it the
     unconditional half is not computed. Fewer evaluations, other pictures."""
+    prompt_weights: bool = False
+    """Whether words of prompts may have weights, (word)1.3 or word++, as compel reads them; false: brackets are letters."""
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
@@ -207,6 +210,8 @@ class Guidance:
             raise ConfigError(
                 f"cfg.interval={self.interval} is not two growing timesteps; use e.g. cfg.interval=[200,800]"
             )
+        if self.prompt_weights:
+            prompt_weights.require()
 
     @property
     def active(self) -> bool:

@@ -46,6 +46,7 @@ NO_RESULT: dict[str, str] = {
     "dataset.quarantine": "when preparation stops",
     "charts.rows": "how much of it a figure shows",
     "launch.processes": "shares the work: the same samples, numbers equal to rounding",
+    "launch.shard": "shares the weights: the same samples, numbers equal to rounding",
     "batch_size": "pictures drawn at once: equal to rounding",
     "sampling.keep_text": "speed: equal to rounding",
     "sampling.channels_last": "speed: equal to rounding",

@@ -4,13 +4,13 @@ Hydra composes YAML files onto these dataclasses, so a misspelt key or value fai
 """
 
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
 
 from omegaconf import MISSING
 
 from t2i.config.fitting import refuse
+from t2i.config.words import Dtype, Format, Part, Precision, Task, Then
 from t2i.data.base import Dataset
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import NONE, Evaluation
@@ -31,76 +31,6 @@ CONF = CONFIGURATION / "conf"
 SWEEPS = CONFIGURATION / "sweeps"
 
 
-class Task(Enum):
-    """What to do; each is one function in t2i/tasks."""
-
-    pipeline = "pipeline"
-    prepare = "prepare"
-    embed = "embed"
-    verify = "verify"
-    train = "train"
-    clip = "clip"
-    generate = "generate"
-    evaluate = "evaluate"
-    compare = "compare"
-    drift = "drift"
-    sweep = "sweep"
-    report = "report"
-    store = "store"
-    doctor = "doctor"
-    diff = "diff"
-    bundle = "bundle"
-    export = "export"
-    rerun = "rerun"
-    prompt = "prompt"
-    serve = "serve"
-
-
-class Part(Enum):
-    """What task=pipeline is made of, in the order in which it is done."""
-
-    data = "data"
-    embed = "embed"
-    verify = "verify"
-    train = "train"
-    compare = "compare"
-    charts = "charts"
-    sweep = "sweep"
-    clip = "clip"
-
-
-class Then(Enum):
-    """How a pipeline goes on at a terminal."""
-
-    prompt = "prompt"
-    serve = "serve"
-
-
-class Precision(Enum):
-    """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
-
-    no = "no"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
-class Format(Enum):
-    """How task=export writes weights."""
-
-    diffusers = "diffusers"
-    single_file = "single_file"
-    kohya = "kohya"
-    peft = "peft"
-
-
-class Dtype(Enum):
-    """Numbers in the files that task=export writes."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
 @dataclass
 class Launch:
     """On how many devices, and in which precision."""
@@ -109,6 +39,9 @@ class Launch:
     """Processes of one run, one per GPU. More than one: the run is started again in each of them."""
     mixed_precision: Optional[Precision] = None
     """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
+    shard: bool = False
+    """Spread parameters, gradients and the optimizer's state of a whole network that trains (strategy=unet, both) over the
+    processes (FSDP), for models that do not fit into one GPU; false: each process has all of them (DDP)."""
 
     @property
     def precision(self) -> str:
@@ -221,6 +154,8 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
+            self.training.validate_shards(self.strategy, self.launch.precision)
         self.charts.validate()
         known = sorted(shipped())
         named = [("charts.schedulers", name) for name in self.charts.schedulers]
@@ -255,7 +190,13 @@ class Config:
             )
         trains = self.task in (Task.pipeline, Task.train)
         also = {name: scheduler for name, scheduler in shipped().items() if name in self.charts.schedulers}
-        refuse(self.model, [self.scheduler, *also.values()], self.training if trains else None)
+        attaches = trains or self.task is Task.verify
+        refuse(
+            self.model,
+            [self.scheduler, *also.values()],
+            self.training if trains else None,
+            self.strategy if attaches else None,
+        )
         if self.launch.processes < 1:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"

@@ -25,6 +25,11 @@ ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
 
+DISTILLED = {"LCMScheduler": ("original_inference_steps", 50)}
+"""Schedulers for distilled models, by class: the option that says how many steps were distilled, and what it is by default.
+They take no more (Luo et al. 2023, section 4.3)."""
+
+
 class Spacing(Enum):
     """Which of the trained timesteps are visited (Lin et al. 2023, table 2)."""
 
@@ -54,8 +59,18 @@ class Scheduler:
         """Raise ConfigError for values that no run could use."""
         if not 1 <= self.steps <= 1000:
             raise ConfigError(f"scheduler.steps={self.steps} is not between 1 and 1000; use e.g. scheduler.steps=50")
+        option, most = DISTILLED.get(self.type, ("", self.steps))
+        most = self.options.get(option, most)
+        if isinstance(most, int) and self.steps > most:
+            raise self._too_many(most)
         if not 0 <= self.eta <= 1:
             raise ConfigError(f"scheduler.eta={self.eta} is not in [0, 1]; use scheduler.eta=0")
+
+    def _too_many(self, most: int) -> ConfigError:
+        return ConfigError(
+            f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
+            f"use at most scheduler.steps={most}"
+        )
 
     @classmethod
     def by_class(cls, kind: str, scheduler_config: Mapping[str, Any], steps: int) -> "Scheduler":
@@ -119,11 +134,7 @@ class Scheduler:
         try:
             scheduler.set_timesteps(self.steps)
         except ValueError as error:
-            most = _most_steps(scheduler, self.steps)
-            raise ConfigError(
-                f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
-                f"use at most scheduler.steps={most}"
-            ) from error
+            raise self._too_many(_most_steps(scheduler, self.steps)) from error
         trained = scheduler.config["num_train_timesteps"]
         # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
         # Karras et al. lie closely by intention.

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
+NETWORKS = (Kind.unet, Kind.text_encoder, Kind.text_encoder_2)
+"""Kinds that are called as the network which they take the place of."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """One of several things that are put on a model together."""
@@ -133,9 +137,17 @@ def _refuse_own_judge(config: Config, folder: Path) -> None:
 
 def _refuse_family(model: Model, found: Found) -> None:
     """ConfigError when the file was made for models of another width of text states."""
-    reads = source.family(model).text_width(source.settings(model))
+    family, settings = source.family(model), source.settings(model)
+    reads = family.text_width(settings)
+    if found.kind in NETWORKS and found.kind.name not in family.trained:
+        raise ConfigError(
+            f"weights={found.path} is a {found.kind.value}, and model={model.name} has {', '.join(family.trained)}; use "
+            "the model that it was made for"
+        )
+    if found.kind.name in family.encoders:
+        reads = settings[found.kind.name]["hidden_size"]
     if (found.width and found.width != reads) or (
-        found.family and not found.width and FAMILIES.get(reads) != found.family
+        found.family and not found.width and found.family not in (FAMILIES.get(reads), family.title)
     ):
         width = f" (text states {found.width} wide)" if found.width else ""
         raise ConfigError(
@@ -162,7 +174,7 @@ def _refuse_scales(pieces: Sequence[Piece]) -> None:
 
 def _replaces(found: Found, family: Family) -> set[str]:
     """The networks that it puts others in the place of."""
-    if found.kind in (Kind.unet, Kind.text_encoder):
+    if found.kind in NETWORKS:
         return {found.kind.name}
     if found.kind is not Kind.run or _scales(found):
         return set()

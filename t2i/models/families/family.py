@@ -6,7 +6,7 @@ plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
 
 from t2i.errors import ConfigError
 
@@ -79,10 +79,10 @@ class Family:
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
     kohya: ClassVar[Mapping[str, str]] = {}
     """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
-    options: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
     kohya_base: ClassVar[str] = ""
     """sd-scripts' name of the family."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
 
     def of(self, present: Collection[str]) -> "Family":
         """The family of a model that has only these networks: some are published without one of theirs."""
@@ -195,7 +195,7 @@ class Family:
         self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar; pictures: n, or
-        one for all.
+        one for all. x is the first thing that the network is handed: evaluations are counted there.
         """
         raise NotImplementedError
 
@@ -222,7 +222,9 @@ class Family:
         return {}
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
-        """Its repeated blocks, which gradient checkpointing computes again one by one."""
+        """Its repeated blocks, none inside another one: gradient checkpointing computes them again one by one, and processes that
+        share a model in shards gather them one by one.
+        """
         raise NotImplementedError
 
     def text_width(self, settings: Mapping[str, Any]) -> int:
@@ -240,6 +242,16 @@ class Family:
     def kohya_path(self, network: str, layer: str, config: Any) -> str:
         """A layer's path, with dots, as sd-scripts has it behind its prefix. config: the network's."""
         return layer.removeprefix("text_model.")
+
+    def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """By network: what single-file checkpoints of these settings (by part) write before the names of its tensors; empty
+        where the family has no such files that are read.
+        """
+        return {}
+
+    def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> Optional[str]:
+        """The token that a tokenizer fills up with, where a single file does not say and it is not the end token."""
+        return None
 
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""

@@ -8,7 +8,6 @@ from t2i.config import Config, as_dict, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.processes import device_type, world_size
-from t2i.sampling.config import shipped
 from t2i.stages.drawing import origin_of
 from t2i.stages.networks import load_models, precision_of
 from t2i.stages.tuned import Piece, Tuned, in_pieces
@@ -31,10 +30,9 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
         adapters = tuned.adapters
         models["tuned"] = load_models(config, run, tuned)
         models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
-    names = [
-        name for name, each in shipped().items() if each.flows is config.scheduler.flows
-    ]  # those that suit the model
-    schedulers = {name: compose([f"scheduler={name}"]).scheduler for name in names}
+    schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
+    # Of the others every order would be refused.
+    schedulers = {name: own for name, own in schedulers.items() if own.flows is config.scheduler.flows}
     schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
 
     def describe(order: "Order", scheduler: "Scheduler", guidance: "Guidance") -> dict[str, Any]:

@@ -133,7 +133,7 @@ def finished(lab: Lab, way: Sequence[str]) -> tuple[dict[str, str], list[tuple[s
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    ("way", "stops", "steps"), [("replicated", 20, 400), ("in shards", 6, 40)], ids=["replicated", "in shards"]
+    ("way", "stops", "steps"), [("replicated", 20, 400), ("in shards", 6, 24)], ids=["replicated", "in shards"]
 )
 def test_stopped_in_every_way_it_ends_with_the_same_bits(
     lab: Lab, main_job: Ended, tmp_path: Path, way: str, stops: int, steps: int

@@ -1,6 +1,6 @@
 """How much memory a training and a drawing will take, counted on networks without weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -53,11 +53,11 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    every = sum(p.numel() for module in models.modules.values() for p in module.parameters())
     # UserError, OSError: the adapter between two widths reads files of a CLIP that may not be here
     with suppress(UserError, OSError, NotImplementedError), torch.device("meta"):
         config.strategy.attach(models)
         trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
+        every, kept_whole = _scalars(models), _scalars(models, models.family.float32)
         gathered = _gathered(config, models) * size if in_shards(config) else 0
         share = -(-trained // config.launch.processes) if in_shards(config) else trained
         kept = 4 * share * (config.training.ema is not None)
@@ -65,13 +65,19 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
         saved, largest = _saved(models, batch, config)
         activations = (largest if config.training.gradient_checkpointing else saved) * size // 4
         return Memory(
-            weights=(every - min(trained, every)) * size + 4 * share + kept,
+            weights=(every - trained) * size + kept_whole * (4 - size) + 4 * share + kept,
             gradients=4 * share,
             optimizer=STATES[config.training.optimizer] * share,
             activations=activations,
             gathered=gathered,
         )
     return None
+
+
+def _scalars(models: "Models", names: Optional[Collection[str]] = None) -> int:
+    """Of all networks, or of these."""
+    chosen = models.modules if names is None else {name: models.modules[name] for name in names}
+    return sum(parameter.numel() for module in chosen.values() for parameter in module.parameters())
 
 
 def in_shards(config: Config) -> bool:
@@ -97,7 +103,7 @@ def drawing_memory(config: Config, models: "Models") -> Memory:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    weights = sum(p.numel() for module in models.modules.values() for p in module.parameters()) * size
+    weights = _scalars(models) * size + _scalars(models, models.family.float32) * (4 - size)
     largest = 0
 
     def note(module: "nn.Module", inputs: tuple[Any, ...], output: Any) -> None:

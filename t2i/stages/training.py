@@ -15,7 +15,7 @@ from t2i.processes import device_type
 from t2i.stages import extras, history, losses, model_card, validation, wiring
 from t2i.stages.exported import export_pipeline
 from t2i.stages.latents import Latents
-from t2i.stages.networks import dtype_of, model_digest, require_strategy
+from t2i.stages.networks import dtype_of, model_digest
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Address, Stage, is_there, made
 from t2i.stages.text_states import TextStates
@@ -225,7 +225,6 @@ class Trained(Weights):
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
     model_digest(config, run)  # first: a model that is not there is told before data is prepared
-    require_strategy(config)
     training = Training(config)
     path = made(training, run).path / "training.json"
     metrics: dict[str, float] = run.tell(lambda: json.loads(path.read_text(encoding="utf-8")))

@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
 from t2i.processes import rank, world_size
@@ -111,7 +112,7 @@ class Validation:
 
 def settings_of(config: Config, run: Run) -> dict[str, Any]:
     """How the validation pictures are drawn, as JSON values."""
-    drawn = {"scheduler": as_dict(config.scheduler), "guidance": as_dict(config.cfg), "seed": config.seed}
+    drawn = {"scheduler": as_dict(config.scheduler), "guidance": identity.guidance(config), "seed": config.seed}
     return {"prompts": prompts_of(config, run), **drawn}
 
 

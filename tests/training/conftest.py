@@ -61,6 +61,15 @@ class Pictures:
         """Width and height of every picture."""
         return np.full((len(self), 2), RESOLUTION, np.int32)
 
+    @property
+    def originals(self) -> np.ndarray:
+        """Of files half as large again on one side, and twice on the other."""
+        return np.array([(RESOLUTION * 3 // 2 + i, RESOLUTION * 2) for i in range(len(self))], np.int32).reshape(-1, 2)
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Left and top."""
+        return index, 3
+
     def encoded(self, index: int) -> bytes:
         """Stands for the picture's file."""
         return self.pixels([index]).tobytes()

@@ -1,7 +1,7 @@
 """Which scheduler, how much guidance, and how to compute: the `scheduler` and `cfg` groups and the `sampling` key."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
+Grid = Callable[[int], dict[str, Any]]
+"""Number of steps to what `set_timesteps` of a scheduler is told beside it."""
 FLOW_SIGMAS = "use_flow_sigmas"
 """Of solvers in diffusers that can do either."""
 ZERO_SNR = "rescale_betas_zero_snr"
@@ -112,13 +114,16 @@ class Scheduler:
         scheduler: SchedulerMixin = kind.from_config(scheduler_config, **options)
         return scheduler
 
-    def start(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
-        """As `build`, with the timesteps set, on the CPU; ConfigError when the scheduler cannot take so many steps."""
+    def start(self, scheduler_config: dict[str, Any], grid: "Grid" = lambda steps: {}) -> "SchedulerMixin":
+        """As `build`, with the timesteps set, on the CPU; ConfigError when the scheduler cannot take so many steps, or not the
+        grid. grid: what a model asks for beside their number (`Models.grid`).
+        """
         scheduler = self.build(scheduler_config)
+        self._refuse_grid(scheduler, grid)
         try:
-            scheduler.set_timesteps(self.steps)
+            _set(scheduler, self.steps, grid)
         except ValueError as error:
-            most = _most_steps(scheduler, self.steps)
+            most = _most_steps(scheduler, self.steps, grid)
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
                 f"use at most scheduler.steps={most}"
@@ -136,14 +141,38 @@ class Scheduler:
             )
         return scheduler
 
+    def _refuse_grid(self, scheduler: "SchedulerMixin", grid: "Grid") -> None:
+        """ConfigError where the scheduler cannot be told the shift that a model asks for."""
+        import inspect
 
-def _most_steps(scheduler: "SchedulerMixin", refused: int) -> int:
+        import diffusers
+
+        def taking(kind: Any) -> bool:
+            return set(grid(1)) - {"sigmas"} <= set(inspect.signature(kind.set_timesteps).parameters)
+
+        if not taking(type(scheduler)):
+            named = [n for n, one in shipped().items() if one.flows is self.flows and taking(getattr(diffusers, one.type))]
+            raise ConfigError(
+                f"scheduler={self.name} ({self.type}) knows one shift for all sizes and numbers of steps, and this model asks for "
+                f"its own; use one of: {', '.join(named)}"
+            )
+
+
+def _set(scheduler: "SchedulerMixin", steps: int, grid: "Grid") -> None:
+    """The timesteps, as the pipelines of diffusers set them: solvers with flow sigmas of their own take no others."""
+    told = grid(steps)
+    if scheduler.config.get(FLOW_SIGMAS):
+        told.pop("sigmas", None)
+    scheduler.set_timesteps(steps, **told)
+
+
+def _most_steps(scheduler: "SchedulerMixin", refused: int, grid: "Grid") -> int:
     """The largest number of steps below a refused one that a scheduler takes."""
     taken = 0
     while refused - taken > 1:
         middle = (taken + refused) // 2
         try:
-            scheduler.set_timesteps(middle)
+            _set(scheduler, middle, grid)
             taken = middle
         except ValueError:
             refused = middle

@@ -152,7 +152,7 @@ class Training(Stage):
         models = load(config.model, run.store)
         noise.settle(config.training, models)
         if validation.prompts_of(config, run):
-            config.scheduler.start(models.schedule())
+            config.scheduler.start(models.schedule(), models.grid)
         config.strategy.attach(models)
         return models.to(run.accelerator.device, dtype_of(config))
 

@@ -72,17 +72,18 @@ class Painter:
 
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
         """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
-        return noise_levels(self.settings(order)[0].start(self.models[order.model].schedule()))
+        models = self.models[order.model]
+        return noise_levels(self.settings(order)[0].start(models.schedule(), models.grid))
 
     def cut(self, order: Order) -> list[str]:
         """A sentence for each text of an order that is longer than the text encoder reads."""
         models = self.models[order.model]
 
         def tokens(text: str) -> int:
-            return len(models.tokenizer(spelt_out(models, text), truncation=False, verbose=False).input_ids)
+            prompt = models.family.prompt(models.tokenizer, spelt_out(models, text))
+            return len(models.tokenizer(prompt, truncation=False, verbose=False).input_ids)
 
-        limit = models.tokenizer.model_max_length
-        told = [told_cut(text, tokens, limit) for text in (order.prompt, order.negative_prompt)]
+        told = [told_cut(text, tokens, models.longest) for text in (order.prompt, order.negative_prompt)]
         return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
 
     def draw(

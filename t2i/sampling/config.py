@@ -151,9 +151,11 @@ class Scheduler:
             return set(grid(1)) - {"sigmas"} <= set(inspect.signature(kind.set_timesteps).parameters)
 
         if not taking(type(scheduler)):
-            named = [n for n, one in shipped().items() if one.flows is self.flows and taking(getattr(diffusers, one.type))]
+            named = [
+                n for n, one in shipped().items() if one.flows is self.flows and taking(getattr(diffusers, one.type))
+            ]
             raise ConfigError(
-                f"scheduler={self.name} ({self.type}) knows one shift for all sizes and numbers of steps, and this model asks for "
+                f"scheduler={self.name} ({self.type}) has one shift for every size and number of steps, and this model asks for "
                 f"its own; use one of: {', '.join(named)}"
             )
 

@@ -21,7 +21,6 @@ from t2i.models.config import Init, Model
 from t2i.models.families.family import Conditions, Family, Picture
 from t2i.models.families.registry import DEFAULT, FAMILIES
 from t2i.models.families.sd1 import StableDiffusion1, cross_attention_widths
-from t2i.models.families.sd3 import WITHOUT_T5
 from t2i.models.load import load
 from t2i.models.parts import Models
 from t2i.sampling import parity
@@ -40,7 +39,12 @@ from . import toy as toys
 from . import toy_flux2 as flux2
 from . import toy_sd3 as sd3
 
-TOYS: dict[str, Callable[[Path], Model]] = {"sd1": toys.write, "sdxl": toys.write_sdxl, "sd3": sd3.write, "flux2": flux2.write}
+TOYS: dict[str, Callable[[Path], Model]] = {
+    "sd1": toys.write,
+    "sdxl": toys.write_sdxl,
+    "sd3": sd3.write,
+    "flux2": flux2.write,
+}
 """By family: writes a pipeline small enough for a test, and says which model it is."""
 MORE = {"sd2": toys.write_sd2, "sd3 with T5": sd3.write_t5}
 """Kinds of a family that differ enough to be held against the pipeline too."""

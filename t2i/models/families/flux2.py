@@ -12,7 +12,7 @@ from t2i.models.families.family import FLOW, Conditions, Family, Picture, drawn
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:
-    from diffusers import Flux2KleinPipeline, FlowMatchEulerDiscreteScheduler
+    from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
     from torch import Tensor, nn
 
 TOKENS = 512
@@ -184,7 +184,10 @@ class Flux2Klein(Family):
         """Those of two streams, and those of one."""
         return {
             f"{kind} block {number}": block
-            for kind, blocks in (("double", denoiser.transformer_blocks), ("single", denoiser.single_transformer_blocks))
+            for kind, blocks in (
+                ("double", denoiser.transformer_blocks),
+                ("single", denoiser.single_transformer_blocks),
+            )
             for number, block in enumerate(blocks)  # type: ignore[arg-type]
         }
 

@@ -129,6 +129,7 @@ model.revision
 model.source
 model.tokens
 model.width
+model.without
 outputs
 parts
 pictures

@@ -1,6 +1,7 @@
 """Settings that mean nothing to the model's family: told before anything is loaded."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from t2i.errors import ConfigError, UserError
@@ -24,9 +25,10 @@ def family_here(config: Model) -> Family | None:
 
 def refuse(config: Model, schedulers: Iterable[Scheduler], training: Training | None) -> None:
     """ConfigError for a scheduler, and for keys of a training, that mean nothing to what the model was trained to predict."""
-    family = family_here(config)
+    family = family_here(replace(config, without=[]))
     if family is None:
         return
+    family = source.without(family, config.without)
     flow = family.objective == "flow"
     for scheduler in schedulers:
         scheduler.refuse_unlike(flow, config.name)

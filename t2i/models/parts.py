@@ -97,8 +97,8 @@ class Models:
         return self.family.schedule(self, self.resolution)
 
     def grid(self, steps: int) -> dict[str, Any]:
-        """What `set_timesteps` is told beside the number of steps, for pictures of `resolution`."""
-        return self.family.grid(self, steps, self.resolution)
+        """What `set_timesteps` is told beside the number of steps, for pictures of `latent_shape`."""
+        return self.family.grid(self, steps)
 
     def scheduler(self) -> "SchedulerMixin":
         """What a pipeline draws with unless it is told otherwise."""

@@ -1,7 +1,7 @@
 """Which scheduler, how much guidance, and how to compute: the `scheduler` and `cfg` groups and the `sampling` key."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.errors import ConfigError
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
+from t2i.sampling.grid import FLOW_SIGMAS, Grid, most_steps, place
 
 if TYPE_CHECKING:
     import torch
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
-Grid = Callable[[int], dict[str, Any]]
-"""Number of steps to what `set_timesteps` of a scheduler is told beside it."""
-FLOW_SIGMAS = "use_flow_sigmas"
-"""Of solvers in diffusers that can do either."""
 ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
@@ -121,23 +118,19 @@ class Scheduler:
         scheduler = self.build(scheduler_config)
         self._refuse_grid(scheduler, grid)
         try:
-            _set(scheduler, self.steps, grid)
+            sound = place(scheduler, self.steps, grid)
         except ValueError as error:
-            most = _most_steps(scheduler, self.steps, grid)
+            most = most_steps(scheduler, self.steps, grid)
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
                 f"use at most scheduler.steps={most}"
             ) from error
-        trained = scheduler.config["num_train_timesteps"]
-        # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
-        # Karras et al. lie closely by intention.
-        again = len(scheduler.timesteps.unique()) < self.steps and not scheduler.config.get("use_karras_sigmas")
-        # Along a flow, the first time is pure noise itself: 1000 of 1000.
-        beyond = scheduler.timesteps.max() >= trained + self.flows
-        if beyond or again:
+        if not sound:
+            trained = scheduler.config["num_train_timesteps"]
+            most = most_steps(scheduler, self.steps, grid) if self.flows else trained // 2
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for {self.type} with {trained} training timesteps; "
-                f"use at most scheduler.steps={trained // 2}"
+                f"use at most scheduler.steps={most}"
             )
         return scheduler
 
@@ -158,27 +151,6 @@ class Scheduler:
                 f"scheduler={self.name} ({self.type}) has one shift for every size and number of steps, and this model asks for "
                 f"its own; use one of: {', '.join(named)}"
             )
-
-
-def _set(scheduler: "SchedulerMixin", steps: int, grid: "Grid") -> None:
-    """The timesteps, as the pipelines of diffusers set them: solvers with flow sigmas of their own take no others."""
-    told = grid(steps)
-    if scheduler.config.get(FLOW_SIGMAS):
-        told.pop("sigmas", None)
-    scheduler.set_timesteps(steps, **told)
-
-
-def _most_steps(scheduler: "SchedulerMixin", refused: int, grid: "Grid") -> int:
-    """The largest number of steps below a refused one that a scheduler takes."""
-    taken = 0
-    while refused - taken > 1:
-        middle = (taken + refused) // 2
-        try:
-            _set(scheduler, middle, grid)
-            taken = middle
-        except ValueError:
-            refused = middle
-    return taken
 
 
 def _taking(option: str) -> list[str]:

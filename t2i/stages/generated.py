@@ -79,11 +79,13 @@ class Generated(Stage):
 
         from tqdm import tqdm
 
+        from t2i.sampling import grid
         from t2i.sampling.recipe import write_picture
 
         config, tuned = self.config, self.weights.find(run)
-        facts = {**identity.pictures(config), **origin_of(config, run, tuned)}
-        denoiser = load_models(config, run, tuned).denoiser
+        models = load_models(config, run, tuned)
+        facts = {**identity.pictures(config), **grid.told(models, config.scheduler), **origin_of(config, run, tuned)}
+        denoiser = models.denoiser
         written = evaluations = 0
 
         def count(module: object, inputs: tuple[Any, ...], output: object) -> None:

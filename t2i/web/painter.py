@@ -13,6 +13,7 @@ import numpy as np
 
 from t2i.models.parts import Models
 from t2i.models.text import spelt_out
+from t2i.sampling import grid
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.prompts import told_cut
 from t2i.sampling.recipe import write_picture
@@ -107,7 +108,7 @@ class Painter:
             drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
         finally:
             watch.remove()
-        facts = self.describe(order.model, scheduler, guidance, order.width)
+        facts = {**self.describe(order.model, scheduler, guidance, order.width), **grid.told(models, scheduler)}
         if order.height != order.width:
             facts["height"] = order.height
         self.folder.mkdir(parents=True, exist_ok=True)

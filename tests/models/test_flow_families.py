@@ -212,7 +212,7 @@ def test_mu_counts_a_token_for_sixteen_pixels(full: dict[str, Models]) -> None:
     """Not four times fewer: 1024 pixels are 64 x 64 tokens."""
     models = full["flux2_klein_4b"]
     for size, tokens in ((1024, 4096), (512, 1024), (256, 256)):
-        assert models.family.grid(models, 28, size)["mu"] == mu_of(tokens, 28) != mu_of(tokens // 4, 28)
+        assert replace(models, resolution=size).grid(28)["mu"] == mu_of(tokens, 28) != mu_of(tokens // 4, 28)
     # 4096 tokens lie at 2.2562 for 10 steps, and at 1.1500 for 200
     assert mu_of(4096, 50) == pytest.approx(2.2562457 + 40 / 190 * (1.1499966 - 2.2562457), abs=1e-6)
 
@@ -274,8 +274,8 @@ class WithoutTemplate(Flux2Klein):
 class FewTokens(Flux2Klein):
     """Counts a token for 32 pixels."""
 
-    def grid(self, models: Models, steps: int, size: int) -> dict[str, object]:
-        return super().grid(models, steps, size // 2)
+    def grid(self, models: Models, steps: int) -> dict[str, object]:
+        return super().grid(replace(models, resolution=models.resolution // 2), steps)
 
 
 class Unnormalised(Flux2Klein):

@@ -173,8 +173,10 @@ class Family:
         """The configuration of a scheduler that draws pictures of `size`."""
         return models.scheduler_config
 
-    def grid(self, models: "Models", steps: int, size: int) -> dict[str, Any]:
-        """What a scheduler's `set_timesteps` is told beside the number of steps, for pictures of `size`: as the pipeline does."""
+    def grid(self, models: "Models", steps: int) -> dict[str, Any]:
+        """What a scheduler's `set_timesteps` is told beside the number of steps, for pictures of the models' `latent_shape`: as
+        the pipeline does.
+        """
         return {}
 
     def scheduler(self, models: "Models") -> "SchedulerMixin":

@@ -145,18 +145,15 @@ class Flux2Klein(Family):
         """
         import math
 
-        shift = math.exp(mu_of(self._count(models, size), MANY))
+        shift = math.exp(mu_of((size // self.factor(models)) ** 2, MANY))
         return models.scheduler_config | {"prediction_type": FLOW, "shift": shift, "flow_shift": shift}
 
-    def grid(self, models: Models, steps: int, size: int) -> dict[str, Any]:
+    def grid(self, models: Models, steps: int) -> dict[str, Any]:
         """Equal steps from 1 to 1 / steps, moved towards noise by mu."""
         import numpy as np
 
-        return {"sigmas": np.linspace(1.0, 1 / steps, steps), "mu": mu_of(self._count(models, size), steps)}
-
-    def _count(self, models: Models, size: int) -> int:
-        """Tokens of a picture."""
-        return (size // self.factor(models)) ** 2
+        height, width = models.latent_shape(1)[-2:]
+        return {"sigmas": np.linspace(1.0, 1 / steps, steps), "mu": mu_of(height * width, steps)}
 
     def scheduler(self, models: Models) -> "FlowMatchEulerDiscreteScheduler":
         """Euler's method along the flow."""

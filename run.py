@@ -2,6 +2,11 @@
 
 import sys
 
+from t2i import completing
+
+if __name__ == "__main__" and completing.asked(sys.argv[1:]):  # before anything is imported: a shell waits at every tab
+    sys.exit()
+
 import hydra
 from omegaconf import DictConfig
 

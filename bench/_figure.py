@@ -9,6 +9,7 @@ from bench._rows import ROWS, Found, Result, number
 
 TITLES = {
     "startup": "Start-up",
+    "small": "Small commands",
     "prepare": "Preparing pictures",
     "prepare_memory": "Memory while a data set is drawn and prepared",
     "train": "Training steps",

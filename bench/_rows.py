@@ -81,6 +81,17 @@ STEP = "the example's step"
 ROWS = (
     Row("`--help`", "import of diffusers", "startup", ("help",), 10, 20),
     Row("composing a configuration", "import of diffusers", "startup", ("compose",), 10, 20),
+    *(
+        Row(what, "28 November, before", "small", ("ratios", key))
+        for key, what in (
+            ("again", "a second `python run.py`"),
+            ("picture", "one picture"),
+            ("diff", "`task=diff`"),
+            ("mistake", "a model that is not there"),
+            ("steps", "too many steps of LCM"),
+            ("help", "the help itself"),
+        )
+    ),
     Row("preparing pictures", "bare Pillow loop", "prepare", (), 0.8, 0.95),
     *(
         Row(

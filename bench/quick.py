@@ -12,6 +12,7 @@ from bench.__main__ import keep
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "startup": {"rounds": 1, "warm_up": 0},
+    "small": {"rounds": 1, "warm_up": 0, "quick": 1},
     "prepare": {"images": 40, "rounds": 1},
     "prepare_memory": {"small": 20, "large": 40},
     "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},

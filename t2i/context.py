@@ -69,10 +69,10 @@ class Run:
         """What a function finds in the main process, in every process."""
         return self.processes.tell
 
-    @property
-    def asked(self) -> Callable[[str, str], None]:
-        """Write down at once that this run needs a stage, by name and digest."""
-        return self._asked.note
+    def asked(self, name: str, digest: str) -> None:
+        """Write down at once that this run needs a stage, by name and digest: the work has begun."""
+        self._asked.note(name, digest)
+        self.tracker.begin()
 
     def stage(self, name: str, *args: Any, **kwargs: Any) -> Stage:
         """`Store.stage`, remembered under its name in this run."""

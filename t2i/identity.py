@@ -11,6 +11,7 @@ from typing import Any, Optional
 from t2i.config import Config, as_dict
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
 from t2i.processes import device_type
+from t2i.sampling.given import STRENGTH
 
 OF_A_CELL = (
     "dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "weights", "weights_scale", "seed",
@@ -45,6 +46,7 @@ NO_RESULT: dict[str, str] = {
     "dataset.quarantine": "when preparation stops",
     "charts.rows": "how much of it a figure shows",
     "launch.processes": "shares the work: the same samples, numbers equal to rounding",
+    "launch.shard": "shares the weights: the same samples, numbers equal to rounding",
     "batch_size": "pictures drawn at once: equal to rounding",
     "sampling.keep_text": "speed: equal to rounding",
     "sampling.channels_last": "speed: equal to rounding",
@@ -94,13 +96,25 @@ def pictures(config: Config) -> dict[str, Any]:
     """Behind a generated set, beside model, weights and captions; picture i has the seed `seed` + i."""
     return {
         "scheduler": as_dict(config.scheduler),
-        "cfg": as_dict(config.cfg),
+        "cfg": guidance(config),
         "seed": config.seed,
         "resolution": config.model.resolution,
         "precision": config.launch.precision,
         "device": device_type(),
+        **({"strength": strength(config)} if config.image is not None else {}),
         **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
     }
+
+
+def strength(config: Config) -> float:
+    """How much of `image` is drawn anew."""
+    return STRENGTH if config.strength is None else config.strength
+
+
+def guidance(config: Config) -> dict[str, Any]:
+    """Of `cfg` what acts: addresses of before there were weights of words are those of prompts without."""
+    found = as_dict(config.cfg)
+    return found if config.cfg.prompt_weights else {k: v for k, v in found.items() if k != "prompt_weights"}
 
 
 def trained(config: Config, total: Optional[int] = None) -> dict[str, Any]:

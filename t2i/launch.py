@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import arguments, multirun, named, record, tracking, workers
+from t2i import arguments, multirun, named, record, recording, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -30,8 +30,10 @@ from t2i.places import COMMAND
 from t2i.processes import COLLECTIVE, Processes, detail, device_type, rank, say, world_size
 from t2i.quoting import verbatim
 from t2i.record import environment
+from t2i.stages import figure
 from t2i.store import Store, write_json
 from t2i.tasks import function
+from t2i.tracker import Tracker
 
 PARENT = "T2I_PARENT_RUN"
 PATIENCE = 2.0
@@ -58,7 +60,7 @@ class Job:
         return cls(restore(values["config"]), Path(values["folder"]), values["overrides"])
 
 
-_parents: list[tracking.Tracker] = []
+_parents: list[Tracker] = []
 """The MLflow run that holds the runs of a multirun together, while it lasts."""
 _launching: list[bool] = []
 """Not empty in a process that was started from the command line; jobs that Hydra sent elsewhere have no end to wait for."""
@@ -162,17 +164,18 @@ def _start(cfg: DictConfig) -> None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     overrides = list(hydra_config.overrides.task)
     named.check_task(config.task, overrides)
-    for mistake in named.missing(config):
+    for mistake in named.missing(config, overrides):
         raise mistake
     config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     if config.plan:
         _plan(config, folder, overrides)
         return
+    if config.task not in UNTRACKED:
+        recording.make_places(config.track)
     job = Job(config, folder, overrides)
-    if several and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
-        _parents.append(tracking.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
-        os.environ[PARENT] = _parents[0].run_id or ""
+    if several and not _parents and PARENT not in os.environ and _launching and config.task not in UNTRACKED:
+        _parents.append(recording.start(config.track, f"multirun of task={config.task.value} on {config.dataset.name}"))
     if world_size() > 1:
         _send(job)
         work(job)
@@ -213,7 +216,7 @@ def work(job: Job) -> dict[str, float]:
     config, folder = job.config, job.folder
     main = rank() == 0
     precision = config.launch.mixed_precision or Precision.no
-    processes, store = Processes(precision.value), Store(Path(config.outputs) / "store", main)
+    processes, store = Processes(precision.value, config.launch.shard), Store(Path(config.outputs) / "store", main)
     run = Run(folder, store, overrides=job.overrides, processes=processes)
     store.barrier, store.announce, store.tell, store.asked = processes.barrier, say, processes.tell, run.asked
     store.note = detail
@@ -227,13 +230,15 @@ def work(job: Job) -> dict[str, float]:
             values = as_dict(config)
             (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
             state = environment()
-            write_json(folder / "environment.json", {**state, "overrides": job.overrides})
-            run.say(announced(config))  # mlflow and torch take seconds to import
+            write_json(folder / "environment.json", {**state, "shard": processes.shard, "overrides": job.overrides})
+            run.say(announced(config))  # torch takes seconds to import
             if config.task not in UNTRACKED:
                 tags = record.sources(state, job.overrides)
-                run.tracker = tracking.start(config.track, name_of(config), os.environ.get(PARENT), tags)
+                parent = _parents[0] if _parents else os.environ.get(PARENT)
+                run.tracker = recording.start(config.track, name_of(config), parent, tags)
                 run.tracker.params(params_of(config))
-        metrics = function(config.task)(config, run)
+        with figure.keeping(config, run):
+            metrics = function(config.task)(config, run)
         if main:
             record.finished(config, run, metrics)
         status = "FINISHED"
@@ -263,7 +268,8 @@ def _spawn(job: Job) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     frozen = job.folder / "frozen.json"
     write_json(frozen, job.dump())
-    tracking.prepare(job.config.track)
+    if _parents:
+        os.environ[PARENT] = _parents[0].run_id or ""
     precision = job.config.launch.mixed_precision or Precision.no
     workers.run(job.folder, frozen, job.config.launch.processes, precision.value)
 

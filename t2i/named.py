@@ -13,6 +13,9 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
     "prompts_file": (Task.generate,),
     "wildcards": (Task.generate, Task.prompt),
     "images_per_prompt": (Task.generate,),
+    "image": (Task.generate,),
+    "strength": (Task.generate,),
+    "mask": (Task.generate,),
     "recipe": (Task.generate,),
     "runs": (Task.compare, Task.report, Task.diff, Task.drift),
     "run": (Task.export, Task.bundle),
@@ -23,6 +26,8 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
 }
 """Keys that say what some tasks are about: typed to another one they would be passed over."""
 EXISTING = {
+    "image": "is no picture",
+    "mask": "is no picture",
     "recipe": "holds no recipe",
     "prompts_file": "holds no prompts",
     "wildcards": "is no folder of wildcards",
@@ -31,6 +36,21 @@ EXISTING = {
     "serve.credentials": "is not a file",
 }
 """Keys whose value is a file or folder that must be there, and what they are not when it is missing."""
+LOCAL = {
+    "dataset.subset": "the captions_subset.json of an earlier run",
+    "dataset.karpathy": "a file of Karpathy's splits",
+    "dataset.links": "folders that are there, or leave it out",
+    "model.source": "a folder in diffusers' pipeline layout, a single-file .safetensors checkpoint or a hub id",
+    "model.architecture": "a folder in diffusers' pipeline layout, or a name such as sd15",
+    "eval.clip": "a folder with config.json and model.safetensors, or a hub id",
+    "eval.inception": "the file of its weights",
+    "eval.dinov2": "a folder with config.json and model.safetensors, or a hub id",
+    "clip.source": "a folder with config.json and model.safetensors, a hub id, or random",
+}
+"""Keys that are looked at when they are typed, whichever task reads them, and what to give: a value that can be nothing but a
+path, and is none, is a mistake. What a YAML names is looked at by who reads it."""
+MADE = frozenset(["outputs", "sweeps.apply", "track.artifacts"])
+"""Keys of paths that a run makes."""
 
 
 def check_task(task: Task, overrides: Sequence[str]) -> None:
@@ -43,12 +63,10 @@ def check_task(task: Task, overrides: Sequence[str]) -> None:
             raise ConfigError(f"task={task.value} does not read {name}; type {told} too, or leave {name} out")
 
 
-def missing(config: Config) -> Iterator[UserError]:
-    """A sentence for every file or folder that the configuration names and that is not there."""
+def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError]:
+    """A sentence for every file or folder that the configuration names and that is not there; overrides: what was typed."""
     for name, meant in EXISTING.items():
-        holder: Any = config
-        for part in name.split("."):
-            holder = getattr(holder, part)
+        holder = _value(config, name)
         if holder is not None and not Path(holder).expanduser().exists():
             kind = UserError if name == "recipe" else ConfigError  # as for one that is there and holds none
             yield kind(
@@ -60,6 +78,28 @@ def missing(config: Config) -> Iterator[UserError]:
                 f"runs={run} is no finished run: there is no such folder{_near(Path(run))}; give folders such as "
                 f"{Path(config.outputs) / '<date>' / '<time>_<task>_<id>'}"
             )
+
+    typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+    if "dataset.root" in typed:
+        config.dataset.validate_root()
+    for name in sorted(typed & LOCAL.keys()):
+        values = _value(config, name)
+        for value in values if isinstance(values, list) else [values]:
+            if value and _only_a_path(str(value), name) and not Path(value).expanduser().exists():
+                yield ConfigError(f"{name}={value} does not exist{_near(Path(value))}; give {LOCAL[name]}")
+
+
+def _only_a_path(value: str, name: str) -> bool:
+    """Whether a value can be no name on the hub."""
+    return value.startswith(("/", "~", ".")) or name.startswith("dataset.") or name == "eval.inception"
+
+
+def _value(config: Config, name: str) -> Any:
+    """Of a key; None where the kind of its group has none."""
+    holder: Any = config
+    for part in name.split("."):
+        holder = getattr(holder, part, None)
+    return holder
 
 
 def _near(path: Path) -> str:

@@ -63,6 +63,8 @@ class Processes:
     """Devices, precision and communication."""
 
     mixed_precision: str = "no"
+    shard: bool = False
+    """Whether several processes share one copy of what trains (`launch.shard`)."""
 
     @cached_property
     def accelerator(self) -> "Accelerator":

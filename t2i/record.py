@@ -40,7 +40,8 @@ def ended(run: Run, ending: dict[str, Any]) -> None:
     """How the run ended, in its folder and in the tracker."""
     if run.main:
         write_json(run.folder / STATUS, ending)
-        run.tracker.artifact(run.folder / LOG)
+        if run.tracker.begun or ending["status"] == "FINISHED":
+            run.tracker.artifact(run.folder / LOG)
         run.tracker.close(ending["status"])
     elif "error" in ending:
         run.folder.mkdir(parents=True, exist_ok=True)

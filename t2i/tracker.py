@@ -26,7 +26,17 @@ class Input:
 class Tracker(Protocol):
     """What a task may record. Every method is cheap and never raises because of a value it cannot show."""
 
-    run_id: Optional[str]
+    @property
+    def run_id(self) -> Optional[str]: ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run is recorded: its work has begun."""
+        ...
+
+    def begin(self) -> None:
+        """The work begins: a run that ends before, by a mistake, is not recorded."""
+        ...
 
     def params(self, values: Mapping[str, Any]) -> None: ...
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None: ...
@@ -55,6 +65,10 @@ class NullTracker:
 
     run_id: Optional[str] = None
     link: Optional[str] = None
+    begun: bool = False
+
+    def begin(self) -> None:
+        pass
 
     def params(self, values: Mapping[str, Any]) -> None:
         pass

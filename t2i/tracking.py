@@ -1,7 +1,7 @@
 """Where runs are recorded: MLflow behind the protocol of `t2i.tracker`.
 
-This is the only module that imports mlflow. A database is created and migrated under a lock: several processes that
-meet an empty SQLite file at once crash each other.
+This is the only module that imports mlflow, in a process beside the work (`t2i/recorder.py`). A database is created and migrated
+under a lock: several processes that meet an empty SQLite file at once crash each other.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from filelock import FileLock
 
+from t2i.owner import OWNER, alive, owner
 from t2i.tracker import Input, NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class MLflowTracker:
         self._client, self._uri, self._tags = client, uri, dict(tags or {})
         self._experiment = run.info.experiment_id
         self.run_id: Optional[str] = run.info.run_id
+        self.at: Optional[float] = None
+        """The time of what is recorded next, in seconds since 1970; None: now."""
         self._waiting: deque[Callable[[], object]] = deque()
         self._next_attempt = 0.0
 
@@ -76,6 +79,9 @@ class MLflowTracker:
         if self._uri.startswith(("http://", "https://")):
             return f"{hidden(self._uri).rstrip('/')}/{place}"
         return f"mlflow ui --backend-store-uri '{hidden(self._uri)}', then http://127.0.0.1:5000/{place}"
+
+    def _milliseconds(self) -> int:
+        return int((time.time() if self.at is None else self.at) * 1000)
 
     def _do(self, record: Callable[[], object]) -> None:
         self._waiting.append(record)
@@ -91,6 +97,7 @@ class MLflowTracker:
             except (MlflowException, OSError) as error:
                 temporary = not isinstance(error, MlflowException) or error.error_code in TEMPORARY
                 if not temporary or isinstance(error, FileNotFoundError):
+                    self._waiting.popleft()  # it would be refused again, and nothing after it be written
                     raise
                 if self._next_attempt == 0.0:
                     reason = str(error).splitlines()[0][:200]
@@ -99,6 +106,12 @@ class MLflowTracker:
                 return
             self._waiting.popleft()
         self._next_attempt = 0.0
+
+    begun = True
+    """With being made."""
+
+    def begin(self) -> None:
+        pass
 
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -110,7 +123,7 @@ class MLflowTracker:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now = self._milliseconds()
         finite = {
             key: float(value) for key, value in values.items() if math.isfinite(value)
         }  # inf would be stored as 1.8e308
@@ -119,14 +132,17 @@ class MLflowTracker:
             self._do(partial(self._client.log_batch, self.run_id, metrics=batch[start : start + 1000]))
 
     def tags(self, values: Mapping[str, str]) -> None:
-        for key, value in values.items():
-            self._do(partial(self._client.set_tag, self.run_id, key, value))
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(key, value) for key, value in values.items()]
+        for start in range(0, len(tags), 100):
+            self._do(partial(self._client.log_batch, self.run_id, tags=tags[start : start + 100]))
 
     def artifact(self, path: Path, folder: str = "") -> None:
         self._do(partial(self._client.log_artifact, self.run_id, str(path), folder or None))
 
     def image(self, picture: "np.ndarray", key: str, step: int = 0) -> None:
-        now = int(time.time() * 1000)
+        now = self._milliseconds()
         name = re.sub(r"[^\w\-./ ]", "", key, flags=re.ASCII)
         self._do(partial(self._client.log_image, self.run_id, picture, key=name, step=step, timestamp=now))
 
@@ -161,10 +177,14 @@ class MLflowTracker:
 
         self._do(send)
 
+    def below(self, name: str, at: Optional[float] = None) -> "MLflowTracker":
+        """A run that belongs to this one and began at that time (None: now)."""
+        run = _create(self._client, self._experiment, name, self.run_id, self._tags, at)
+        return MLflowTracker(self._client, run, self._uri, self._tags)
+
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator["Tracker"]:
-        run = _create(self._client, self._experiment, name, self.run_id, self._tags)
-        child = MLflowTracker(self._client, run, self._uri, self._tags)
+        child = self.below(name)
         try:
             yield child
         except BaseException:
@@ -173,7 +193,7 @@ class MLflowTracker:
         child.close("FINISHED")
 
     def close(self, status: str) -> None:
-        self._waiting.append(partial(self._client.set_terminated, self.run_id, status))
+        self._waiting.append(partial(self._client.set_terminated, self.run_id, status, self._milliseconds()))
         self._send()
         if self._waiting:
             log.warning(
@@ -186,44 +206,21 @@ def hidden(uri: str) -> str:
     return re.sub(r"(//[^/:@]*:)[^/@]*@", r"\1***@", uri)
 
 
-OWNER = "t2i.owner."
-"""Beginning of the tags that say which process a run belongs to."""
-SAME_START = 60.0
-"""Seconds by which two readings of when a process started may differ: the clock may have been set between them."""
-
-
-def _owner() -> dict[str, str]:
-    """This process, as tags: its machine, its number there, and when it started (numbers come again)."""
-    import psutil
-
-    facts = {"host": socket.gethostname(), "pid": str(os.getpid()), "started": str(psutil.Process().create_time())}
-    return {f"{OWNER}{name}": value for name, value in facts.items()}
-
-
-def _alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process that a run of this machine belongs to is still there."""
-    import psutil
-
-    try:
-        started = psutil.Process(int(tags[f"{OWNER}pid"])).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    return abs(started - float(tags[f"{OWNER}started"])) < SAME_START
-
-
 def _close_abandoned(client: Any, experiment: str) -> None:
     """Runs of this machine whose process was killed say so: it could not."""
     mine = f"attributes.status = 'RUNNING' and tags.`{OWNER}host` = '{socket.gethostname()}'"
     for run in client.search_runs([experiment], mine):
-        if not _alive(run.data.tags):
+        if not alive(run.data.tags):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _create(client: Any, experiment: str, name: str, parent: Optional[str], more: Mapping[str, str]) -> Any:
-    tags = {"mlflow.runName": name, **more, **_owner()}
+def _create(
+    client: Any, experiment: str, name: str, parent: Optional[str], more: Mapping[str, str], at: Optional[float]
+) -> Any:
+    tags = {"mlflow.runName": name, **owner(), **more}
     if parent:
         tags["mlflow.parentRunId"] = parent
-    return client.create_run(experiment, run_name=name, tags=tags)
+    return client.create_run(experiment, None if at is None else int(at * 1000), tags, name)
 
 
 KIND = "mlflow.experimentKind", "custom_model_development"
@@ -266,10 +263,17 @@ def prepare(config: Tracking) -> Optional[tuple[Any, str]]:
         return _client(config)
 
 
-def start(config: Tracking, name: str, parent: Optional[str] = None, tags: Mapping[str, str] | None = None) -> Tracker:
-    """A tracker for one run; `parent` is the MLflow run that it belongs to (a multirun or a sweep).
+def start(
+    config: Tracking,
+    name: str,
+    parent: Optional[str] = None,
+    tags: Mapping[str, str] | None = None,
+    at: Optional[float] = None,
+) -> Tracker:
+    """A tracker for one run that writes in this process; `parent` is the MLflow run that it belongs to (a multirun or a sweep).
 
-    tags: what is known of it from the start, such as its source; its children have them too.
+    tags: what is known of it from the start, such as its source or the `owner` when that is another process; its children have
+    them too. at: when it began, in seconds since 1970; None: now.
     """
     ready = prepare(config)
     if ready is None:
@@ -277,4 +281,4 @@ def start(config: Tracking, name: str, parent: Optional[str] = None, tags: Mappi
     client, experiment = ready
     _close_abandoned(client, experiment)
     tags = tags or {}
-    return MLflowTracker(client, _create(client, experiment, name, parent or None, tags), config.uri, tags)
+    return MLflowTracker(client, _create(client, experiment, name, parent or None, tags, at), config.uri, tags)

@@ -51,7 +51,10 @@ def run(folder: Path, frozen: Path, count: int, precision: str) -> None:
     error = failure(folder)
     if received and (error is None or isinstance(error, LeftAlone)):  # who leaves first leaves the others alone
         raise Interrupted(received[0])
-    if error is not None:
+    killed = (
+        first is not None and workers[first].returncode < 0
+    )  # which leaves no sentence; who missed it says no reason
+    if error is not None and not (killed and isinstance(error, LeftAlone)):
         raise error
     if first is not None:
         raise UserError(
@@ -196,11 +199,10 @@ def leave(status: int) -> NoReturn:
 
 
 def refuse_sharding() -> None:
-    """Checkpoints, moving average and exported weights are those of whole parameters, which each process must have."""
+    """A model is spread by t2i itself: what it keeps is whole, for any number of processes."""
     for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
         if os.environ.get(variable, "").lower() in ("1", "true"):
             raise ConfigError(
-                f"{name} spreads a model over processes, and t2i keeps a whole one in each: use accelerate launch --multi_gpu "
-                "(conf/accelerate), and against too little memory strategy=lora, training.gradient_checkpointing=true or "
-                "training.optimizer=adamw_8bit"
+                f"accelerate is told to use {name}, and t2i spreads a model itself: use accelerate launch --multi_gpu "
+                "(conf/accelerate) with launch.shard=true, or strategy=lora, which needs less memory"
             )

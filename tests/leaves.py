@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "prompts": ["a cat"],
     "prompts_file": "prompts.txt",
     "recipe": "000000.png",
+    "strength": 0.5,
     "run": "run",
     "runs": ["run"],
     "scheduler.name": "other",

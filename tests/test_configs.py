@@ -26,6 +26,7 @@ batch_size
 bundle
 cfg.interval
 cfg.negative_prompt
+cfg.prompt_weights
 cfg.rescale
 cfg.scale
 charts.guidance
@@ -114,10 +115,13 @@ eval.resolution
 eval.seed
 format
 fused
+image
 images
 images_per_prompt
 launch.mixed_precision
 launch.processes
+launch.shard
+mask
 model.architecture
 model.cross_attention_layers
 model.init
@@ -175,6 +179,7 @@ strategy.text_encoder_learning_rate
 strategy.text_targets
 strategy.use_dora
 strategy.use_rslora
+strength
 sweeps.also
 sweeps.apply
 sweeps.budget
@@ -254,6 +259,8 @@ def composed() -> Config:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_file_composes_and_reaches_workers_as_it_is(option: str, tmp_path: Path) -> None:
     overrides = [f"dataset.root={tmp_path}"] if option.startswith(("dataset=", "experiment=")) else []
+    if option.startswith(("scheduler=flow_", "sweeps=flow_", "strategy=attn_add_v")):  # of another family than tiny's
+        overrides = ["model=tiny_flow", *overrides]
     config = compose([option, *overrides])
     config.validate()
     config.dataset.validate()

@@ -190,13 +190,48 @@ def test_accelerate_reads_its_configurations_as_written(path: Path) -> None:
     assert arguments.mixed_precision == "fp16"
 
 
+def test_a_training_in_shards_leaves_what_one_process_leaves(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    """Weights, pipeline, log and validation pictures; of three pictures, drawn one at a time, one process draws two."""
+    typed = [
+        *SCENES,
+        *TOY,
+        "task=train",
+        "strategy=unet",
+        "training.validation_images=3",
+        "training.ema=0.9",
+        "batch_size=1",
+    ]
+    whole, shards = (lab.sharing(tmp_path / name, without="training") for name in ("whole", "shards"))
+    one = whole.here(*typed)
+    two = shards.away(*typed, "launch.processes=2", "launch.shard=true")
+    assert two.status == 0, two.err
+    assert one.json("stages.json").keys() == two.json("stages.json").keys(), "the same addresses"
+    for name in ("loss", "gradient_norm"):
+        wanted = [float(row[name]) for row in train_log(one)]
+        assert [float(row[name]) for row in train_log(two)] == pytest.approx(wanted, rel=1e-4)
+    assert [row["samples"] for row in train_log(two)] == [row["samples"] for row in train_log(one)]
+    assert two.metrics["held_out_loss"] == pytest.approx(one.metrics["held_out_loss"], rel=1e-4)
+    assert two.metrics["reload_max_difference"] == 0.0
+    files = [
+        {
+            str(path.relative_to(ended.folder))
+            for kind in ("weights", "pipeline")
+            for path in (ended.folder / kind).rglob("*")
+        }
+        for ended in (one, two)
+    ]
+    assert files[0] == files[1]
+    drawn = [sorted(path.name for path in (ended.folder / "validation").rglob("*.png")) for ended in (one, two)]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 6, "before and after"
+
+
 @pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
 def test_a_model_spread_over_processes_is_refused(
     empty_lab: Lab, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "true")
     ended = empty_lab.here("task=train")
-    assert ended.status == 2 and "use accelerate launch --multi_gpu" in ended.err and ended.folders == []
+    assert ended.status == 2 and "launch.shard=true" in ended.err and ended.folders == []
 
 
 def test_a_multirun_leaves_this_process_through_submitit(lab: Lab, main_job: Ended) -> None:

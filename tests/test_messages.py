@@ -61,8 +61,14 @@ def test_too_little_memory_is_called_so_wherever_it_was_missing(error: Exception
     assert str(explain(error, [])).startswith("out of memory (") and "batch_size" in str(explain(error, []))
 
 
-def test_a_process_that_is_left_alone_says_so() -> None:
-    said = "[/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:7585. GLHF!"
+@pytest.mark.parametrize(
+    "said",
+    ["pair.cc:553] Connection closed by peer [127.0.0.1]:7585. GLHF!",
+     "pair.cc:537] Read error [127.0.0.1]:9092: Connection reset by peer. GLHF!",
+     "pair.cc:471] Write error [127.0.0.1]:9092: Broken pipe", "pair.cc:81] Application timeout caused pair closure"],
+)  # fmt: skip
+def test_a_process_that_is_left_alone_says_so(said: str) -> None:
+    said = f"[/third_party/gloo/gloo/transport/tcp/{said}"
     assert str(explain(RuntimeError(said), [])).startswith(
         "another process of this run ended while this one waited for it"
     )

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,9 +18,11 @@ from .conftest import SCENES, TOY, Ended, Lab
 from .test_launch import ACCELERATE
 
 LONG = [
-    *SCENES, *TOY, "task=train", "training.export_pipeline=false", "training.validation_images=0", "training.steps=400",
-    "training.save_every=5",
+    *SCENES, *TOY, "task=train", "training.export_pipeline=false", "training.validation_images=0", "training.save_every=5",
+    "training.steps=400",
 ]  # fmt: skip
+WAYS = {"replicated": [], "in shards": ["strategy=unet", "launch.shard=true"]}
+"""How two processes share a training."""
 COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "samples")
 
 
@@ -55,7 +57,19 @@ def killed(process: "subprocess.Popen[str]") -> int:
     return -signal.SIGKILL
 
 
-STOPS: list[Callable[["subprocess.Popen[str]"], int]] = [to_everybody, by_the_terminal, killed, to_the_first]
+def one_killed(process: "subprocess.Popen[str]") -> int:
+    """SIGKILL to the second of the workers, as a machine does that is out of memory."""
+    next(member for member in family(process) if member.environ().get("RANK") == "1").kill()
+    return 1
+
+
+STOPS: list[Callable[["subprocess.Popen[str]"], int]] = [
+    to_everybody,
+    by_the_terminal,
+    killed,
+    to_the_first,
+    one_killed,
+]
 
 
 def log_of(lab: Lab, since: float = 0.0) -> list[dict[str, str]]:
@@ -74,11 +88,13 @@ def checkpoint(lab: Lab) -> int:
     return max((int(path.name[5:]) for path in found), default=0)
 
 
-def stop_after(lab: Lab, stop: Callable[["subprocess.Popen[str]"], int], seconds: float, accelerate: bool) -> Ended:
+def stop_after(
+    lab: Lab, stop: Callable[["subprocess.Popen[str]"], int], seconds: float, accelerate: bool, way: Sequence[str] = ()
+) -> Ended:
     """Start or continue the training, stop it `seconds` after two more steps, and look at what is left."""
     how = {"launcher": ACCELERATE, "ACCELERATE_USE_CPU": "true"} if accelerate else {}
     before, started = checkpoint(lab), time.time()
-    arguments = LONG if accelerate else [*LONG, "launch.processes=2"]
+    arguments = [*LONG, *way] if accelerate else [*LONG, *way, "launch.processes=2"]
     process = lab.start(*arguments, start_new_session=True, **how)  # type: ignore[arg-type]
     end = time.monotonic() + 150
     while len(log_of(lab, since=started)) < before + 2:
@@ -97,16 +113,16 @@ def stop_after(lab: Lab, stop: Callable[["subprocess.Popen[str]"], int], seconds
     _, alive = psutil.wait_procs(members, timeout=5)
     assert not alive, f"{stop.__name__}: {alive} are still there {time.monotonic() - began:.1f} s later"
     after, logged = checkpoint(lab), len(log_of(lab))
-    if stop is killed:
+    if stop in (killed, one_killed):
         assert after > logged - 5 - 1, f"{logged} steps were logged and the newest checkpoint is of step {after}"
     else:
         assert after == logged > before, f"{stop.__name__}: {logged} steps and a checkpoint of step {after}"
     return ended
 
 
-def finished(lab: Lab) -> tuple[dict[str, str], list[tuple[str, ...]]]:
+def finished(lab: Lab, way: Sequence[str]) -> tuple[dict[str, str], list[tuple[str, ...]]]:
     """Digests of the weights and what the log says of every step, after the undisturbed or the last run."""
-    ended = lab.away(*LONG, "launch.processes=2")
+    ended = lab.away(*LONG, *way, "launch.processes=2")
     assert ended.status == 0, ended.err
     with open(ended.folder / "train_log.csv", newline="", encoding="utf-8") as file:
         rows = [tuple(row[name] for name in COLUMNS) for row in csv.DictReader(file)]
@@ -116,20 +132,40 @@ def finished(lab: Lab) -> tuple[dict[str, str], list[tuple[str, ...]]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_stopped_in_every_way_it_ends_with_the_same_bits(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("way", "stops", "steps"), [("replicated", 20, 400), ("in shards", 7, 60)], ids=["replicated", "in shards"]
+)
+def test_stopped_in_every_way_it_ends_with_the_same_bits(
+    lab: Lab, main_job: Ended, tmp_path: Path, way: str, stops: int, steps: int
+) -> None:
     straight, other = (lab.sharing(tmp_path / name, without="training") for name in ("straight", "other"))
-    expected = finished(straight)
+    arguments = [*WAYS[way], f"training.steps={steps}"]
+    expected = finished(straight, arguments)
     g = generator("stops")
-    for number in range(20):
-        stop_after(other, STOPS[number % len(STOPS)], float(g.uniform(0, 1.5)), accelerate=number % 5 == 4)
-    assert finished(other) == expected
-    assert len(expected[1]) == 400
+    for number in range(stops):
+        # torch's launcher ends the others by itself when one is gone
+        accelerate = number % 6 == 5
+        stop_after(other, STOPS[number % len(STOPS)], float(g.uniform(0, 1.5)), accelerate, arguments)
+    assert finished(other, arguments) == expected
+    assert len(expected[1]) == steps
 
 
-def test_when_everybody_hears_of_it_the_checkpoint_is_there(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_when_everybody_hears_of_it_the_checkpoint_is_there(
+    lab: Lab, main_job: Ended, tmp_path: Path, way: str
+) -> None:
     other = lab.sharing(tmp_path / "lab", without="training")
-    ended = stop_after(other, to_everybody, 0.0, accelerate=False)
+    ended = stop_after(other, to_everybody, 0.0, accelerate=False, way=WAYS[way])
     assert "SIGTERM: finishing this step, then saving a checkpoint" in ended.out
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_when_one_of_them_is_killed_the_other_ends_and_the_checkpoint_is_there(
+    lab: Lab, main_job: Ended, tmp_path: Path, way: str
+) -> None:
+    other = lab.sharing(tmp_path / "lab", without="training")
+    ended = stop_after(other, one_killed, 0.0, accelerate=False, way=WAYS[way])
+    assert "process 1 of 2 was ended by SIGKILL" in ended.err
 
 
 def test_when_its_parent_is_killed_a_worker_ends(lab: Lab, main_job: Ended, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i import tracking
+from t2i import owner, tracking
 from t2i.tracking import KIND, Input, MLflowTracker, NullTracker, Tracking, metric_name
 
 from .conftest import PROJECT, Ended
@@ -354,6 +354,6 @@ def test_a_later_start_closes_the_runs_of_processes_that_were_killed(tmp_path: P
 
 
 def test_a_process_with_the_number_of_one_that_is_gone_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    tags = tracking._owner()
-    assert tracking._alive(tags)
-    assert not tracking._alive({**tags, "t2i.owner.started": str(float(tags["t2i.owner.started"]) - 3600)})
+    tags = owner.owner()
+    assert owner.alive(tags)
+    assert not owner.alive({**tags, "t2i.owner.started": str(float(tags["t2i.owner.started"]) - 3600)})

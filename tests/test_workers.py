@@ -215,6 +215,22 @@ sys.exit(1)
     assert caught.value.status == 143
 
 
+def test_who_was_killed_is_named_by_its_number_and_signal(program: Path, tmp_path: Path) -> None:
+    """It leaves no sentence, and the one that misses it has no reason to tell."""
+    does(
+        program,
+        """
+if rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(0.3)
+record("status.json", status="FAILED", error="another process of this run ended", exit=1, alone=True)
+sys.exit(1)
+""",
+    )
+    with pytest.raises(UserError, match=r"process 1 of 2 was ended by SIGKILL \(out of memory\?\)"):
+        launch(tmp_path)
+
+
 def test_a_reason_is_told_before_its_consequence(tmp_path: Path) -> None:
     assert workers.failure(tmp_path) is None
     (tmp_path / "status.json").write_text(json.dumps({"error": "another is gone", "exit": 1, "alone": True}))

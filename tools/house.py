@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from xml.sax.saxutils import escape, unescape
 
-from t2i.reporting.style import BASE, FAINT, INK, MUTED, PAPER
+from t2i.reporting.palette import BASE, FAINT, INK, MUTED, PAPER
 from tools.imports import PROJECT, Graph, files, graph
 
 PICTURE = PROJECT / "docs" / "figures" / "house.svg"

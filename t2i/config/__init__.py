@@ -2,8 +2,9 @@
 
 from t2i.config.composing import compose, composed, restore, strategy_from, typed
 from t2i.config.options import SCHEMAS, help_text, register, register_resolvers
-from t2i.config.schema import CONF, SWEEPS, Config, Dtype, Format, Launch, Part, Precision, Task, Then
+from t2i.config.schema import CONF, SWEEPS, Config, Launch
 from t2i.config.spelling import as_dict, as_override, spelt
+from t2i.config.words import Dtype, Format, Part, Precision, Task, Then
 
 __all__ = [
     "CONF",

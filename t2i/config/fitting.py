@@ -10,6 +10,7 @@ from t2i.models.config import Init, Model
 from t2i.models.families.family import Family
 from t2i.sampling.config import Scheduler
 from t2i.training.config import Training
+from t2i.training.strategies import Strategy
 
 
 def family_here(config: Model) -> Family | None:
@@ -23,12 +24,18 @@ def family_here(config: Model) -> Family | None:
         return None  # told where the model is loaded, with what to do
 
 
-def refuse(config: Model, schedulers: Iterable[Scheduler], training: Training | None) -> None:
-    """ConfigError for a scheduler, and for keys of a training, that mean nothing to what the model was trained to predict."""
+def refuse(
+    config: Model, schedulers: Iterable[Scheduler], training: Training | None, strategy: Strategy | None = None
+) -> None:
+    """ConfigError for a scheduler, and for keys of a training, that mean nothing to what the model was trained to predict; and
+    for a strategy that means nothing to its networks.
+    """
     family = family_here(replace(config, without=[]))
     if family is None:
         return
     family = source.without(family, config.without)
+    if strategy is not None and (reason := strategy.refuses(family)):
+        raise ConfigError(reason)
     flow = family.objective == "flow"
     for scheduler in schedulers:
         scheduler.refuse_unlike(flow, config.name)

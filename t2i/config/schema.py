@@ -4,13 +4,13 @@ Hydra composes YAML files onto these dataclasses, so a misspelt key or value fai
 """
 
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
 
 from omegaconf import MISSING
 
 from t2i.config.fitting import refuse
+from t2i.config.words import Dtype, Format, Part, Precision, Task, Then
 from t2i.data.base import Dataset
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import NONE, Evaluation
@@ -31,76 +31,6 @@ CONF = CONFIGURATION / "conf"
 SWEEPS = CONFIGURATION / "sweeps"
 
 
-class Task(Enum):
-    """What to do; each is one function in t2i/tasks."""
-
-    pipeline = "pipeline"
-    prepare = "prepare"
-    embed = "embed"
-    verify = "verify"
-    train = "train"
-    clip = "clip"
-    generate = "generate"
-    evaluate = "evaluate"
-    compare = "compare"
-    drift = "drift"
-    sweep = "sweep"
-    report = "report"
-    store = "store"
-    doctor = "doctor"
-    diff = "diff"
-    bundle = "bundle"
-    export = "export"
-    rerun = "rerun"
-    prompt = "prompt"
-    serve = "serve"
-
-
-class Part(Enum):
-    """What task=pipeline is made of, in the order in which it is done."""
-
-    data = "data"
-    embed = "embed"
-    verify = "verify"
-    train = "train"
-    compare = "compare"
-    charts = "charts"
-    sweep = "sweep"
-    clip = "clip"
-
-
-class Then(Enum):
-    """How a pipeline goes on at a terminal."""
-
-    prompt = "prompt"
-    serve = "serve"
-
-
-class Precision(Enum):
-    """Arithmetic of the frozen networks and of autocast; trainable parameters are float32 always."""
-
-    no = "no"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
-class Format(Enum):
-    """How task=export writes weights."""
-
-    diffusers = "diffusers"
-    single_file = "single_file"
-    kohya = "kohya"
-    peft = "peft"
-
-
-class Dtype(Enum):
-    """Numbers in the files that task=export writes."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
 @dataclass
 class Launch:
     """On how many devices, and in which precision."""
@@ -109,6 +39,9 @@ class Launch:
     """Processes of one run, one per GPU. More than one: the run is started again in each of them."""
     mixed_precision: Optional[Precision] = None
     """no, fp16 or bf16; null: what `accelerate launch` was given, otherwise no."""
+    shard: bool = False
+    """Spread parameters, gradients and the optimizer's state of a whole network that trains (strategy=unet, both) over the
+    processes (FSDP), for models that do not fit into one GPU; false: each process has all of them (DDP)."""
 
     @property
     def precision(self) -> str:
@@ -159,6 +92,12 @@ class Config:
     """Folder of the text files behind __wildcards__."""
     images_per_prompt: int = 1
     """Pictures of each prompt, seeds one after another."""
+    image: Optional[str] = None
+    """A picture that task=generate begins from, in place of noise alone. Its largest middle part of the drawn shape is taken."""
+    strength: Optional[float] = None
+    """How much of `image` is drawn anew: the share of the steps that are taken, above 0 to 1; null: 0.75."""
+    mask: Optional[str] = None
+    """A picture whose white part says where `image` is drawn anew; the rest of it stays. null: everywhere."""
     recipe: Optional[str] = None
     """A PNG that t2i made (or the JSON beside it), which task=generate makes again."""
     runs: list[str] = field(default_factory=list)
@@ -215,6 +154,8 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
+            self.training.validate_shards(self.strategy, self.launch.precision)
         self.charts.validate()
         known = sorted(shipped())
         named = [("charts.schedulers", name) for name in self.charts.schedulers]
@@ -240,6 +181,7 @@ class Config:
             )
         refuse_weights(self.weights_given, self.weights_scale)
         self._refuse_pictures()
+        self._refuse_beginning()
         storage = (self.sweeps.storage or "").replace("+psycopg", "")
         if self.track.enabled and storage == self.track.uri.replace("+psycopg", ""):
             raise ConfigError(
@@ -248,11 +190,27 @@ class Config:
             )
         trains = self.task in (Task.pipeline, Task.train)
         also = {name: scheduler for name, scheduler in shipped().items() if name in self.charts.schedulers}
-        refuse(self.model, [self.scheduler, *also.values()], self.training if trains else None)
+        attaches = trains or self.task is Task.verify
+        refuse(
+            self.model,
+            [self.scheduler, *also.values()],
+            self.training if trains else None,
+            self.strategy if attaches else None,
+        )
         if self.launch.processes < 1:
             raise ConfigError(
                 f"launch.processes={self.launch.processes} is not a positive number; use launch.processes=1"
             )
+
+    def _refuse_beginning(self) -> None:
+        """Raise ConfigError for a strength or a mask without a picture, and a strength that is none."""
+        for key, value in (("strength", self.strength), ("mask", self.mask)):
+            if value is not None and self.image is None:
+                raise ConfigError(
+                    f"{key}={value} says how a picture is drawn anew, and none is given; type image=<picture>"
+                )
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise ConfigError(f"strength={self.strength} is not above 0 and up to 1; use e.g. strength=0.75")
 
     def _refuse_pictures(self) -> None:
         """Raise ConfigError for `pictures`, and an evaluation without reference, where nothing reads them."""

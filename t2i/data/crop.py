@@ -40,10 +40,11 @@ def frame(width: int, height: int, resolution: int, crop: Crop, position: float)
     if crop is Crop.buckets:
         shape = math.log(width / height)
         target = min(buckets(resolution), key=lambda size: abs(math.log(size[0] / size[1]) - shape))
-    return _part(width, height, target, position), target
+    return part(width, height, target, position), target
 
 
-def _part(width: int, height: int, target: tuple[int, int], position: float) -> Box:
+def part(width: int, height: int, target: tuple[int, int], position: float = 0.5) -> Box:
+    """The largest part (left, top, right, bottom) of a width x height picture that has the shape of `target`."""
     scale = min(width / target[0], height / target[1])
     kept = (min(width, round(scale * target[0])), min(height, round(scale * target[1])))
     left, top = math.floor((width - kept[0]) * position), math.floor((height - kept[1]) * position)
@@ -54,5 +55,5 @@ def corner(width: int, height: int, size: tuple[int, int], position: float) -> t
     """Left and top of the part that became `size` (width, height), in pixels of the whole picture made larger or smaller
     like it.
     """
-    left, top, right, bottom = _part(width, height, size, position)
+    left, top, right, bottom = part(width, height, size, position)
     return round(left * size[0] / (right - left)), round(top * size[1] / (bottom - top))

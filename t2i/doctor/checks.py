@@ -95,10 +95,11 @@ def memory(config: Config, run: Run) -> Iterator[Finding]:
     import psutil
 
     free = psutil.virtual_memory().available
-    needed = _bytes_of_model(config)
-    state = State.ok if free > 1.5 * needed else State.warn
+    needed, count = _bytes_of_model(config), config.launch.processes
+    state = State.ok if free > 1.5 * needed * count else State.warn
     remedy = "" if state is State.ok else "close other programs, or use a smaller model"
-    yield Finding("memory", state, f"{free / 1e9:.1f} GB free, the model is {needed / 1e9:.1f} GB", remedy)
+    each = f" in each of {count} processes" if count > 1 else ""
+    yield Finding("memory", state, f"{free / 1e9:.1f} GB free, the model is {needed / 1e9:.1f} GB{each}", remedy)
 
 
 def _bytes_of_model(config: Config) -> float:

@@ -16,7 +16,7 @@ class Init(Enum):
 
 @dataclass
 class Model:
-    """A Stable-Diffusion-1-class pipeline: CLIP text encoder, variational autoencoder, U-Net, noise schedule."""
+    """A latent diffusion model: text encoders, variational autoencoder, denoiser, noise schedule."""
 
     name: str = "???"
     """Short name for tables and file names."""
@@ -44,7 +44,7 @@ class Model:
     cross_attention_layers: int = 16
     """Expected number of cross-attention layers in the U-Net (checked by task=verify)."""
     parameters: dict[str, int] = field(default_factory=dict)
-    """Expected parameter counts by module: unet, vae, text_encoder (checked by task=verify)."""
+    """Expected parameter counts by module, e.g. unet, vae, text_encoder, text_encoder_2 (checked by task=verify)."""
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""

@@ -6,10 +6,11 @@ and counts the decoder's levels from the full resolution. The way back is the sa
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-PREFIXES = {"unet": UNET, "vae": VAE, "text_encoder": TEXT}
+OPEN_CLIP = ".model."
+"""The end of the prefix of a text encoder that is in OpenCLIP's layout."""
 
 ENDS = {
     "time_embedding.linear_1": "time_embed.0",
@@ -81,14 +82,62 @@ def vae_name(name: str, config: Mapping[str, Any]) -> str:
     return f"{half}.{rest}"
 
 
-def names_of(part: str, names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
-    """diffusers' names of a part's tensors to those of a single file, with its prefix. config: the part's settings."""
-    if part == "text_encoder":
-        return {name: f"{TEXT}text_model.{name.removeprefix('text_model.')}" for name in names}
+class Place(NamedTuple):
+    """Where a tensor is in a single file."""
+
+    name: str
+    """With the prefix of its network."""
+    third: Optional[int] = None
+    """Which third of its rows, where OpenCLIP keeps query, key and value in one."""
+    turned: bool = False
+    """Whether it is transposed there."""
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a 1 x 1 convolution there, of the autoencoder, and a linear layer here."""
+        return bool(re.search(r"mid\.attn_1\.(q|k|v|proj_out)\.weight$", self.name))
+
+
+def places(part: str, names: Iterable[str], config: Mapping[str, Any], prefix: str) -> dict[str, Place]:
+    """diffusers' names of a part's tensors to their places in a single file. config: the part's settings; prefix: as the
+    family has it.
+    """
+    if part.startswith("text_encoder"):
+        place = _open_clip if prefix.endswith(OPEN_CLIP) else _clip
+        return {name: place(name, prefix) for name in names}
     rename = unet_name if part == "unet" else vae_name
-    return {name: PREFIXES[part] + rename(name, config) for name in names}
+    return {name: Place(prefix + rename(name, config)) for name in names}
 
 
-def is_flat(name: str) -> bool:
-    """Whether a tensor of the original autoencoder is a 1 x 1 convolution where diffusers has a linear layer."""
-    return bool(re.search(r"mid\.attn_1\.(q|k|v|proj_out)\.weight$", name))
+def _clip(name: str, prefix: str) -> Place:
+    return Place(f"{prefix}text_model.{name.removeprefix('text_model.')}")
+
+
+RESBLOCK = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+OUTSIDE = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.weight": "ln_final.weight",
+    "final_layer_norm.bias": "ln_final.bias",
+}
+
+
+def _open_clip(name: str, prefix: str) -> Place:
+    """OpenCLIP's layout (Ilharco et al. 2021)."""
+    if name == "text_projection.weight":
+        return Place(f"{prefix}text_projection", turned=True)
+    name = name.removeprefix("text_model.")
+    if name in OUTSIDE:
+        return Place(prefix + OUTSIDE[name])
+    number, _, inner = name.removeprefix("encoder.layers.").partition(".")
+    layer, _, kind = inner.rpartition(".")
+    block = f"{prefix}transformer.resblocks.{number}"
+    if layer in RESBLOCK:
+        return Place(f"{block}.{RESBLOCK[layer]}.{kind}")
+    return Place(f"{block}.attn.in_proj_{kind}", third="qkv".index(layer.removeprefix("self_attn.")[0]))

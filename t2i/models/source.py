@@ -19,7 +19,9 @@ ARCHITECTURES = Path(__file__).parent / "architectures"
 ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED = ASSETS / "tiny"
 VOCABULARY = ASSETS / "clip_vocabulary"
-"""The tokenizer of every Stable Diffusion 1.x."""
+"""The tokenizer of every Stable Diffusion 1.x, 2.x and XL."""
+WORDS = 49408
+"""In it."""
 INDEX = "model_index.json"
 CLASS = "_class_name"
 """In the index of a pipeline's folder, and of an architecture: the class of diffusers that tells the family."""
@@ -164,15 +166,22 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
                 parts["scheduler"] |= {"prediction_type": "v_prediction"}
                 if "ztsnr" in header.shapes:
                     parts["scheduler"] |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-            return parts, folder / "tokenizer" if (folder / "tokenizer").is_dir() else VOCABULARY
+            return parts, _words(folder, parts)
     what = whole(header.shapes)
     seems = (
         f"a checkpoint of {what}" if what else "no checkpoint in the original layout (it has no model.diffusion_model)"
     )
     raise ConfigError(
         f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in every)}; give "
-        "Stable Diffusion 1.x, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
+        "one of them, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
     )
+
+
+def _words(folder: Path, parts: dict[str, Any]) -> Path:
+    """The tokenizer beside the settings, or the bundled one of so many words."""
+    if (folder / "tokenizer").is_dir():
+        return folder / "tokenizer"
+    return VOCABULARY if parts["text_encoder"]["vocab_size"] == WORDS else BUNDLED / "tokenizer"
 
 
 REWRITTEN = {"769232093108d607c1155f32590a3241": "db53038e817eb2397bc37d23109cb65e"}

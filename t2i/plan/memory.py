@@ -1,6 +1,6 @@
 """How much memory a training and a drawing will take, counted on networks without weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
@@ -26,7 +26,8 @@ STATES = {
 METHOD = (
     "weights, gradients and optimizer are counted; activations are what a forward pass without weights would save for the "
     "backward pass (with gradient checkpointing: of the largest block), and for drawing twice what the largest layer reads and "
-    "writes. The libraries themselves (about 0.5 GB on a CPU, 0.5 to 1 GB on a GPU) come on top, and so does fragmentation."
+    "writes. With launch.shard a process gathers blocks while they compute: two of the largest, and what lies outside of them. "
+    "The libraries themselves (about 0.5 GB on a CPU, 0.5 to 1 GB on a GPU) come on top, and so does fragmentation."
 )
 
 
@@ -38,11 +39,13 @@ class Memory:
     gradients: int
     optimizer: int
     activations: int
+    gathered: int = 0
+    """What a process gathers of the others' shards at once."""
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return self.weights + self.gradients + self.optimizer + self.activations + self.gathered
 
 
 def training_memory(config: Config, models: "Models") -> Optional[Memory]:
@@ -50,22 +53,49 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    every = sum(p.numel() for module in models.modules.values() for p in module.parameters())
     # UserError, OSError: the adapter between two widths reads files of a CLIP that may not be here
     with suppress(UserError, OSError, NotImplementedError), torch.device("meta"):
         config.strategy.attach(models)
         trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
-        kept = 4 * trained * (config.training.ema is not None)
+        every, kept_whole = _scalars(models), _scalars(models, models.family.float32)
+        gathered = _gathered(config, models) * size if in_shards(config) else 0
+        share = -(-trained // config.launch.processes) if in_shards(config) else trained
+        kept = 4 * share * (config.training.ema is not None)
         batch = config.training.micro_batch or max(1, config.training.batch_size // config.launch.processes)
         saved, largest = _saved(models, batch, config)
         activations = (largest if config.training.gradient_checkpointing else saved) * size // 4
         return Memory(
-            weights=(every - min(trained, every)) * size + 4 * trained + kept,
-            gradients=4 * trained,
-            optimizer=STATES[config.training.optimizer] * trained,
+            weights=(every - trained) * size + kept_whole * (4 - size) + 4 * share + kept,
+            gradients=4 * share,
+            optimizer=STATES[config.training.optimizer] * share,
             activations=activations,
+            gathered=gathered,
         )
     return None
+
+
+def _scalars(models: "Models", names: Optional[Collection[str]] = None) -> int:
+    """Of all networks, or of these."""
+    chosen = models.modules if names is None else {name: models.modules[name] for name in names}
+    return sum(parameter.numel() for module in chosen.values() for parameter in module.parameters())
+
+
+def in_shards(config: Config) -> bool:
+    """Whether the processes of a run share one copy of what trains."""
+    return config.launch.shard and config.launch.processes > 1
+
+
+def _gathered(config: Config, models: "Models") -> int:
+    """Scalars: the block that computes, the one that is fetched meanwhile, and what lies outside of blocks."""
+    from t2i.models.weights import count
+    from t2i.training.parallel import blocks_of
+
+    outside, largest = 0, 0
+    for name in config.strategy.modules(models.family):
+        blocks = [count(block.parameters()) for block in blocks_of(models, name).values()]
+        outside += count(models.modules[name].parameters()) - sum(blocks)
+        largest = max(largest, *blocks)
+    return outside + 2 * largest
 
 
 def drawing_memory(config: Config, models: "Models") -> Memory:
@@ -73,7 +103,7 @@ def drawing_memory(config: Config, models: "Models") -> Memory:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    weights = sum(p.numel() for module in models.modules.values() for p in module.parameters()) * size
+    weights = _scalars(models) * size + _scalars(models, models.family.float32) * (4 - size)
     largest = 0
 
     def note(module: "nn.Module", inputs: tuple[Any, ...], output: Any) -> None:

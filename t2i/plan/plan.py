@@ -206,7 +206,7 @@ def _memory(config: Config, found: Plan) -> list[str]:
     if not works:
         return []
     from t2i.models.weightless import weightless
-    from t2i.plan.memory import METHOD, drawing_memory, training_memory
+    from t2i.plan.memory import METHOD, drawing_memory, in_shards, training_memory
 
     models = weightless(config.model)
     if models is None:
@@ -215,7 +215,8 @@ def _memory(config: Config, found: Plan) -> list[str]:
     if "drawing" in works:
         told.append(("drawing", drawing_memory(config, models)))
     if "training" in works and (memory := training_memory(config, models)) is not None:
-        told.append(("training", memory))
+        each = f" in each of {config.launch.processes} processes" if in_shards(config) else ""
+        told.append((f"training{each}", memory))
     return [f"memory, {what}: {_shown(memory)}" for what, memory in told] + [f"memory is an estimate: {METHOD}"]
 
 

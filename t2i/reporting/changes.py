@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from t2i.reporting import style
 from t2i.reporting.names import readable
 from t2i.reporting.numbers import number
-
-
-@dataclass(frozen=True)
-class Change:
-    """One metric's change, in its own unit."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    smallest_detectable: float
-    verdict: str
-    """`better`, `worse`, or anything else, which is drawn in grey."""
-    higher_is_better: bool | None
+from t2i.reporting.shown import Change
 
 
 @style.styled

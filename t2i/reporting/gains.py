@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from t2i.reporting import style
-
-
-@dataclass(frozen=True)
-class Gain:
-    """One model's change for the better, in the unit of the metric, with its interval."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    verdict: str
-    """`better`, `worse`, or anything else, which is drawn in grey."""
+from t2i.reporting.shown import Gain
 
 
 @style.styled

@@ -14,10 +14,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from t2i.reporting import style
 from t2i.reporting.names import readable
 from t2i.reporting.numbers import cell
 from t2i.reporting.order import is_further, open_parts, ordered
+from t2i.reporting.palette import DPI
 from t2i.reporting.tables import Table, layout
 
 __all__ = ["Figure", "Section", "Table", "markup", "write_report"]
@@ -131,7 +131,7 @@ def inlined(figure: Figure) -> dict[str, str | int]:
     if data[:8] != PNG_SIGNATURE:
         raise ValueError(f"{figure.path} is not a PNG file; the report shows PNG figures only")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    scale = 96 / style.DPI  # a figure's inch is an inch on the page: its 9 pt text then has the size of the page's text
+    scale = 96 / DPI  # a figure's inch is an inch on the page: its 9 pt text then has the size of the page's text
     return {
         "source": "data:image/png;base64," + base64.b64encode(data).decode("ascii"),
         "width": round(width * scale),

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from t2i.reporting import style
 from t2i.reporting.page import GAP, Page, text_height
+from t2i.reporting.shown import fitted
 
 SMALL, PAIRED, BETWEEN = 96, 160, 6  # pixels: a picture of a contact sheet, one of a pair, the space around it
 ACROSS = 10
@@ -63,16 +63,3 @@ def picture_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Pat
             page.text(left, PAIRED + 6, texts[i], size=style.SMALL_SIZE + 0.5)
         page.down(step)
     return page.save(path)
-
-
-def fitted(picture: np.ndarray, side: int) -> np.ndarray:
-    """The whole picture in the middle of a square of `side` pixels on light grey; uint8 (side, side, 3)."""
-    height, width = picture.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    if size == (width, height) == (side, side):
-        return picture
-    square = Image.new("RGB", (side, side), style.FAINT)
-    small = Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)
-    square.paste(small, ((side - size[0]) // 2, (side - size[1]) // 2))
-    return np.asarray(square)

@@ -1,7 +1,6 @@
 """How every figure looks: sizes, colours, fonts, headings, and the one function that writes PNG files.
 
-Colours are from Okabe & Ito's palette, which people with colour vision deficiencies can tell apart. Figures are
-`matplotlib.figure.Figure` objects drawn by Agg: no window system, no global pyplot state, nothing left open.
+Figures are `matplotlib.figure.Figure` objects drawn by Agg: no window system, no global pyplot state, nothing left open.
 """
 
 from __future__ import annotations
@@ -20,11 +19,17 @@ from matplotlib.font_manager import FontProperties
 
 from t2i.reporting import fonts
 from t2i.reporting.names import readable
+from t2i.reporting.palette import BASE as BASE
+from t2i.reporting.palette import BEST as BEST
+from t2i.reporting.palette import DPI as DPI
+from t2i.reporting.palette import FAINT as FAINT
+from t2i.reporting.palette import INK as INK
+from t2i.reporting.palette import MUTED as MUTED
+from t2i.reporting.palette import OTHERS as OTHERS
+from t2i.reporting.palette import PAPER as PAPER
+from t2i.reporting.palette import REAL as REAL
+from t2i.reporting.palette import TUNED as TUNED
 
-DPI = 150
-INK, MUTED, FAINT, PAPER = "#1b1f24", "#5b6470", "#d9dde3", "#ffffff"
-BASE, TUNED, REAL, BEST = "#0072b2", "#d55e00", "#00795a", "#d55e00"
-OTHERS = ("#7a4b9a", "#8a6d00", "#3f8fc4", "#b0558f", "#4d4d4d")
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 12.0, 9.0, 7.5
 
 RC: dict[Any, Any] = {

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
+from t2i.models import prompt_weights
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
 from t2i.sampling.grid import FLOW_SIGMAS, Grid, most_steps, place
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
+
+
+DISTILLED = {"LCMScheduler": ("original_inference_steps", 50)}
+"""Schedulers for distilled models, by class: the option that says how many steps were distilled, and what it is by default.
+They take no more (Luo et al. 2023, section 4.3)."""
 
 
 class Spacing(Enum):
@@ -52,8 +58,18 @@ class Scheduler:
         """Raise ConfigError for values that no run could use."""
         if not 1 <= self.steps <= 1000:
             raise ConfigError(f"scheduler.steps={self.steps} is not between 1 and 1000; use e.g. scheduler.steps=50")
+        option, most = DISTILLED.get(self.type, ("", self.steps))
+        most = self.options.get(option, most)
+        if isinstance(most, int) and self.steps > most:
+            raise self._too_many(most)
         if not 0 <= self.eta <= 1:
             raise ConfigError(f"scheduler.eta={self.eta} is not in [0, 1]; use scheduler.eta=0")
+
+    def _too_many(self, most: int) -> ConfigError:
+        return ConfigError(
+            f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
+            f"use at most scheduler.steps={most}"
+        )
 
     @classmethod
     def by_class(cls, kind: str, scheduler_config: Mapping[str, Any], steps: int) -> "Scheduler":
@@ -120,11 +136,7 @@ class Scheduler:
         try:
             sound = place(scheduler, self.steps, grid)
         except ValueError as error:
-            most = most_steps(scheduler, self.steps, grid)
-            raise ConfigError(
-                f"scheduler.steps={self.steps} is too many for scheduler={self.name} ({self.type}); "
-                f"use at most scheduler.steps={most}"
-            ) from error
+            raise self._too_many(most_steps(scheduler, self.steps, grid)) from error
         if not sound:
             trained = scheduler.config["num_train_timesteps"]
             most = most_steps(scheduler, self.steps, grid) if self.flows else trained // 2
@@ -188,6 +200,8 @@ class Guidance:
     interval: list[float] = field(default_factory=lambda: [0.0, 1000.0])
     """Lowest and highest timestep with guidance (Kynkaanniemi et al. 2024, there in noise levels); outside of it the
     unconditional half is not computed. Fewer evaluations, other pictures."""
+    prompt_weights: bool = False
+    """Whether words of prompts may have weights, (word)1.3 or word++, as compel reads them; false: brackets are letters."""
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
@@ -199,6 +213,8 @@ class Guidance:
             raise ConfigError(
                 f"cfg.interval={self.interval} is not two growing timesteps; use e.g. cfg.interval=[200,800]"
             )
+        if self.prompt_weights:
+            prompt_weights.require()
 
     @property
     def active(self) -> bool:

@@ -13,7 +13,9 @@ from t2i.errors import UserError
 from t2i.models.families.family import Conditions, Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
+from t2i.sampling.beginning import Begun, begun
 from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.given import Beginning
 from t2i.sampling.text_cache import text_kept
 
 OnStep = Callable[[int, int, torch.Tensor], object]
@@ -40,7 +42,7 @@ def encode(models: Models, prompts: Sequence[str], guidance: Guidance) -> Prompt
     distinct = list(dict.fromkeys(prompts))
     position = {prompt: i for i, prompt in enumerate(distinct)}
     with models.on_device(*models.family.encoders):
-        every = models.family.conditions(models, [*distinct, guidance.negative_prompt])
+        every = models.family.conditions(models, [*distinct, guidance.negative_prompt], weights=guidance.prompt_weights)
     rows, last = ({name: values[part] for name, values in every.items()} for part in (slice(-1), slice(-1, None)))
     return Prompts(rows, torch.tensor([position[p] for p in prompts], dtype=torch.long), last)
 
@@ -56,9 +58,11 @@ def sample(
     on_batch: Callable[[int], object] = lambda done: None,
     on_step: OnStep | None = None,
     keep_text: bool = True,
+    beginning: Beginning | None = None,
 ) -> Iterator[np.ndarray]:
     """Batches of pictures, uint8 (n, H, W, 3), in the order of `seeds`; picture i is a function of seeds[i] alone.
 
+    beginning: the picture that all are drawn from.
     A batch that does not fit into memory is halved, and so are all that follow. Raises UserError when a picture is not
     finite, or does not fit alone.
     """
@@ -68,7 +72,15 @@ def sample(
         rows, unconditional = prompts.of(chosen), prompts.unconditional
         try:
             latents = denoise(
-                models, rows, unconditional, seeds[chosen], scheduler, guidance, on_step=on_step, keep_text=keep_text
+                models,
+                rows,
+                unconditional,
+                seeds[chosen],
+                scheduler,
+                guidance,
+                on_step=on_step,
+                keep_text=keep_text,
+                beginning=beginning,
             )
             with models.on_device("vae"):
                 pictures = decode(models, latents)
@@ -98,19 +110,25 @@ def denoise(
     on_step: OnStep | None = None,
     keep_text: bool = True,
     picture: Picture | None = None,
+    beginning: Beginning | None = None,
 ) -> torch.Tensor:
     """Latents (n, channels, height, width) of one batch, from n rows of conditions and one unconditional row.
 
     start: standard normal latents of the same shape to begin from, in place of those of `seeds`. picture: the sizes that a
-    family is told which reads them; None: a whole one as large as the latents.
+    family is told which reads them; None: a whole one as large as the latents. beginning: a picture to begin from.
     """
     device, dtype = models.device, models.dtype
     scheduler = scheduler_config.start(models.schedule(), models.grid)
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
-    # Schedulers of flow matching begin with noise as it is, and hand it on so.
-    latents = (noise if start is None else start.to(device, dtype)) * getattr(scheduler, "init_noise_sigma", 1.0)
+    if beginning is None:
+        noise = randn_tensor(models.latent_shape(len(seeds)), generator=generators, device=device, dtype=dtype)
+        # Schedulers of flow matching begin with noise as it is, and hand it on so.
+        latents = (noise if start is None else start.to(device, dtype)) * getattr(scheduler, "init_noise_sigma", 1.0)
+        origin = Begun(latents, scheduler.timesteps, lambda latents, step: latents)
+    else:
+        origin = begun(models, beginning, scheduler, scheduler_config.steps, generators, dtype)
+    latents = origin.latents
     scaled = getattr(scheduler, "scale_model_input", lambda inputs, timestep: inputs)
     accepted = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in accepted else {}
@@ -121,16 +139,17 @@ def denoise(
     height, width = (side * models.family.factor(models) for side in latents.shape[-2:])
     pictures = [picture or Picture.whole((height, width))]
     # The scheduler computes with numbers on the CPU: one read from the device would wait for it in every step.
-    on_device = scheduler.timesteps.to(device)
+    on_device = origin.timesteps.to(device)
     total = len(on_device)
     with models.on_device(models.family.denoiser), text_kept(models) if keep_text else contextlib.nullcontext():
-        for step, timestep in enumerate(scheduler.timesteps):
+        for step, timestep in enumerate(origin.timesteps):
             guided = guidance.acts_at(float(timestep))
             inputs = scaled(torch.cat([latents, latents]) if guided else latents, timestep)
             prediction = models.family.predict(models, inputs, on_device[step], both if guided else rows, pictures)
             if guided:
                 prediction = guidance.combine(*prediction.chunk(2))
             latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+            latents = origin.put_back(latents, step)
             if on_step is not None:
                 on_step(step + 1, total, latents)
     return latents

@@ -12,7 +12,7 @@ from t2i.models import source
 from t2i.models.clip_files import weights_digest
 from t2i.processes import device_type
 from t2i.stages.clip_pixels import ClipPixels, source_folder
-from t2i.stages.networks import precision_of
+from t2i.stages.networks import precision_of, require_one_encoder
 from t2i.stages.prepared import Prepared
 from t2i.stages.stage import Address, Stage, made
 from t2i.stages.tuned import Tuned, tuned_digest
@@ -53,6 +53,7 @@ class Clip(Stage):
     def address(self, run: Run) -> Address:
         digests = {"clip": weights_digest(source_folder(self.config))}
         if self.config.clip.text_from_model:
+            require_one_encoder(self.config)
             digests["model"] = source.digest(self.config.model, run.store)
         return Address(digests, self._slice())
 

@@ -11,6 +11,8 @@ from t2i.stages.tuned import Tuned
 if TYPE_CHECKING:
     import numpy as np
 
+    from t2i.sampling.given import Beginning
+
 
 def origin_of(config: Config, run: Run, tuned: Optional[Tuned]) -> dict[str, Any]:
     """Which model and weights a picture comes from, as its recipe tells it."""
@@ -25,13 +27,17 @@ def draw(
     prompts: Sequence[str],
     seeds: Sequence[int],
     on_batch: Callable[[int], object] = lambda done: None,
+    beginning: "Optional[Beginning]" = None,
 ) -> "Iterator[np.ndarray]":
-    """Batches of pictures, uint8 (n, H, W, 3), of the configured model, scheduler and guidance; one prompt and seed each."""
+    """Batches of pictures, uint8 (n, H, W, 3), of the configured model, scheduler and guidance; one prompt and seed each.
+
+    beginning: the picture that all are drawn from.
+    """
     from t2i.sampling.sampler import encode, sample
 
     models = load_models(config, run, tuned)
     # The cells of a sweep share their prompts: the last ones stay encoded.
-    made_from = [loaded_from(config, run, tuned), config.cfg.negative_prompt, list(prompts)]
+    made_from = [loaded_from(config, run, tuned), config.cfg.negative_prompt, config.cfg.prompt_weights, list(prompts)]
     conditions = run.kept("conditions", made_from, lambda: encode(models, prompts, config.cfg), most=1)
     return sample(
         models,
@@ -42,4 +48,5 @@ def draw(
         config.batch_size,
         on_batch,
         keep_text=config.sampling.keeps_text,
+        beginning=beginning,
     )

@@ -113,7 +113,7 @@ def write(config: Config, run: Run, models: "Models", tuned: Optional[Tuned], ta
     make_plain(models, tuned)
     if config.format is Format.single_file:
         path = target / f"{name}.safetensors"
-        single_file.write(models.modules, models.scheduler_config, path, dtype)
+        single_file.write(models, path, dtype)
         return Exported(path)
     for module in models.modules.values():
         module.to(dtype)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
 from t2i.errors import ConfigError
@@ -56,7 +57,7 @@ def digest(config: Config) -> str:
     """What a training that is done again for its extras is known by, beside its address."""
     training = config.training
     watched = {"images": training.validation_images, "prompts": training.validation_prompts}
-    drawn = {"scheduler": as_dict(config.scheduler), "cfg": as_dict(config.cfg), "seed": config.seed}
+    drawn = {"scheduler": as_dict(config.scheduler), "cfg": identity.guidance(config), "seed": config.seed}
     return digest_of({"milestones": sorted(training.milestones), "watched": watched, "drawn": drawn})
 
 

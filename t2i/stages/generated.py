@@ -14,6 +14,7 @@ from t2i.config import as_dict
 from t2i.context import Run
 from t2i.processes import device_type, rank, world_size
 from t2i.stages import history
+from t2i.stages.beginning import beginning_of, told_of
 from t2i.stages.captions import Captions
 from t2i.stages.drawing import draw, origin_of
 from t2i.stages.networks import load_models, model_digest
@@ -44,15 +45,17 @@ class Generated(Stage):
         return [*self.captions.needs(), *self.weights.needs()]
 
     def hangs_on(self) -> Any:
-        drawn = [identity.pictures(self.config), as_dict(self.config.model)]
+        drawn = [identity.pictures(self.config), as_dict(self.config.model), self.config.image, self.config.mask]
         return [*drawn, self.captions.hangs_on(), self.weights.hangs_on()]
 
     def address(self, run: Run) -> Address:
         tuned = self.weights.find(run)
+        beginning = beginning_of(self.config)
         digests = {
             "model": model_digest(self.config, run),
             "weights": tuned.digest if tuned else "",
             "captions": digest_of(self.captions.texts(run)),
+            **(beginning.digests if beginning else {}),
         }
         return Address(digests, identity.pictures(self.config))
 
@@ -82,9 +85,10 @@ class Generated(Stage):
         from t2i.sampling import grid
         from t2i.sampling.recipe import write_picture
 
-        config, tuned = self.config, self.weights.find(run)
+        config, tuned, beginning = self.config, self.weights.find(run), beginning_of(self.config)
         models = load_models(config, run, tuned)
-        facts = {**identity.pictures(config), **grid.told(models, config.scheduler), **origin_of(config, run, tuned)}
+        facts = {**identity.pictures(config), **origin_of(config, run, tuned), **told_of(config, beginning)}
+        facts |= grid.told(models, config.scheduler)
         denoiser = models.denoiser
         written = evaluations = 0
 
@@ -101,7 +105,8 @@ class Generated(Stage):
         ):
             jobs = []
             seeds = [config.seed + i for i in todo]
-            for pictures in draw(config, run, tuned, [captions[i] for i in todo], seeds, bar.update):
+            texts = [captions[i] for i in todo]
+            for pictures in draw(config, run, tuned, texts, seeds, bar.update, beginning):
                 for picture in pictures:
                     i = todo[written]
                     own = {"prompt": captions[i], "seed": config.seed + i, "batch": len(pictures)}

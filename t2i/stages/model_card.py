@@ -7,6 +7,7 @@ from t2i.config import CONF, Config
 from t2i.context import Run
 from t2i.models import source
 from t2i.models.adapters.kinds import LORA
+from t2i.models.config import Init
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import made
@@ -53,6 +54,8 @@ def hub_id(config: Config) -> str:
     """
     import yaml
 
+    if config.model.init is Init.random:
+        return config.model.name
     given = config.model.source
     if not Path(given).expanduser().exists() and not given.startswith(("/", "~", ".")):
         return given

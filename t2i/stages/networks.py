@@ -22,10 +22,14 @@ def model_digest(config: Config, run: Run) -> str:
     return found
 
 
-def require_strategy(config: Config) -> None:
-    """ConfigError for a strategy that has no meaning for the family of the configured model."""
-    if reason := config.strategy.refuses(source.family(config.model)):
-        raise ConfigError(reason)
+def require_one_encoder(config: Config) -> None:
+    """ConfigError for a model whose text encoder is not one that a CLIP can start from and go back to."""
+    family = source.family(config.model)
+    if (several := len(family.encoders)) > 1:
+        raise ConfigError(
+            f"clip.text_from_model=true with model={config.model.name}: {family.title} reads {several} text encoders side by "
+            "side, and a CLIP has one; use task=train strategy=text_encoder, or clip.text_from_model=false"
+        )
 
 
 def precision_of(config: Config) -> str:
@@ -45,6 +49,8 @@ def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Mod
     from t2i.models.load import load
 
     def make() -> "Models":
+        if config.cfg.prompt_weights:
+            source.family(config.model).require_weights()
         models = load(config.model, run.store)
         if tuned is not None:
             apply_tuned(models, tuned)

@@ -8,6 +8,7 @@ from t2i.config import Config, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.processes import device_type
+from t2i.stages.beginning import beginning_of, told_of
 from t2i.stages.drawing import draw, origin_of
 from t2i.stages.networks import load_models, model_digest, precision_of
 from t2i.stages.tuned import find_tuned
@@ -46,7 +47,7 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
     if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
         taken["sampling"] = recipe["sampling"]
     own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
-    made = restore({**as_dict(config), **taken, **own})
+    made = restore({**as_dict(config), **taken, **own, **_begun(config, recipe, path)})
     made.validate()
     tuned = find_tuned(made, run)
     if model_digest(made, run) != recipe["model"]["digest"] or (tuned and tuned.digest != recipe["weights"]["digest"]):
@@ -54,19 +55,47 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
         raise UserError(f"the {part} of today are not those that {path} was made from: their digests differ")
     prompt, seed, batch = recipe["prompt"], recipe["seed"], recipe["batch"]
     height = recipe.get("height", made.model.resolution)
+    beginning = beginning_of(made, height)
+    if beginning is not None and beginning.digests != {
+        k: recipe[k]["digest"] for k in ("image", "mask") if k in recipe
+    }:
+        raise UserError(f"the picture of today is not the one that {path} was drawn from: their digests differ")
 
     def drawn(count: int) -> "np.ndarray":
         if height == made.model.resolution:
-            return next(draw(made, run, tuned, [prompt] * count, [seed] * count))[0]
+            return next(draw(made, run, tuned, [prompt] * count, [seed] * count, beginning=beginning))[0]
         models = of_size(load_models(made, run, tuned), made.model.resolution, height)
         conditions = encode(models, [prompt] * count, made.cfg)
         kept = made.sampling.keeps_text
-        return next(sample(models, conditions, [seed] * count, made.scheduler, made.cfg, count, keep_text=kept))[0]
+        return next(
+            sample(
+                models,
+                conditions,
+                [seed] * count,
+                made.scheduler,
+                made.cfg,
+                count,
+                keep_text=kept,
+                beginning=beginning,
+            )
+        )[0]
 
     picture = drawn(1)
     if digest(picture) != recipe["pixels"] and batch > 1:
         # A matrix product of another size sums in another order: repeat the picture in a batch as large as it was in.
         made.batch_size = batch
         picture = drawn(batch)
-    facts = {**recipe, **origin_of(made, run, tuned), "device": device_type()}
+    facts = {**recipe, **origin_of(made, run, tuned), **told_of(made, beginning), "device": device_type()}
     return Remade(picture, facts, recipe["device"], digest(picture) == recipe["pixels"])
+
+
+def _begun(config: Config, recipe: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The keys of the picture that one was drawn from: of `image=` and `mask=`, or as the recipe tells them."""
+    found: dict[str, Any] = {"strength": recipe.get("strength") if "image" in recipe else None}
+    for key, given in (("image", config.image), ("mask", config.mask)):
+        if given is not None and key not in recipe:
+            raise ConfigError(f"{path} was drawn without {key}=; leave it out")
+        found[key] = given or recipe.get(key, {}).get("path")
+        if found[key] is not None and not Path(found[key]).expanduser().exists():
+            raise UserError(f"the {key} of {path} is no longer at {found[key]}; say where it is by {key}=...")
+    return found

@@ -15,7 +15,7 @@ from t2i.processes import device_type
 from t2i.stages import extras, history, losses, model_card, validation, wiring
 from t2i.stages.exported import export_pipeline
 from t2i.stages.latents import Latents
-from t2i.stages.networks import dtype_of, model_digest, require_strategy
+from t2i.stages.networks import dtype_of, model_digest
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Address, Stage, is_there, made
 from t2i.stages.text_states import TextStates
@@ -119,6 +119,7 @@ class Training(Stage):
         trainer = self._trainer(run, models, folder, known)
         metrics = trainer.fit()
         trainer.release()
+        trainer.parallel.gather(models, config.strategy)
         assert trainer.measured is not None
         metrics |= losses.loss_gap(trainer.measured.before, trainer.measured.after)
         if run.main:
@@ -147,6 +148,7 @@ class Training(Stage):
         """The model on the device, with what trains."""
         from t2i.models.load import load
         from t2i.training import noise
+        from t2i.training.parallel import parallel_of
 
         config = self.config
         models = load(config.model, run.store)
@@ -154,7 +156,7 @@ class Training(Stage):
         if validation.prompts_of(config, run):
             config.scheduler.start(models.schedule(), models.grid)
         config.strategy.attach(models)
-        return models.to(run.accelerator.device, dtype_of(config))
+        return parallel_of(run).place(models, config.strategy, dtype_of(config))
 
     def _trainer(self, run: Run, models: "Models", folder: Path, known: dict[str, Any]) -> "Trainer":
         from t2i.training.dataset import latent_set
@@ -223,7 +225,6 @@ class Trained(Weights):
 def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     """The tuned weights of this configuration, trained unless the store has them; and the numbers of the training."""
     model_digest(config, run)  # first: a model that is not there is told before data is prepared
-    require_strategy(config)
     training = Training(config)
     path = made(training, run).path / "training.json"
     metrics: dict[str, float] = run.tell(lambda: json.loads(path.read_text(encoding="utf-8")))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
+NETWORKS = (Kind.unet, Kind.text_encoder, Kind.text_encoder_2)
+"""Kinds that are called as the network which they take the place of."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """One of several things that are put on a model together."""
@@ -51,6 +55,16 @@ class Tuned:
         paths, scales = [str(piece.found.path) for piece in self.pieces], [piece.scale for piece in self.pieces]
         return {"path": paths, "scale": scales, "digest": self.digest}
 
+    @property
+    def adapters(self) -> dict[int, Piece]:
+        """Those pieces of which a share can be taken, by their place."""
+        return {number: piece for number, piece in enumerate(self.pieces) if _scales(piece.found)}
+
+    def scaled(self, scales: Sequence[float]) -> "Tuned":
+        """The same with other shares of its adapters, in their order."""
+        shares = dict(zip(self.adapters, scales, strict=True))
+        return _together([replace(piece, scale=shares.get(n, piece.scale)) for n, piece in enumerate(self.pieces)])
+
 
 def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
     """What `weights=` names; None for the base model.
@@ -71,10 +85,26 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
         pieces.append(Piece(found, _digest(found, run), scale))
     _refuse_scales(pieces)
     _refuse_twice(pieces, config.model)
+    return _together(pieces)
+
+
+def _together(pieces: Sequence[Piece]) -> Tuned:
     if len(pieces) == 1 and pieces[0].found.kind is Kind.run and pieces[0].scale == 1:
         return Tuned(pieces[0].found.path, pieces[0].digest)
+    return _of_pieces(pieces)
+
+
+def _of_pieces(pieces: Sequence[Piece]) -> Tuned:
     digest = digest_of([[piece.digest, piece.scale] for piece in pieces])[:32]
     return Tuned(pieces[0].found.path, digest, tuple(pieces))
+
+
+def in_pieces(tuned: Tuned) -> Tuned:
+    """The weights of one run as its one piece, where that is an adapter: so that other shares of it can be taken."""
+    if tuned.pieces:
+        return tuned
+    piece = Piece(identify(tuned.folder), tuned.digest)
+    return _of_pieces([piece]) if _scales(piece.found) else tuned
 
 
 def _digest(found: Found, run: Run) -> str:
@@ -107,9 +137,17 @@ def _refuse_own_judge(config: Config, folder: Path) -> None:
 
 def _refuse_family(model: Model, found: Found) -> None:
     """ConfigError when the file was made for models of another width of text states."""
-    reads = source.family(model).text_width(source.settings(model))
+    family, settings = source.family(model), source.settings(model)
+    reads = family.text_width(settings)
+    if found.kind in NETWORKS and found.kind.name not in family.trained:
+        raise ConfigError(
+            f"weights={found.path} is a {found.kind.value}, and model={model.name} has {', '.join(family.trained)}; use "
+            "the model that it was made for"
+        )
+    if found.kind.name in family.encoders:
+        reads = settings[found.kind.name]["hidden_size"]
     if (found.width and found.width != reads) or (
-        found.family and not found.width and FAMILIES.get(reads) != found.family
+        found.family and not found.width and found.family not in (FAMILIES.get(reads), family.title)
     ):
         width = f" (text states {found.width} wide)" if found.width else ""
         raise ConfigError(
@@ -136,7 +174,7 @@ def _refuse_scales(pieces: Sequence[Piece]) -> None:
 
 def _replaces(found: Found, family: Family) -> set[str]:
     """The networks that it puts others in the place of."""
-    if found.kind in (Kind.unet, Kind.text_encoder):
+    if found.kind in NETWORKS:
         return {found.kind.name}
     if found.kind is not Kind.run or _scales(found):
         return set()

@@ -3,10 +3,12 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
 from t2i.processes import rank, world_size
@@ -61,14 +63,18 @@ class Validation:
             folder.mkdir(parents=True)
             write_json(self._folder / PROMPTS, self.prompts)
         self._run.barrier()
-        mine = range(rank(), len(self.prompts), world_size())
+        # As many in every process: the others may need its shards in every pass. A surplus one is not kept.
+        numbers = range(rank(), -(-len(self.prompts) // world_size()) * world_size(), world_size())
+        mine = [number % len(self.prompts) for number in numbers]
         with self._run.accelerator.autocast():
-            conditions = encode(self._models, [self.prompts[i] for i in mine], config.cfg)
+            every = encode(self._models, self.prompts, config.cfg)
+            conditions = replace(every, index=every.index[mine])
             seeds = [config.seed + i for i in mine]
             parts = sample(self._models, conditions, seeds, config.scheduler, config.cfg, config.batch_size)
             pictures = [picture for part in parts for picture in part]
-        for i, picture in zip(mine, pictures, strict=True):
-            Image.fromarray(picture).save(folder / f"{i:06d}.png")
+        for number, picture in zip(numbers, pictures, strict=True):
+            if number < len(self.prompts):
+                Image.fromarray(picture).save(folder / f"{number:06d}.png")
         self._run.barrier()
         if not self._run.main:
             return {}
@@ -106,7 +112,7 @@ class Validation:
 
 def settings_of(config: Config, run: Run) -> dict[str, Any]:
     """How the validation pictures are drawn, as JSON values."""
-    drawn = {"scheduler": as_dict(config.scheduler), "guidance": as_dict(config.cfg), "seed": config.seed}
+    drawn = {"scheduler": as_dict(config.scheduler), "guidance": identity.guidance(config), "seed": config.seed}
     return {"prompts": prompts_of(config, run), **drawn}
 
 

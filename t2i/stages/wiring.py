@@ -11,7 +11,7 @@ from t2i import identity
 from t2i.context import Run
 from t2i.errors import UserError
 from t2i.processes import device_type
-from t2i.stages.networks import dtype_of, model_digest, precision_of, require_strategy
+from t2i.stages.networks import dtype_of, model_digest, precision_of
 from t2i.stages.stage import Address, Stage, made
 from t2i.stages.tuned import apply_tuned
 from t2i.stages.weights import Base, Weights
@@ -58,7 +58,6 @@ class Wiring(Stage):
         }
 
     def address(self, run: Run) -> Address:
-        require_strategy(self.config)
         digests = {"model": model_digest(self.config, run), **self.config.strategy.inputs()}
         if (tuned := self.weights.find(run)) is not None:
             digests["weights"] = tuned.digest

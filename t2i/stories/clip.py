@@ -74,7 +74,7 @@ def tell_states(config: Config, other: Optional[Config], run: Run) -> dict[str, 
 
 def tell_numbers(config: Config, run: Run, states: dict[str, Measured], metrics: dict[str, float]) -> None:
     """Every number before and after, as a table and a figure; which class was read as which."""
-    from t2i.reporting.before_after import before_after
+    from t2i.reporting.figures import before_after
 
     first, last = next(iter(states.values())), list(states.values())[-1]
     shares = [
@@ -141,7 +141,7 @@ def tell_forgetting(other: Config, run: Run, states: dict[str, Measured], metric
 
 def tell_blends(config: Config, other: Optional[Config], run: Run) -> dict[str, float]:
     """Weights between base and tuned; returns the numbers of each share."""
-    from t2i.reporting.blend import blend_curves
+    from t2i.reporting.figures import blend_curves
 
     curves, numbers = blends(config, other, run)
     if not run.main:
@@ -164,7 +164,7 @@ def _confusion(run: Run, states: dict[str, Measured], name: str) -> Optional[tup
     import numpy as np
 
     from t2i.evaluation.metrics.zero_shot import cosines
-    from t2i.reporting.matrix import matrices
+    from t2i.reporting.figures import matrices
 
     chosen = {key: state for key, state in states.items() if key != "as it came"}
     first = next(iter(chosen.values()))

@@ -121,7 +121,8 @@ def _figure(
 ) -> list[tuple[Any, str]]:
     """Gain against what it cost: how far pictures moved, and seconds a picture; none where neither is known."""
     from t2i.evaluation.metrics.registry import higher_is_better
-    from t2i.reporting.gains import Gain, gains
+    from t2i.reporting.figures import gains
+    from t2i.reporting.shown import Gain
 
     first, *others = sides
     costs: dict[str, list[float]] = {}

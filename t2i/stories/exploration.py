@@ -26,7 +26,7 @@ def _pictures(config: Config, run: Run, stage: Finished, found: "Survey") -> Fig
     import numpy as np
 
     from t2i.reporting import figures
-    from t2i.reporting.sheets import fitted
+    from t2i.reporting.shown import fitted
 
     folder, name = run.figures(), config.dataset.name
     groups, first = _sheet(found), list(found.captioned)

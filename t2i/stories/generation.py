@@ -46,6 +46,10 @@ def tell_cut(config: Config, run: Run, prompts: list[str]) -> None:
     from t2i.models.tokenizer import TokenCounter
     from t2i.sampling.prompts import told_cut
 
+    if config.cfg.prompt_weights:
+        from t2i.models.prompt_weights import plain
+
+        prompts = [plain(prompt) for prompt in prompts]
     counter, distinct = TokenCounter(config.model), list(dict.fromkeys(prompts))
     counts = zip(distinct, counter(distinct), strict=True)
     long = [prompt for prompt, count in counts if count > counter.limit]

@@ -48,8 +48,7 @@ def paired(config: Config, run: Run) -> dict[str, float]:
 
 
 def _tell(config: Config, run: Run, name: str, count: int, found: Measured) -> None:
-    from t2i.reporting.figures import sample_grid
-    from t2i.reporting.matrix import matrices
+    from t2i.reporting.figures import matrices, sample_grid
     from t2i.reporting.numbers import number
 
     split = data_of(config, run).split("held_out")

@@ -150,7 +150,8 @@ def largest_losses(first: Measured, second: Measured) -> "tuple[list[int], np.nd
 def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> list[tuple[Any, str]]:
     """Every change beside what could have been seen, where there are several."""
     from t2i.evaluation.verdict import BETTER, WORSE
-    from t2i.reporting.figures import Change, changes
+    from t2i.reporting.figures import changes
+    from t2i.reporting.shown import Change
 
     if len(verdict.rows) < 2:  # one dot
         return []

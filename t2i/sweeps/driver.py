@@ -80,6 +80,7 @@ def _measured(study: Study, trial: optuna.Trial, cell: Cell, measure: Measure) -
                 raise UserError(f"{name} is {numbers.get(name, 'not measured')}")
     except Beaten as beaten:
         trial.set_user_attr(NUMBERS, beaten.numbers)
+        study.show(trial, beaten.numbers)
         study.optuna.tell(trial, state=TrialState.PRUNED)
         return
     except BaseException as error:
@@ -91,6 +92,7 @@ def _measured(study: Study, trial: optuna.Trial, cell: Cell, measure: Measure) -
             raise
         return
     trial.set_user_attr(NUMBERS, numbers)
+    study.show(trial, numbers)
     study.optuna.tell(trial, [numbers[name] for name in objectives])
 
 

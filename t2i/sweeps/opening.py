@@ -10,6 +10,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.sweeps import workers
 from t2i.sweeps.cells import Identities, study_name
+from t2i.sweeps.showing import ARTIFACTS, about, grid, title_of
 
 if TYPE_CHECKING:
     from t2i.sweeps.study import Study
@@ -20,7 +21,7 @@ def study_of(config: Config, run: Run) -> "Study":
     import optuna
 
     from t2i.sweeps.storage import open_storage
-    from t2i.sweeps.study import Study
+    from t2i.sweeps.study import Shown, Study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = config.sweeps.storage or f"sqlite:///{Path(config.outputs) / 'sweeps.db'}"
@@ -29,4 +30,5 @@ def study_of(config: Config, run: Run) -> "Study":
         seed += zlib.crc32(socket.gethostname().encode())
     known = Identities(config, run)
     name = config.sweeps.study or study_name(config, run, known)
-    return Study(config.sweeps, open_storage(storage, config.sweeps.heartbeat), name, seed, known)
+    shown = Shown(title_of(config), about(config, run, known), Path(config.outputs) / ARTIFACTS, grid)
+    return Study(config.sweeps, open_storage(storage, config.sweeps.heartbeat), name, seed, known, shown)

@@ -5,12 +5,16 @@ heartbeat stops; then the trial fails without an error of its own, and its cell 
 """
 
 import contextlib
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
 import optuna
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
@@ -19,16 +23,33 @@ from optuna.trial import FrozenTrial, TrialState
 from t2i.store import digest_of
 from t2i.sweeps.alive import beating, is_gone, me
 from t2i.sweeps.config import Sampler, Sweep
+from t2i.sweeps.naming import name_objectives, opened, related
 from t2i.sweeps.space import Cell, cells, key_of, suggest
 
 CELL, NUMBERS, ERROR, WORKER, DUPLICATE, RETRIES = "cell", "numbers", "error", "worker", "duplicate", "retries"
 IDENTITY = "identity"
 """Names of the attributes of a trial."""
+PICTURE = "artifacts:"
+"""How Optuna's own attributes of a trial begin that name its artifacts."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LIVE = (TrialState.RUNNING, TrialState.WAITING)
 # Lists as values of a setting, such as an interval of guidance, come back from every database as they went.
 warnings.filterwarnings("ignore", message="Choices for a categorical distribution should be")
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with Study.optimize")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a dashboard tells of a study."""
+
+    title: str = ""
+    """Its name; of a study that is there already the name stays."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """User attributes: model, data and weights, with their digests."""
+    artifacts: Optional[Path] = None
+    """The folder of Optuna's file store; None: trials have no pictures."""
+    picture: Callable[[Mapping[str, Any], Path], Optional[Path]] = lambda numbers, folder: None
+    """From a cell's numbers to a picture of it, written into a folder; None: there is none here."""
 
 
 class Study:
@@ -41,25 +62,30 @@ class Study:
         name: str,
         seed: int = 0,
         identify: Callable[[Cell], str] = lambda cell: "",
+        shown: Shown = Shown(),
     ) -> None:
         """Opens or creates the study of exactly this space and objectives, with what other spaces have measured.
 
-        identify: what a cell is known by beside its values; trials of a cell that was another one are not seen.
+        name: what the sweep is known by; identify: what a cell is known by beside its values; trials of a cell that was
+        another one are not seen. shown: what a dashboard tells of it, which decides nothing.
         Optuna fixes the choices of a study with its first trial, so a space that grew is another study.
         """
-        self.config, self.storage, self._identify = config, storage, identify
+        self.config, self.storage, self._identify, self._shown = config, storage, identify, shown
         self.dimensions = config.dimensions()
         objectives = {metric: direction.value for metric, direction in config.objectives.items()}
         own = f"{name}-{digest_of({'space': config.space, 'objectives': objectives, 'racing': config.racing})[:8]}"
-        pruner = optuna.pruners.WilcoxonPruner() if config.racing else optuna.pruners.NopPruner()
-        self.optuna = optuna.create_study(
-            storage=storage,
-            study_name=own,
+        self.optuna = opened(
+            storage,
+            own,
+            shown.title,
             directions=[optuna.study.StudyDirection[value.upper()] for value in objectives.values()],
             sampler=_sampler(config, seed),
-            pruner=pruner,
-            load_if_exists=True,
+            pruner=optuna.pruners.WilcoxonPruner() if config.racing else optuna.pruners.NopPruner(),
         )
+        name_objectives(self.optuna, list(objectives))
+        for fact, told in shown.about.items():
+            if self.optuna.user_attrs.get(fact) != told:
+                self.optuna.set_user_attr(fact, told)
         self.began = time.time()
         self._name, self._own = name, own
         if config.sampler is Sampler.grid and not config.racing:
@@ -81,9 +107,7 @@ class Study:
 
     def _others(self) -> Iterator[optuna.Study]:
         """The studies of the same sweep over other spaces."""
-        for other in optuna.get_all_study_names(self.storage):
-            if other != self._own and other.rpartition("-")[0] == self._name:
-                yield optuna.load_study(study_name=other, storage=self.storage)
+        return related(self.storage, self._name, self._own)
 
     # -- what is there -------------------------------------------------------------------------------------------------
 
@@ -189,6 +213,17 @@ class Study:
         """Inside, the database hears from this worker every `heartbeat` seconds."""
         return beating(self.storage, trial, self.config.heartbeat)
 
+    def show(self, trial: optuna.Trial, numbers: Mapping[str, Any]) -> None:
+        """Give a trial the picture of its cell, where there is one: Optuna's dashboard shows it beside the numbers."""
+        if self._shown.artifacts is None:
+            return
+        self._shown.artifacts.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._shown.artifacts, prefix=".") as folder:
+            picture = self._shown.picture(numbers, Path(folder))
+            if picture is not None:
+                store = FileSystemArtifactStore(self._shown.artifacts)
+                upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial)
+
     # -- other studies -----------------------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:
@@ -207,6 +242,7 @@ class Study:
                         distributions={key: choices[key] for key in cell},
                         values=values,
                         user_attrs=trial.user_attrs,
+                        system_attrs={k: v for k, v in trial.system_attrs.items() if k.startswith(PICTURE)},
                     )
                     self.optuna.add_trial(copy)
 

@@ -4,10 +4,13 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from t2i.data.wording import CaptionRule
 from t2i.errors import ConfigError
+
+if TYPE_CHECKING:
+    from t2i.training.strategies import Strategy
 
 
 class Optimizer(Enum):
@@ -205,6 +208,29 @@ class Training:
             )
         if self.export_best and self.held_out_images < 1:
             raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")
+
+    def validate_shards(self, strategy: "Strategy", precision: str) -> None:
+        """Raise ConfigError for what cannot train with `launch.shard=true`. precision: no, fp16 or bf16."""
+        if not strategy.whole:
+            raise ConfigError(
+                f"launch.shard=true with strategy={strategy.kind}, which trains too little for it: use strategy=unet or both, or "
+                "launch.shard=false, which is faster where each GPU can hold the model"
+            )
+        if self.optimizer not in (Optimizer.adamw, Optimizer.sgd):
+            raise ConfigError(
+                f"launch.shard=true with training.optimizer={self.optimizer.value}, whose rule looks at whole tensors: use adamw "
+                "or sgd, whose state is spread over the processes too"
+            )
+        if precision == "fp16":
+            raise ConfigError(
+                "launch.shard=true with launch.mixed_precision=fp16, whose loss scale each process would choose for itself: use "
+                "bf16"
+            )
+        if self.compile or self.channels_last:
+            key = "compile" if self.compile else "channels_last"
+            raise ConfigError(
+                f"launch.shard=true with training.{key}=true, which shards do not take: use training.{key}=false"
+            )
 
     def total_steps(self, images: int) -> int:
         """Optimizer steps for `images` training pictures."""

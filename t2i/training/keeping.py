@@ -8,6 +8,7 @@ from typing import Any, Optional
 import torch
 
 from t2i.errors import ConfigError, UserError
+from t2i.training import shards
 from t2i.training.config import Training
 from t2i.training.history import History
 from t2i.training.optimizers import MovingAverage
@@ -69,7 +70,8 @@ class TrainingKeeper(Keeper):
         else:
             self.restore(found)
         for name, tensor in self.average.values.items() if self.average is not None else ():
-            tensor.copy_((found.average or self.parameters)[name])  # where none was kept, it begins here
+            begun = (found.average or self.parameters)[name]  # where none was kept, it begins here
+            tensor.copy_(shards.like(begun, tensor))
         return history
 
     def tell_missed(self, step: int) -> None:

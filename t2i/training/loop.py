@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from t2i.data.captions import batch_order
 from t2i.errors import UserError
 from t2i.randomness import integer
 from t2i.store import digest_of
-from t2i.training import probe
-from t2i.training.dataset import LatentSet, of_one_size
+from t2i.training import probe, shards
+from t2i.training.dataset import LatentSet
 from t2i.training.history import History, by_range
 from t2i.training.memory import Portion, memory_mb
 from t2i.training.objective import losses
@@ -27,12 +27,12 @@ class Trainer(State):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._untrained = bits_of(self.parameters)
+        self._untrained = shards.bits_of(self.parameters)
         self.history = History()
         self.measured: probe.Losses | None = None  # after `fit`
         self._measured = self.config.held_out_images
         self._latest: torch.Tensor | None = None  # what `held_out_losses` found last, picture by picture
-        self._probe = Portion(probe.AT_ONCE)
+        self._probe = Portion(probe.AT_ONCE, halves=not self.parallel.in_step)
         self._warned = False
 
     # -- the loop ----------------------------------------------------------------------------------------------------
@@ -81,8 +81,7 @@ class Trainer(State):
 
     def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
-        mine = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        total = self.recovery.in_portions(lambda size: self._accumulate(step, mine, size))
+        total = self.recovery.in_portions(lambda size: self._accumulate(step, batch, size))
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         if self.recovery.refuses(norm, step, self.history):
@@ -96,18 +95,19 @@ class Trainer(State):
         self.optimizer.zero_grad(set_to_none=True)
         return total, norm
 
-    def _accumulate(self, step: int, mine: list[tuple[int, int]], size: int) -> torch.Tensor:
-        """Gradients of this process's part of the batch, `size` pictures at a time; returns the mean loss."""
+    def _accumulate(self, step: int, batch: list[tuple[int, int]], size: int) -> torch.Tensor:
+        """Gradients of this process's part of the batch, `size` pictures at a time; returns its mean loss."""
         # Dropout inside adapters is the one consumer of torch's global generator.
         torch.manual_seed(integer(self.config.seed, "dropout", step, self.accelerator.process_index) % 2**31)
-        micros = list(of_one_size(self.train_set.sizes, mine, size))
+        micros = list(self.parallel.portions(self.train_set.sizes, batch, size))
+        share = len(batch) // self.accelerator.num_processes
         total = torch.zeros((), device=self.device)
-        for number, micro in enumerate(micros):
+        for number, (micro, counts) in enumerate(micros):
             data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
             last = number + 1 == len(micros)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.denoiser):
+            with self.parallel.accumulating(self.denoiser, last):
                 each = losses(self.denoiser, self.objective, data, self.dtype)
-                loss = each.sum() / len(mine)
+                loss = each.sum() * counts / share
                 self.recovery.backward(loss, communicating=last and self.accelerator.num_processes > 1)
             total += loss.detach()
         return total
@@ -148,7 +148,7 @@ class Trainer(State):
         """float64 (pictures, timesteps)."""
         count = min(self._measured, len(pictures))
         return probe.picture_losses(
-            self.module, self.objective, pictures, count, epoch, self.accelerator, self.dtype, self._probe
+            self.module, self.objective, pictures, count, epoch, self.parallel, self.dtype, self._probe
         )
 
     def _compared(self, held_out: torch.Tensor | None) -> dict[str, list[float]]:
@@ -205,8 +205,8 @@ class Trainer(State):
         chosen = self.keeper.best(step) if step != self.total else last
         with torch.no_grad():
             for name, tensor in chosen.items():
-                self.parameters[name].copy_(tensor)
-        if bits_of(self.parameters) == self._untrained:
+                self.parameters[name].copy_(shards.like(tensor, self.parameters[name]))
+        if shards.bits_of(self.parameters) == self._untrained:
             raise UserError(
                 f"the training changed no weight in {self.total} steps: there is nothing that could be called tuned; "
                 f"use a larger strategy.learning_rate (now {self.strategy.learning_rate}) or more training.steps"
@@ -225,8 +225,3 @@ class Trainer(State):
             "steps": float(self.total),
             "trainable_parameters": float(sum(p.numel() for p in self.parameters.values())),
         }
-
-
-def bits_of(parameters: Mapping[str, torch.Tensor]) -> list[int]:
-    """The sum of every tensor's bits: differs wherever anything was trained."""
-    return [int(tensor.detach().view(torch.int32).sum(dtype=torch.int64)) for tensor in parameters.values()]

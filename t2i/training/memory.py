@@ -13,13 +13,16 @@ T = TypeVar("T")
 class Portion:
     """How many samples at a time: half as many from the moment on when they did not fit."""
 
-    def __init__(self, size: int, smaller: Callable[[int], object] = lambda size: None) -> None:
-        """`smaller` is told every new size, before the work is repeated with it."""
-        self.size = size
+    def __init__(self, size: int, smaller: Callable[[int], object] = lambda size: None, halves: bool = True) -> None:
+        """`smaller` is told every new size, before the work is repeated with it. Without `halves` the size stays what it is:
+        other processes take part in the work, and would not repeat it.
+        """
+        self.size, self._halves = size, halves
         self._smaller = smaller
 
     def run(self, work: Callable[[int], T]) -> T:
-        """What `work(size)` returns; raises torch.OutOfMemoryError when a single sample does not fit.
+        """What `work(size)` returns; raises torch.OutOfMemoryError when a single sample does not fit, or when
+        the size may not change.
 
         `work` is repeated from its beginning, so it may not have changed anything when it fails.
         """
@@ -27,7 +30,7 @@ class Portion:
             try:
                 return work(self.size)
             except torch.OutOfMemoryError:
-                if self.size <= 1:
+                if self.size <= 1 or not self._halves:
                     raise
             # Outside of the handler, whose error still holds what did not fit.
             self.size //= 2

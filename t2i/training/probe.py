@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
-from t2i.training.dataset import LatentSet, of_one_size
+from t2i.training.dataset import LatentSet
 from t2i.training.memory import Portion
 from t2i.training.objective import Objective, losses
+from t2i.training.parallel import Replicated
 
 TIMESTEPS = 4
 """One timestep from the middle of each equal range of the noise schedule."""
@@ -36,7 +36,7 @@ def picture_losses(
     pictures: LatentSet,
     count: int,
     epoch: int,
-    accelerator: Accelerator,
+    parallel: Replicated,
     dtype: torch.dtype,
     portion: Portion,
 ) -> torch.Tensor:
@@ -44,24 +44,24 @@ def picture_losses(
 
     Each process computes its share, a portion at a time; `module` is left in training mode, and dropout is off meanwhile.
     """
-    device = accelerator.device
+    device = parallel.accelerator.device
     levels, plain = objective.times(TIMESTEPS), objective.plain
     pairs = [(k, i) for i in range(count) for k in range(TIMESTEPS)]
     found = torch.zeros(count, TIMESTEPS, dtype=torch.float64, device=device)
-    mine = pairs[accelerator.process_index :: accelerator.num_processes]
 
     def measure(size: int) -> None:
-        for part in of_one_size(pictures.sizes, mine, size):
+        for part, counts in parallel.portions(pictures.sizes, pairs, size):
             samples, steps = [(epoch, i) for _, i in part], [levels[k] for k, _ in part]
             data = pictures.batch(samples, SEED, 0.0, device, dtype, timesteps=steps)
-            with accelerator.autocast():
+            with parallel.accelerator.autocast():
                 each = losses(module, plain, data, dtype)
-            columns, rows = (torch.tensor(side, device=device) for side in zip(*part, strict=True))
-            found[rows, columns] = each.double()
+            if counts:
+                columns, rows = (torch.tensor(side, device=device) for side in zip(*part, strict=True))
+                found[rows, columns] = each.double()
 
     module.eval()
     with torch.no_grad():
         portion.run(measure)
     module.train()
-    summed: torch.Tensor = accelerator.reduce(found, "sum")
+    summed: torch.Tensor = parallel.accelerator.reduce(found, "sum")
     return summed

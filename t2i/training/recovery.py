@@ -10,6 +10,7 @@ from t2i.errors import UserError
 from t2i.training.config import NonFinite, Optimizer, Training
 from t2i.training.history import History
 from t2i.training.memory import Portion
+from t2i.training.parallel import Replicated
 
 T = TypeVar("T")
 MOST_SKIPPED = 10
@@ -19,20 +20,24 @@ MOST_SKIPPED = 10
 class Recovery:
     """Goes on where that is sound, and says what helps where it is not."""
 
-    def __init__(self, config: Training, run: Run, optimizer: Any, remedy: Callable[[], str]) -> None:
+    def __init__(
+        self, config: Training, run: Run, optimizer: Any, parallel: Replicated, remedy: Callable[[], str]
+    ) -> None:
         """optimizer: prepared by accelerate. remedy: what helps against numbers that are not finite, as the end of a
         sentence.
         """
         self._config, self._run, self._optimizer, self._remedy = config, run, optimizer, remedy
         self._accelerator: Any = run.accelerator
         share = config.batch_size // self._accelerator.num_processes
-        self.portion = Portion(config.micro_batch or share, self._fewer)
+        self.portion = Portion(config.micro_batch or share, self._fewer, halves=not parallel.in_step)
         # The fused update reads on the device whether it shall happen: asking here would wait for the device in every step.
         self.decided_on_device = (
             self._accelerator.device.type == "cuda"
             and self._accelerator.scaler is None
             and config.optimizer is Optimizer.adamw
+            and not parallel.in_step  # its fused update takes no such answer for shards
         )
+        self._half = "bf16" if parallel.in_step else "fp16"  # shards do not take the other one
         self._refused = torch.zeros((), device=self._accelerator.device)
 
     # -- memory ------------------------------------------------------------------------------------------------------
@@ -74,7 +79,7 @@ class Recovery:
     def _smaller(self) -> str:
         return (
             f"use training.micro_batch={max(1, self.portion.size // 2)}, training.gradient_checkpointing=true or "
-            "launch.mixed_precision=fp16"
+            f"launch.mixed_precision={self._half}"
         )
 
     # -- gradients that are not finite -------------------------------------------------------------------------------

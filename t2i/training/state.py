@@ -18,6 +18,7 @@ from t2i.training.dataset import LatentSet
 from t2i.training.keeping import TrainingKeeper
 from t2i.training.objective import Denoiser, objective_of
 from t2i.training.optimizers import MovingAverage
+from t2i.training.parallel import parallel_of
 from t2i.training.recovery import Recovery
 from t2i.training.resuming.lines import Lines
 from t2i.training.resuming.stopping import StopFlag
@@ -45,6 +46,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.accelerator: Accelerator = self.run.accelerator
+        self.parallel = parallel_of(self.run)
         self.device = self.accelerator.device
         self.dtype = self.models.dtype
         self.stop = StopFlag(self.run, self.accelerator)
@@ -55,7 +57,7 @@ class State:
         self.module = Denoiser(self.models, self.strategy.trains_text).train()
         self._economise()
         self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
-        self.denoiser = self.accelerator.prepare(self.module)
+        self.denoiser = self.parallel.prepare(self.module)
         self.optimizer = self.accelerator.prepare(
             optimizers.build(self.config, self.strategy, self.parameters, self.device)
         )
@@ -65,7 +67,7 @@ class State:
             num_warmup_steps=self.config.warmup_steps(self.total),
             num_training_steps=self.total,
         )
-        self.recovery = Recovery(self.config, self.run, self.optimizer, self._remedy)
+        self.recovery = Recovery(self.config, self.run, self.optimizer, self.parallel, self._remedy)
         self.keeper = TrainingKeeper(
             run=self.run,
             folder=self.folder / "checkpoints",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from t2i.errors import ConfigError, UserError
 
@@ -29,6 +29,8 @@ class Strategy:
     """Name of the strategy's class in t2i/config/options.py."""
     learning_rate: float = 1e-5
     """Peak learning rate of the optimizer."""
+    whole: ClassVar[bool] = False
+    """Whether every parameter of the denoiser trains: then it is worth spreading over processes (`launch.shard`)."""
 
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
@@ -171,6 +173,7 @@ class UNet(Strategy):
 
     kind: str = "unet"
     learning_rate: float = 1e-5
+    whole = True
 
     def chooses(self, name: str) -> bool:
         return True
@@ -219,6 +222,7 @@ class Both(Strategy):
     learning_rate: float = 1e-5
     text_encoder_learning_rate: Optional[float] = None
     """Peak learning rate of the text encoder; null: the same."""
+    whole = True
 
     def validate(self) -> None:
         super().validate()

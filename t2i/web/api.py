@@ -14,14 +14,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse
 
 from t2i.web.guard import SENTENCES, parsed
-from t2i.web.openapi import ANSWERS, PICTURE, body_of
+from t2i.web.openapi import ANSWERS, PICTURE, UPLOAD, UPLOADED, body_of
 from t2i.web.order import Offer, Refused
 from t2i.web.painter import Picture
 from t2i.web.studio import Cancelled, Job, Studio
 
+AT_ONCE = 2
+"""Uploads that are decoded at the same time: the largest take a few hundred megabytes."""
+
 
 def build(studio: Studio, offer: Offer) -> FastAPI:
     """The application without the page."""
+    decoding = asyncio.Semaphore(AT_ONCE)
     app = FastAPI(title="t2i", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
 
     @app.exception_handler(Refused)
@@ -53,6 +57,15 @@ def build(studio: Studio, offer: Offer) -> FastAPI:
         path = _inside(studio.painter.folder, name)
         disposition = "attachment" if download else "inline"
         return FileResponse(path, media_type="image/png", filename=name, content_disposition_type=disposition)
+
+    @app.post("/v1/pictures", responses=UPLOADED, openapi_extra={"requestBody": UPLOAD})
+    async def pictures(request: Request) -> dict[str, Any]:
+        """Takes a picture to begin from, or a mask; answers with its name, for `image` and `mask` of an order."""
+        studio.rate.count(request.client.host if request.client else "unknown")
+        content = await request.body()
+        async with decoding:
+            name, (width, height) = await asyncio.to_thread(studio.painter.uploads.keep, content)
+        return {"name": name, "width": width, "height": height}
 
     @app.post("/v1/images", response_class=Response, responses=ANSWERS, openapi_extra={"requestBody": body_of(offer)})
     async def images(request: Request) -> Response:

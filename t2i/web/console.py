@@ -25,6 +25,7 @@ HELP = """\
 /negative blurry   what not to show            /count 2          pictures for a prompt
 /size 64           or /size 96x64              /tuned on|off     the tuned or the base model
 /compare           base and tuned, one seed: of the prompt behind it, or of the last one
+/weights on|off    whether (word)1.3 and word++ weigh words
 /settings          what holds now              /help             this list
 {red|blue} in a prompt stands for both, __colour__ for a line of <wildcards>/colour.txt
 /quit              or Ctrl-D; Ctrl-C gives up the picture in the making"""
@@ -36,7 +37,7 @@ SETTINGS: dict[str, tuple[str, type]] = {
     "/negative": ("negative_prompt", str),
     "/count": ("count", int),
 }
-COMMANDS = [*SETTINGS, "/size", "/tuned", "/compare", "/settings", "/help", "/quit"]
+COMMANDS = [*SETTINGS, "/size", "/tuned", "/weights", "/compare", "/settings", "/help", "/quit"]
 INLINE_PIXELS = 256
 INLINE_COLUMNS = 32
 """Of a picture of any size: half blocks show two pixels a column and line."""
@@ -100,6 +101,13 @@ class Console:
                 raise Refused("/tuned takes on or off.")
             self.order = dataclasses.replace(self.order, model="tuned" if value == "on" else "base")
             self._settings()
+        elif name == "/weights":
+            if value not in ("on", "off"):
+                raise Refused("/weights takes on or off.")
+            changed = dataclasses.replace(self.order, prompt_weights=value == "on")
+            self.painter.settings(changed)  # refused here, where compel is missing
+            self.order = changed
+            self._settings()
         elif name == "/compare":
             self._tuned()
             orders = [self._with(prompt=prompt) for prompt in self._expanded(value or self.order.prompt)]
@@ -122,10 +130,11 @@ class Console:
     def _settings(self) -> None:
         order = self.order
         size = f"{order.width}" if order.width == order.height else f"({order.width} x {order.height})"
+        weights = ", (word)1.3 and word++ are weights" if order.prompt_weights else ""
         negative = f', negative "{order.negative_prompt}"' if order.negative_prompt else ""
         print(
             f"{order.model} model, {order.scheduler} {order.steps} steps, scale {order.guidance:g}, seed {order.seed}, "
-            f"{order.count} x {size} pixels{negative}"
+            f"{order.count} x {size} pixels{negative}{weights}"
         )
 
     def _draw_all(self, orders: Sequence[Order]) -> None:

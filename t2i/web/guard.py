@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t2i.web.order import Refused
 from t2i.web.studio import Rate
+from t2i.web.uploads import MOST
 
 MOST_BODY = 5_000_000
 BODY_SECONDS = 30.0
@@ -31,7 +32,8 @@ OPEN_TO_GET = re.compile(
     r"/gradio_api/(startup-events|app_id|queue/data|heartbeat/[A-Za-z0-9_-]{1,64})|"
     r"/v1/(health|openapi\.json|images/[A-Za-z0-9_.-]{1,80})"
 )
-OPEN_TO_POST = re.compile(r"/gradio_api/queue/join|/v1/images")
+PICTURES = "/v1/pictures"
+OPEN_TO_POST = re.compile(rf"/gradio_api/queue/join|/v1/images|{PICTURES}")
 HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([A-Za-z0-9_-]{1,64})")
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -135,7 +137,8 @@ class Guard:
             raise Refused("Another site may not ask on your behalf.", 403)
         if method != "POST":
             return b""
-        body = await _read(headers, receive)
+        upload = path == PICTURES
+        body = await _read(headers, receive, "image/" if upload else "application/json", MOST if upload else MOST_BODY)
         if path.startswith("/gradio_api/"):
             self._check_event(body)
         return body
@@ -194,16 +197,17 @@ def parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def _read(headers: dict[str, str], receive: Receive) -> bytes:
-    """The whole body; Refused when it is too large (413), too slow (408), or not JSON by its own account (415)."""
-    if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+async def _read(headers: dict[str, str], receive: Receive, kind: str, most: int) -> bytes:
+    """The whole body; Refused when it is too large (413), too slow (408), or not of a kind by its own account (415)."""
+    said = headers.get("content-type", "").split(";")[0].strip().lower()
+    if not (said.startswith(kind) if kind.endswith("/") else said == kind):
         # A form of another site can send the other types without asking the browser.
-        raise Refused("The body must come as Content-Type: application/json.", 415)
-    too_large = Refused(f"The body is larger than {MOST_BODY // 1_000_000} MB.", 413)
+        raise Refused(f"The body must come as Content-Type: {kind}{'*' if kind.endswith('/') else ''}.", 415)
+    too_large = Refused(f"The body is larger than {most // 1_000_000} MB.", 413)
     length = headers.get("content-length", "0")
     if not length.isdecimal():
         raise Refused(SENTENCES[400])
-    if int(length) > MOST_BODY:
+    if int(length) > most:
         raise too_large
     body = bytearray()
     try:
@@ -213,7 +217,7 @@ async def _read(headers: dict[str, str], receive: Receive) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise Refused("The client left before its request was complete.")
                 body += message.get("body", b"")
-                if len(body) > MOST_BODY:
+                if len(body) > most:
                     raise too_large
                 if not message.get("more_body", False):
                     return bytes(body)

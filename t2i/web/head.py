@@ -8,6 +8,7 @@ import gradio as gr
 from t2i.web.order import (
     GRAIN,
     HIGHEST_GUIDANCE,
+    HIGHEST_SCALE,
     HIGHEST_SEED,
     LARGEST,
     LONGEST_PROMPT,
@@ -19,10 +20,28 @@ from t2i.web.order import (
 
 STYLE = Path(__file__).with_name("page.css")
 SCRIPT = Path(__file__).with_name("page.js")
+BEGIN = Path(__file__).with_name("begin.js")
+"""The picture to begin from, and its mask."""
 HISTORY = 24
 """Pictures that a page shows again."""
 BOTH = "both"
-FIELDS = ("prompt", "negative_prompt", "scheduler", "steps", "guidance", "width", "height", "seed", "count")
+FIELDS = (
+    "prompt",
+    "negative_prompt",
+    "scheduler",
+    "steps",
+    "guidance",
+    "width",
+    "height",
+    "seed",
+    "count",
+    "prompt_weights",
+)
+
+
+def fields_of(offer: Offer) -> list[str]:
+    """The settings by name: those of every order, and a share of each adapter."""
+    return [*FIELDS, *(f"scale {number}" for number in range(1, len(offer.adapters) + 1))]
 
 
 def head(offer: Offer) -> str:
@@ -51,8 +70,13 @@ def script(offer: Offer) -> str:
     """What the page remembers in the browser: its settings in the address, the names of its pictures in the session."""
     default = offer.defaults
     facts = {
-        "names": [*FIELDS, "model"],
-        "defaults": [getattr(default, name) for name in FIELDS] + [BOTH if len(offer.models) > 1 else "base"],
+        "names": [*fields_of(offer), "model"],
+        "defaults": [
+            *(getattr(default, name) for name in FIELDS),
+            *default.scales,
+            BOTH if len(offer.models) > 1 else "base",
+        ],
+        "flags": ["prompt_weights"],
         "choices": {
             "scheduler": list(offer.schedulers),
             "model": [*offer.models, BOTH][: 3 if len(offer.models) > 1 else 1],
@@ -64,10 +88,11 @@ def script(offer: Offer) -> str:
             "height": [SMALLEST, LARGEST, GRAIN],
             "seed": [0, HIGHEST_SEED, 1],
             "count": [1, MOST_COUNT, 1],
+            **{name: [0, max([HIGHEST_SCALE, *default.scales]), 0] for name in fields_of(offer)[len(FIELDS) :]},
         },
         "longest": LONGEST_PROMPT,
         "history": HISTORY,
         "suits": {name: offer.suits(name) for name in offer.schedulers},
     }
     text = json.dumps(facts).replace("<", "\\u003c")  # a name must not end the script
-    return SCRIPT.read_text(encoding="utf-8").replace("__FACTS__", text)
+    return SCRIPT.read_text(encoding="utf-8").replace("__FACTS__", text) + BEGIN.read_text(encoding="utf-8")

@@ -63,16 +63,25 @@ class Shown:
             seed=made["seed"],
             count=1,
             model="base" if made["weights"] is None else "tuned",
+            prompt_weights=made["cfg"].get("prompt_weights", False),
+            image=Path(made["image"]["path"]).name if "image" in made else "",
+            mask=Path(made["mask"]["path"]).name if "mask" in made else "",
+            strength=made.get("strength", 0.0),
         )
-        return cls(path.name, "", recipe_of(order, order.seed))
+        scales = made["weights"].get("scale", []) if made["weights"] else []
+        return cls(path.name, "", recipe_of(order, order.seed, scales))
 
 
-def recipe_of(order: Order, seed: int) -> dict[str, str]:
-    """What a reader needs to know to make a picture again; the PNG carries all of it."""
+def recipe_of(order: Order, seed: int, scales: Sequence[float] = ()) -> dict[str, str]:
+    """What a reader needs to know to make a picture again; the PNG carries all of it. scales: of adapters."""
+    begun = f"strength {order.strength:g}{', where the mask is white' if order.mask else ''}"
     recipe = {
         "Prompt": order.prompt,
         "Negative prompt": order.negative_prompt,
+        "Brackets": "weights of words" if order.prompt_weights else "",
+        "From a picture": begun if order.image else "",
         "Model": NAMES[order.model],
+        "Adapters": ", ".join(f"{scale:g}" for scale in scales or order.scales) if order.model == "tuned" else "",
         "Scheduler": f"{order.scheduler}, {order.steps} steps",
         "Guidance": f"{order.guidance:g}",
         "Size": f"{order.width} x {order.height}",
@@ -136,8 +145,31 @@ def card(shown: Shown) -> str:
     return (
         f'<figure class="card"><a href="{source}" target="_blank" rel="noopener"><img src="{source}" alt="{alt}"></a>'
         f"<figcaption><span>seed {shown.recipe['Seed']}</span>"
-        f'<a class="download" href="{source}?download=true" download="{shown.name}">PNG</a></figcaption>'
+        f'<span class="tools">{_begin_from(shown)}'
+        f'<a class="download" href="{source}?download=true" download="{shown.name}">PNG</a></span></figcaption>'
         f"<details><summary>Recipe</summary>{_recipe(shown)}</details></figure>"
+    )
+
+
+def _begin_from(shown: Shown) -> str:
+    return f'<button type="button" class="begin-from" data-name="{shown.name}">Begin from this</button>'
+
+
+def begin() -> str:
+    """A picture to begin from: chosen, painted over where it is to be drawn anew, or left out. `begin.js` drives it."""
+    return (
+        '<details class="begin"><summary>Begin from a picture</summary><div class="begin-inside">'
+        '<label class="begin-pick">Picture <input type="file" id="begin-file" accept="image/*"></label>'
+        '<p id="begin-note" role="status">None: drawing begins from noise.</p>'
+        '<div id="begin-board" hidden><canvas id="begin-canvas" role="img" '
+        'aria-label="The picture; what is painted over is drawn anew"></canvas>'
+        '<label>Strength <output id="begin-share">0.75</output>'
+        '<input type="range" id="begin-strength" min="0.05" max="1" step="0.05" value="0.75"></label>'
+        '<p class="hint">Paint over what is to be drawn anew; unpainted, all of it is.</p>'
+        '<div class="tools"><button type="button" id="begin-clear">Clear the painting</button>'
+        '<button type="button" id="begin-leave">Leave the picture out</button></div>'
+        '<label class="begin-pick">Mask from a file <input type="file" id="begin-mask" accept="image/*"></label>'
+        "</div></div></details>"
     )
 
 
@@ -171,7 +203,8 @@ def gallery(history: Sequence[Shown]) -> str:
     items = "".join(
         f'<details class="past" name="past"><summary><img src="/v1/images/{shown.name}" loading="lazy" '
         f'alt="{escape(shown.recipe["Prompt"])}"></summary><div class="sheet">{_recipe(shown)}'
-        f'<a class="download" href="/v1/images/{shown.name}?download=true" download="{shown.name}">Download PNG</a></div>'
+        f'<a class="download" href="/v1/images/{shown.name}?download=true" download="{shown.name}">Download PNG</a> '
+        f"{_begin_from(shown)}</div>"
         "</details>"
         for shown in history
     )

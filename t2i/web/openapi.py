@@ -5,14 +5,17 @@ from typing import Any
 from t2i.web.order import (
     GRAIN,
     HIGHEST_GUIDANCE,
+    HIGHEST_SCALE,
     HIGHEST_SEED,
     LARGEST,
+    LEAST_STRENGTH,
     LONGEST_PROMPT,
     MOST_COUNT,
     MOST_STEPS,
     SMALLEST,
     Offer,
 )
+from t2i.web.uploads import MOST
 
 _ERROR = {
     "type": "object",
@@ -54,6 +57,33 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
+UPLOAD: dict[str, Any] = {
+    "required": True,
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary", "maxLength": MOST}}},
+}
+UPLOADED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture is kept: its name, and its width and height in pixels.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["name", "width", "height"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "width": {"type": "integer"},
+                        "height": {"type": "integer"},
+                    },
+                }
+            }
+        },
+    },
+    **{code: ANSWERS[code] for code in (401, 403, 408, 413, 429, 503)},
+    400: _refusal("The body is no picture that can be used."),
+    415: _refusal("The body is not declared as image/*."),
+}
+
+
 def body_of(offer: Offer) -> dict[str, Any]:
     """The order as a JSON schema, with what is taken where a key is left out."""
     default = offer.defaults
@@ -79,6 +109,38 @@ def body_of(offer: Offer) -> dict[str, Any]:
         "size": {**side, "description": "Width and height at once."},
         "seed": {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEED, "default": default.seed},
         "count": {"type": "integer", "minimum": 1, "maximum": MOST_COUNT, "default": default.count},
+        "prompt_weights": {
+            "type": "boolean",
+            "default": default.prompt_weights,
+            "description": "Whether words of the prompts may have weights: (word)1.3 or word++.",
+        },
+        "scales": {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": HIGHEST_SCALE},
+            "minItems": len(offer.adapters),
+            "maxItems": len(offer.adapters),
+            "default": list(default.scales),
+            "description": f"How much is taken of each adapter: {', '.join(offer.adapters) or 'none is loaded'}.",
+        },
+        "image": {
+            "type": "string",
+            "maxLength": 80,
+            "default": "",
+            "description": "Name of a picture to begin from: one that POST /v1/pictures took, or one that was drawn.",
+        },
+        "mask": {
+            "type": "string",
+            "maxLength": 80,
+            "default": "",
+            "description": "Name of a picture whose white part says where image is drawn anew.",
+        },
+        "strength": {
+            "type": "number",
+            "minimum": LEAST_STRENGTH,
+            "maximum": 1,
+            "default": default.strength,
+            "description": "How much of image is drawn anew: the share of the steps that are taken.",
+        },
         "model": {"type": "string", "enum": list(offer.models), "default": default.model},
     }
     schema = {"type": "object", "required": ["prompt"], "additionalProperties": False, "properties": properties}

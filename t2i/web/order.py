@@ -1,11 +1,13 @@
 """What may be asked of the model: one place reads and limits it for the page, the endpoint and the terminal."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from t2i.errors import UserError
+from t2i.sampling.given import STRENGTH
 
 LONGEST_PROMPT = 1_000
 MOST_STEPS = 100
@@ -14,6 +16,9 @@ MOST_COUNT = 4
 HIGHEST_GUIDANCE = 30.0
 HIGHEST_SEED = 2**32 - 1
 MOST_CELLS = 12
+HIGHEST_SCALE = 1.5
+LEAST_STRENGTH = 0.01
+NAME = re.compile(r"[A-Za-z0-9_.-]{0,80}")
 GUIDANCE = {"lcm": 1.5}
 """Scales that schedulers need for themselves: models distilled to LCM hold guidance already (Luo et al. 2023)."""
 
@@ -49,6 +54,16 @@ class Order:
     count: int
     model: str
     """`base` or `tuned`."""
+    prompt_weights: bool = False
+    """Whether words of the prompts may have weights: `(word)1.3`, `word++`."""
+    scales: tuple[float, ...] = ()
+    """How much of each adapter the tuned model takes, in the order of `Offer.adapters`."""
+    image: str = ""
+    """Name of an uploaded or drawn picture that drawing begins from; empty: from noise."""
+    mask: str = ""
+    """Name of an uploaded picture whose white part says where `image` is drawn anew; empty: everywhere."""
+    strength: float = STRENGTH
+    """How much of `image` is drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,8 @@ class Offer:
     """Names, with the number of steps that suits each."""
     models: tuple[str, ...]
     defaults: Order
+    adapters: tuple[str, ...] = ()
+    """Names of the adapters of which a share can be taken."""
     fields: tuple[str, ...] = field(default=(*Order.__dataclass_fields__, "size"))
 
     def suits(self, scheduler: str) -> tuple[int, float]:
@@ -92,7 +109,31 @@ class Offer:
             seed=_whole(asked, "seed", default.seed, 0, HIGHEST_SEED),
             count=_whole(asked, "count", default.count, 1, MOST_COUNT),
             model=_choice(asked, "model", default.model, self.models),
+            prompt_weights=_flag(asked, "prompt_weights", default.prompt_weights),
+            scales=self._scales(asked.get("scales", default.scales)),
+            **_beginning(asked, default),
         )
+
+    def _scales(self, value: Any) -> tuple[float, ...]:
+        if not isinstance(value, list | tuple) or len(value) != len(self.adapters):
+            loaded = f"one for each of {', '.join(self.adapters)}" if self.adapters else "no adapter is loaded"
+            raise Refused(f"scales is {_shown(value)}; use {len(self.adapters)} numbers ({loaded}).")
+        high = max([HIGHEST_SCALE, *self.defaults.scales])
+        low = min([0.0, *self.defaults.scales])
+        return tuple(_number({"scales": each}, "scales", 1.0, low, high) for each in value)
+
+
+def _beginning(asked: Mapping[str, Any], default: Order) -> dict[str, Any]:
+    """image, mask and strength."""
+    names = {key: asked.get(key, getattr(default, key)) for key in ("image", "mask")}
+    for key, value in names.items():
+        if not isinstance(value, str) or not NAME.fullmatch(value):
+            raise Refused(
+                f"{key} is {_shown(value)}; use the name of a picture of this server, as /v1/pictures answers it."
+            )
+    if names["mask"] and not names["image"]:
+        raise Refused("mask says where a picture is drawn anew, and image is missing; name one.")
+    return {**names, "strength": _number(asked, "strength", default.strength, LEAST_STRENGTH, 1.0)}
 
 
 def _text(asked: Mapping[str, Any], name: str, default: str, empty: bool = False) -> str:
@@ -126,6 +167,13 @@ def _whole(asked: Mapping[str, Any], name: str, default: int, low: int, high: in
     if not low <= value <= high or value != int(value) or int(value) % grain:  # NaN fails the first comparison
         raise Refused(f"{name} is {_shown(value)}; use {span}.")
     return int(value)
+
+
+def _flag(asked: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = asked.get(name, default)
+    if not isinstance(value, bool):
+        raise Refused(f"{name} is {_shown(value)}; use true or false.")
+    return value
 
 
 def _choice(asked: Mapping[str, Any], name: str, default: str, valid: tuple[str, ...]) -> str:

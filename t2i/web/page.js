@@ -4,6 +4,7 @@ window.t2i = (() => {
   const KEY = "t2i-pictures";
 
   function valid(name, text) {
+    if (facts.flags.includes(name)) return text === "true" ? true : text === "false" ? false : undefined;
     if (name in facts.choices) return facts.choices[name].includes(text) ? text : undefined;
     if (!(name in facts.limits)) return text.slice(0, facts.longest);
     const [low, high, grain] = facts.limits[name];

@@ -9,20 +9,10 @@ from typing import Any
 import gradio as gr
 
 from t2i.errors import UserError
-from t2i.web import html
-from t2i.web.head import BOTH, FIELDS, HISTORY
+from t2i.web import controls, html
+from t2i.web.head import BOTH, HISTORY, fields_of
 from t2i.web.html import Shown
-from t2i.web.order import (
-    GRAIN,
-    HIGHEST_GUIDANCE,
-    HIGHEST_SEED,
-    LONGEST_PROMPT,
-    MOST_CELLS,
-    MOST_STEPS,
-    Offer,
-    Order,
-    Refused,
-)
+from t2i.web.order import HIGHEST_SEED, LONGEST_PROMPT, MOST_CELLS, Offer, Order, Refused
 from t2i.web.studio import Cancelled, Job, Studio
 
 FRAME_SECONDS = 0.3
@@ -37,7 +27,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
     with gr.Blocks(title="t2i", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(html.header(facts["model"], facts["tuned"], facts["device"]), padding=False, apply_default_css=False)
         history = gr.State([])
-        kept = gr.JSON(visible=False)
+        kept, begun = gr.JSON(visible=False), gr.JSON(visible=False)
         with gr.Column(elem_classes="layout"):
             with gr.Column(elem_classes="ask"):
                 prompt = gr.Textbox(
@@ -62,41 +52,10 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                 shelf = gr.HTML("", elem_id="shelf", padding=False, apply_default_css=False)
             with gr.Column(elem_classes="settings"):
                 with gr.Group():
-                    guidance = gr.Slider(
-                        0,
-                        HIGHEST_GUIDANCE,
-                        default.guidance,
-                        step=0.5,
-                        label="Guidance",
-                        buttons=[],
-                        elem_id="guidance",
-                    )
-                    steps = gr.Slider(1, MOST_STEPS, default.steps, step=1, label="Steps", buttons=[], elem_id="steps")
-                    with gr.Row():
-                        names = list(offer.schedulers)
-                        scheduler = gr.Dropdown(
-                            names,
-                            value=default.scheduler,
-                            label="Scheduler",
-                            min_width=120,
-                            scale=3,
-                            elem_id="scheduler",
-                        )
-                        count = _number("Pictures", default.count)
-                    with gr.Row():
-                        width = _number("Width", default.width, GRAIN)
-                        height = _number("Height", default.height, GRAIN)
-                    with gr.Row(elem_classes="seeds"):
-                        seed = _number("Seed", default.seed)
-                        dice = gr.Button("New seed", size="sm", elem_id="dice", min_width=90, scale=0)
-                    negative = gr.Textbox(
-                        label="Negative prompt",
-                        placeholder="what the picture should not show",
-                        max_length=LONGEST_PROMPT,
-                        lines=1,
-                        elem_id="negative",
-                    )
+                    own = controls.settings(offer)
+                controls.begin()
                 with gr.Accordion("Grid of schedulers and scales", open=False, elem_id="grid"):
+                    names = list(offer.schedulers)
                     chosen = [name for name in ("ddim", "euler", default.scheduler) if name in offer.schedulers]
                     rows = gr.CheckboxGroup(names, value=list(dict.fromkeys(chosen)), label="Schedulers")
                     scales = gr.Textbox("3, 7.5, 12", label="Guidance scales", max_length=60, elem_id="scales")
@@ -106,7 +65,8 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
                     with gr.Accordion("What was measured", open=True, elem_id="measured"):
                         gr.HTML(table, padding=False, apply_default_css=False)
 
-        values = [prompt, negative, scheduler, steps, guidance, width, height, seed, count]
+        own = {"prompt": prompt, **own}
+        values = [own[name] for name in fields_of(offer)]
         shown = [stage, shelf, history]
         options: dict[str, Any] = {
             "show_progress": "hidden",
@@ -114,21 +74,17 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
             "api_visibility": "private",
         }
 
-        async def pictures(
-            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, width: Any, height: Any, seed: Any,
-            count: Any, model: Any, past: Any, request: gr.Request,
-        ) -> AsyncIterator[Frame]:  # fmt: skip
-            asked = _asked(prompt, negative, scheduler, steps, guidance, width, height, seed, count)
-            async for frame in _make(studio, offer, asked, str(model), list(past), request):
+        async def pictures(request: gr.Request, *given: Any) -> AsyncIterator[Frame]:
+            *values, begun, model, past = given
+            order = controls.asked(offer, tuple(values), begun)
+            async for frame in _make(studio, offer, order, _fault(begun), str(model), list(past), request):
                 yield frame
 
-        async def cells(
-            prompt: Any, negative: Any, scheduler: Any, steps: Any, guidance: Any, width: Any, height: Any, seed: Any,
-            count: Any, rows: Any, scales: Any, model: Any, past: Any, request: gr.Request,
-        ) -> AsyncIterator[Frame]:  # fmt: skip
-            asked = _asked(prompt, negative, scheduler, steps, guidance, width, height, seed, 1)
+        async def cells(request: gr.Request, *given: Any) -> AsyncIterator[Frame]:
+            *values, begun, rows, scales, model, past = given
             chosen = "base" if model == "base" or len(offer.models) == 1 else "tuned"
-            async for frame in _grid(studio, offer, {**asked, "model": chosen}, rows, scales, list(past), request):
+            order = {**controls.asked(offer, tuple(values), begun), "count": 1, "model": chosen}
+            async for frame in _grid(studio, offer, order, _fault(begun), rows, scales, list(past), request):
                 yield frame
 
         def stop(request: gr.Request) -> None:
@@ -138,15 +94,18 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
             past = _found(studio.painter.folder, names)
             return html.gallery(past), past
 
-        made = gr.on([make.click, prompt.submit], pictures, [*values, model, history], shown, **options)
+        started = [make.click, prompt.submit]
+        made = gr.on(started, pictures, [*values, begun, model, history], shown, js=t2i_begun(len(values)), **options)
         made.then(None, None, None, js="() => t2i.keep()")
-        drawn = draw.click(cells, [*values, rows, scales, model, history], shown, **options)
+        asking = [*values, begun, rows, scales, model, history]
+        drawn = draw.click(cells, asking, shown, js=t2i_begun(len(values)), **options)
         drawn.then(None, None, None, js="() => t2i.keep()")
         draw.click(None, None, None, js="() => document.getElementById('stage').scrollIntoView({behavior: 'smooth'})")
         cancel.click(stop, None, None, **options)
-        dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {HIGHEST_SEED + 1})")
+        own["dice"].click(None, None, own["seed"], js=f"() => Math.floor(Math.random() * {HIGHEST_SEED + 1})")
         # Of the reader's own choice only: settings that the address brings hold over it.
-        scheduler.input(None, scheduler, [steps, guidance], js="name => t2i.suiting(name)")
+        scheduler = own["scheduler"]
+        scheduler.input(None, scheduler, [own["steps"], own["guidance"]], js="name => t2i.suiting(name)")
         page.load(None, None, [*values, model], js="() => t2i.read()")
         page.load(again, kept, [shelf, history], js="() => [t2i.kept()]", **options)
         settings: list[Any] = [*values, model]  # every one of these has the event, which their common class lacks
@@ -167,18 +126,24 @@ def _found(folder: Path, names: Any) -> list[Shown]:
     return found
 
 
-def _number(label: str, value: int, step: int = 1) -> gr.Number:
-    """A field for a whole number; the order says what is wrong with it."""
-    return gr.Number(value, label=label, precision=0, step=step, min_width=70, elem_id=label.lower())
+def t2i_begun(place: int) -> str:
+    """A script that puts the picture to begin from among an event's values, at its place."""
+    return f"async (...values) => {{ values[{place}] = await t2i.begun(); return values; }}"
 
 
-def _asked(*values: Any) -> dict[str, Any]:
-    """The inputs by their names in an order; an emptied field takes its default."""
-    return {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
+def _fault(begun: Any) -> str:
+    """Why the picture to begin from could not be sent."""
+    return str(begun.get("fault", ""))[:300] if isinstance(begun, dict) else ""
 
 
 async def _make(
-    studio: Studio, offer: Offer, asked: dict[str, Any], model: str, past: list[Shown], request: gr.Request
+    studio: Studio,
+    offer: Offer,
+    asked: Mapping[str, Any],
+    fault: str,
+    model: str,
+    past: list[Shown],
+    request: gr.Request,
 ) -> AsyncIterator[Frame]:
     """One prompt with the base, the tuned, or both models: the same seeds beside each other."""
     chosen = list(offer.models) if model == BOTH else [model]
@@ -188,6 +153,7 @@ async def _make(
         return html.pictures(groups, titles, job.preview, pending)
 
     def order() -> list[Order]:
+        _refuse(fault)
         return [offer.read({**asked, "model": name}) for name in chosen]
 
     async for frame in _follow(studio, order, stage, titles, past, request):
@@ -195,13 +161,21 @@ async def _make(
 
 
 async def _grid(
-    studio: Studio, offer: Offer, asked: dict[str, Any], rows: Any, scales: Any, past: list[Shown], request: gr.Request
+    studio: Studio,
+    offer: Offer,
+    asked: Mapping[str, Any],
+    fault: str,
+    rows: Any,
+    scales: Any,
+    past: list[Shown],
+    request: gr.Request,
 ) -> AsyncIterator[Frame]:
     """Every chosen scheduler with every guidance scale: one prompt, one seed."""
     columns: list[str] = []
     names = [str(name) for name in rows] if isinstance(rows, list) else []
 
     def order() -> list[Order]:
+        _refuse(fault)
         columns.extend(f"{value:g}" for value in _scales(scales))
         if not 1 <= len(names) * len(columns) <= MOST_CELLS:
             raise Refused(
@@ -218,6 +192,12 @@ async def _grid(
 
     async for frame in _follow(studio, order, stage, [""] * MOST_CELLS, past, request):
         yield frame
+
+
+def _refuse(fault: str) -> None:
+    """Refused, in the words of what went wrong before an order was made."""
+    if fault:
+        raise Refused(fault)
 
 
 def _scales(text: Any) -> list[float]:

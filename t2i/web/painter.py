@@ -4,22 +4,26 @@ import dataclasses
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from t2i.errors import UserError
 from t2i.models.parts import Models
+from t2i.models.prompt_weights import plain
 from t2i.models.text import spelt_out
 from t2i.sampling import grid
 from t2i.sampling.config import Guidance, Scheduler
+from t2i.sampling.given import Beginning, read, told
 from t2i.sampling.prompts import told_cut
 from t2i.sampling.recipe import write_picture
 from t2i.sampling.sampler import OnStep, encode, sample
-from t2i.web.order import Order
+from t2i.web.order import Order, Refused
 from t2i.web.preview import noise_levels
+from t2i.web.uploads import Uploads
 
 
 def of_size(models: Models, width: int, height: int) -> Models:
@@ -56,19 +60,27 @@ class Painter:
     schedulers: Mapping[str, Scheduler]
     guidance: Guidance
     """What an order does not say: rescaling and interval."""
-    describe: Callable[[str, Scheduler, Guidance, int], dict[str, Any]]
-    """The recipe of a picture but for its prompt, seed and batch; of model, scheduler, guidance and width."""
+    describe: Callable[[Order, Scheduler, Guidance], dict[str, Any]]
+    """The recipe of an order's pictures but for prompt, seed, batch, height and what they are drawn from."""
     folder: Path
     batch_size: int
     keep_text: bool = True
+    adapters: Mapping[int, str] = field(default_factory=dict)
+    """Names of the adapters on the tuned model of which a share can be taken."""
+    rescale: Callable[[Sequence[float]], None] = lambda scales: None
+    """Takes such shares of them."""
     made: int = field(default=0, init=False)
 
     def settings(self, order: Order) -> tuple[Scheduler, Guidance]:
         """The sampler's own words for an order."""
         scheduler = dataclasses.replace(self.schedulers[order.scheduler], steps=order.steps)
         guidance = dataclasses.replace(
-            self.guidance, scale=order.guidance, negative_prompt=order.negative_prompt or None
+            self.guidance,
+            scale=order.guidance,
+            negative_prompt=order.negative_prompt or None,
+            prompt_weights=order.prompt_weights,
         )
+        guidance.validate()
         return scheduler, guidance
 
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
@@ -84,7 +96,10 @@ class Painter:
             prompt = models.family.prompt(models.tokenizer, spelt_out(models, text))
             return len(models.tokenizer(prompt, truncation=False, verbose=False).input_ids)
 
-        told = [told_cut(text, tokens, models.longest) for text in (order.prompt, order.negative_prompt)]
+        texts = (order.prompt, order.negative_prompt)
+        if order.prompt_weights:
+            texts = (plain(order.prompt), plain(order.negative_prompt))
+        told = [told_cut(text, tokens, models.longest) for text in texts]
         return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
 
     def draw(
@@ -99,16 +114,20 @@ class Painter:
         scheduler, guidance = self.settings(order)
         models = of_size(self.models[order.model], order.width, order.height)
         seeds = list(range(order.seed, order.seed + order.count))
+        beginning, begun = self._beginning(order)
+        if order.model == "tuned":
+            self.rescale(order.scales)
         conditions = encode(models, [order.prompt] * order.count, guidance)
         batches = sample(
-            models, conditions, seeds, scheduler, guidance, self.batch_size, on_step=on_step, keep_text=self.keep_text
-        )
+            models, conditions, seeds, scheduler, guidance, self.batch_size,
+            on_step=on_step, keep_text=self.keep_text, beginning=beginning,
+        )  # fmt: skip
         watch = models.vae.decoder.register_forward_pre_hook(lambda *_: on_tile())
         try:
             drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
         finally:
             watch.remove()
-        facts = {**self.describe(order.model, scheduler, guidance, order.width), **grid.told(models, scheduler)}
+        facts = self.describe(order, scheduler, guidance) | grid.told(models, scheduler) | begun
         if order.height != order.width:
             facts["height"] = order.height
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +138,24 @@ class Painter:
             pictures.append(Picture(path, order, seed, time.monotonic() - start))
             self.made += 1
         return pictures
+
+    def _beginning(self, order: Order) -> tuple[Beginning | None, dict[str, Any]]:
+        """What an order is drawn from, and what recipes say of it. Raises Refused for what is not there or cannot be used."""
+        if not order.image:
+            return None, {}
+        image = self.uploads.found(order.image, self.folder)
+        mask = self.uploads.found(order.mask, self.folder) if order.mask else None
+        try:
+            beginning = read(image, mask, order.strength, (order.width, order.height))
+        except UserError as error:
+            raise Refused(str(error)) from error
+        beginning.skipped(order.steps)
+        return beginning, told(beginning, image, mask)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Pictures that people gave."""
+        return Uploads(self.folder.with_name("uploads"))
 
     def forget(self, keep: int) -> None:
         """Delete all but the newest `keep` pictures and their recipes."""

@@ -192,7 +192,7 @@ class Studio:
             job.step = before + round((batches - 1 + step / total) * order.steps)
             if job.watched and time.monotonic() - shown > PREVIEW_SECONDS:
                 shown = time.monotonic()
-                scale, noise = levels[step - 1]
+                scale, noise = levels[step - 1 - total]  # from the end: a picture to begin from saves the first ones
                 job.preview = self._encoded(latents[0] / scale, noise)
 
         wanted()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from t2i.data.base import draw
-from t2i.data.crop import Crop, buckets, frame
+from t2i.data.crop import Crop, buckets, corner, frame
 from t2i.data.preparation.decode import prepare_file
 from t2i.data.preparation.prepare import prepare
 from t2i.data.prepared import Prepared
@@ -96,3 +96,39 @@ def test_the_picture_says_the_size_of_its_source_and_its_own(tmp_path):
     made = prepare_file(tmp_path / "x.png", 64, Crop.buckets)
     assert (made.width, made.height) == (200, 100) and made.size == (88, 48)  # 1.83, nearer to 2 than 96 x 40 (2.4)
     assert Image.open(io.BytesIO(made.png)).size == (88, 48)
+
+
+@pytest.mark.parametrize("crop", Crop)
+@pytest.mark.parametrize("size", [(240, 100), (90, 210), (128, 128), (61, 300)])
+def test_prepared_data_know_the_size_of_a_file_and_where_the_crop_begins(tmp_path, store, crop, size):
+    """Told by the pixels: red counts columns of the file and green its rows."""
+    root = tmp_path / "pictures"
+    root.mkdir()
+    ramps = [np.linspace(0, 255, side) for side in size]
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = ramps[0][None, :], ramps[1][:, None]
+    for number in range(4):
+        pixels[..., 2] = 60 * number
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        (root / f"{number}.txt").write_text(f"picture {number}")
+    stage = prepare(Folder(root=str(root), resolution=64, crop=crop, near_bits=0), store, progress=False)
+    split = Prepared(stage.path).split("train")
+    corners = set()
+    for index in range(len(split)):
+        assert tuple(split.originals[index]) == size
+        found, (wide, high) = split.pixels([index])[0].astype(float), split.sizes[index]
+        scale = max(wide / size[0], high / size[1])
+        left, top = split.corner(index)
+        # the middle of the kept part lies this far along the file's
+        middles = [(left + wide / 2) / (size[0] * scale), (top + high / 2) / (size[1] * scale)]
+        seen = [found[..., channel].mean() / 255 for channel in (0, 1)]
+        assert seen == pytest.approx(middles, abs=1.5 / 64)
+        corners.add((left, top))
+    assert (len(corners) > 1) == (crop is Crop.random and size != (128, 128))
+    part = split.part([len(split) - 1])
+    assert part.corner(0) == split.corner(len(split) - 1) and (part.originals == size).all()
+
+
+def test_a_corner_is_in_pixels_of_the_picture_made_as_large():
+    assert corner(200, 100, (50, 50), 0.5) == (25, 0) and corner(200, 100, (50, 50), 0.0) == (0, 0)
+    assert corner(100, 400, (200, 200), 0.999)[1] == 598  # of 800 rows, 600 lie before the last 200

@@ -180,6 +180,14 @@ def test_every_family_is_whole(named: Models) -> None:
     assert objective_of(named, Training()).refuses("toy") is None
 
 
+def test_repeated_blocks_lie_beside_each_other(named: Models) -> None:
+    """Each of them can be computed by itself, and none is a part of another one."""
+    blocks = named.family.blocks(named.denoiser)
+    inner = {id(part) for block in blocks.values() for part in block.modules() if part is not block}
+    assert all(id(block) not in inner for block in blocks.values())
+    assert all(type(block).forward is not torch.nn.Module.forward for block in blocks.values())
+
+
 def test_no_two_families_share_a_pipeline() -> None:
     claimed = [name for family in FAMILIES.values() for name in family.pipelines]
     assert len(set(claimed)) == len(claimed) and set(TOYS) == set(FAMILIES)

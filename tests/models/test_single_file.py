@@ -2,27 +2,35 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from t2i.config import compose
 from t2i.errors import ConfigError, UserError
 from t2i.models import original, single_file, source
 from t2i.models.config import Model
-from t2i.models.families.registry import DEFAULT
+from t2i.models.families.registry import DEFAULT, FAMILIES
 from t2i.models.load import Models, load
+from t2i.models.safetensors_file import Header, header_of
 from t2i.models.tokenizer import TokenCounter
 from t2i.models.weightless import weightless
 from t2i.models.weights import module_digest, networks_of
 from t2i.store import Store
 
+from . import toy as toys
 from .test_adapters import ours, plain
 
 Loader = Callable[[Model], Models]
@@ -115,7 +123,7 @@ def test_a_checkpoint_of_diffusers_own_script_is_the_model_bit_for_bit(
 def test_what_is_written_is_read_by_diffusers_and_by_us(tiny: Models, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     schedule = {**tiny.scheduler_config, "rescale_betas_zero_snr": True}
-    single_file.write(tiny.modules, schedule, path)
+    single_file.write(replace(tiny, scheduler_config=schedule), path)
     again = load(compose([f"model.source={path}"]).model, store)
     assert again.scheduler_config["rescale_betas_zero_snr"] is True
     pipeline = StableDiffusionPipeline.from_single_file(str(path), config=str(source.BUNDLED), local_files_only=True)
@@ -127,9 +135,10 @@ def test_settings_of_ones_own_serve_shapes_that_are_not_bundled(
     models: Models, toy: Model, store: Store, tmp_path: Path
 ) -> None:
     path = tmp_path / "toy.safetensors"
-    single_file.write(models.modules, models.scheduler_config, path)
+    single_file.write(models, path)
     with pytest.raises(
-        ConfigError, match=r"text states are 24 wide, and fits none of: sd1, tiny; give .*architecture=<folder"
+        ConfigError,
+        match=r"states are 24 wide, and fits none of: sd1, .*sdxl, .*tiny; give .*architecture=<folder",
     ):
         load(of(path), store)
     given = load(of(path, architecture=toy.source), store)
@@ -146,7 +155,7 @@ def test_names_are_the_inverse_of_diffusers_converters(layers_per_block: int) ->
     converters = {"unet": convert_ldm_unet_checkpoint, "vae": convert_ldm_vae_checkpoint}
     for part, convert in converters.items():
         state = networks[part].state_dict()
-        names = original.names_of(part, state, parts[part])
+        names = {n: p.name for n, p in original.places(part, state, parts[part], DEFAULT.prefixes(parts)[part]).items()}
         assert len(set(names.values())) == len(names)
         file = {theirs: state[name] for name, theirs in names.items()}
         back = convert(dict(file), {**networks[part].config})
@@ -158,7 +167,7 @@ def test_names_are_the_inverse_of_diffusers_converters(layers_per_block: int) ->
 
 def test_a_file_that_lacks_a_tensor_is_refused_by_name(tiny: Models, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
-    single_file.write(tiny.modules, tiny.scheduler_config, path)
+    single_file.write(tiny, path)
     tensors = load_file(path)
     lost = "model.diffusion_model.output_blocks.5.0.in_layers.0.weight"
     save_file({name: tensor for name, tensor in tensors.items() if name != lost}, path)
@@ -173,12 +182,13 @@ def test_every_sd1_file_has_clips_vocabulary(tmp_path: Path) -> None:
     assert len(words) == 49408 and words.model_max_length == 77
     assert words("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
     with torch.device("meta"):
-        sd1 = networks_of(DEFAULT, source.architecture(Model(architecture="sd1")))
+        parts = source.architecture(Model(architecture="sd1"))
+        sd1, prefixes = networks_of(DEFAULT, parts), DEFAULT.prefixes(parts)
     tensors = {
         theirs: torch.zeros(state.shape, dtype=torch.float16).expand(state.shape)
         for part, network in sd1.items()
         for name, state in network.state_dict().items()
-        for theirs in original.names_of(part, [name], network.config if part != "text_encoder" else {}).values()
+        for theirs, _, _ in original.places(part, [name], network.config, prefixes[part]).values()
         if any(key in theirs for key in ("input_blocks.0.0", "middle_block", "embeddings", "decoder.conv_in", "conv1.weight",
                                          "in_layers.2.weight"))
     }  # fmt: skip
@@ -257,3 +267,72 @@ def test_a_checkpoint_of_another_family_is_named(tmp_path: Path, store: Store) -
     save_file({"lora_unet_mid.lora_down.weight": zero}, tmp_path / "lora.safetensors")
     with pytest.raises(ConfigError, match="seems to be no checkpoint in the original layout"):
         source.digest(of(tmp_path / "lora.safetensors"), store)
+
+
+# -- OpenCLIP's layout: the text encoder of Stable Diffusion 2, the second one of XL -------------------------------------
+
+
+def test_open_clips_names_are_the_inverse_of_diffusers_converter() -> None:
+    settings = CLIPTextConfig(
+        vocab_size=11, hidden_size=64, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1, projection_dim=64
+    )  # fmt: skip
+    encoder = CLIPTextModelWithProjection(settings)
+    state, prefix = encoder.state_dict(), f"conditioner.embedders.1{original.OPEN_CLIP}"
+    tensors: dict[str, Tensor] = {}
+    for ours_, (theirs, third, turned) in original.places("text_encoder_2", state, {}, prefix).items():
+        if third is None:
+            tensors[theirs] = state[ours_].T.contiguous() if turned else state[ours_]
+        else:
+            whole = tensors.setdefault(theirs, torch.zeros(3 * 64, *state[ours_].shape[1:]))
+            whole[third * 64 : (third + 1) * 64] = state[ours_]
+    back = convert_open_clip_checkpoint(encoder, tensors, prefix=prefix)
+    assert {name.removeprefix("text_model.") for name in state} == {name.removeprefix("text_model.") for name in back}
+    for name, tensor in back.items():
+        own = state[name] if name in state else state[f"text_model.{name}"]
+        assert torch.equal(tensor, own), name
+
+
+def test_stable_diffusion_xl_in_a_single_file_is_the_model_and_diffusers_reads_it(store: Store, tmp_path: Path) -> None:
+    given = toys.write_sdxl(tmp_path / "sdxl")
+    models, path = load(given, store), tmp_path / "own.safetensors"
+    single_file.write(models, path)
+    names = header_of(path).shapes
+    assert names["conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight"] == (3 * 24, 24)
+    assert "conditioner.embedders.0.transformer.text_model.encoder.layers.2.mlp.fc1.weight" in names
+    assert "model.diffusion_model.label_emb.0.0.weight" in names
+    again = load(of(path, architecture=given.source), store)
+    assert again.family is FAMILIES["sdxl"] and again.options == models.options
+    theirs = StableDiffusionXLPipeline.from_single_file(str(path), config=given.source, local_files_only=True)
+    for part, network in models.modules.items():
+        assert module_digest(network) == module_digest(again.modules[part]) == module_digest(getattr(theirs, part)), (
+            part
+        )
+    assert again.tokenizers["tokenizer_2"].pad_token == models.tokenizers["tokenizer_2"].pad_token
+
+
+@pytest.mark.parametrize(("name", "second"), [("sdxl", "tokenizer_2"), ("sd21", "tokenizer")])
+def test_a_published_shape_is_told_by_its_tensors_and_filled_up_as_open_clip_does(
+    tmp_path: Path, name: str, second: str
+) -> None:
+    """By the tensors that tell architectures apart, of full size, without their bytes: a header of zeros in one block."""
+    parts = source.architecture(Model(architecture=name))
+    family = source.family_of_settings(parts)
+    with torch.device("meta"):
+        networks = networks_of(family, parts)
+    prefixes = family.prefixes(parts)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, network in networks.items():
+        state = network.state_dict()
+        for own, (theirs, third, turned) in original.places(part, state, parts[part], prefixes[part]).items():
+            shape = tuple(state[own].shape)
+            shapes[theirs] = (3 * shape[0], *shape[1:]) if third is not None else shape[::-1] if turned else shape
+    fitting = [
+        known
+        for known in ("sd1", "sd21", "sdxl", "tiny_sdxl")
+        for own in [source.architecture(Model(architecture=known))]
+        if source.family_of_settings(own).fits(own, Header(shapes, {}, {}))
+    ]
+    assert fitting == [name]
+    found = single_file._tokenizers(family, parts, source.VOCABULARY)
+    assert found[second].pad_token == "!" and found[second](["a cat"], padding="max_length").input_ids[0][-1] == 0
+    assert name != "sdxl" or found["tokenizer"].pad_token == "<|endoftext|>"

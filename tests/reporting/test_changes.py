@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from t2i.reporting import style
-from t2i.reporting.figures import Change, changes, drift_matrix
+from t2i.reporting.figures import changes, drift_matrix
+from t2i.reporting.shown import Change
 
 
 def middle(path: Path, colour: str) -> float:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from t2i.reporting import figures, style
 from t2i.reporting.exploration import _percent, _quantile
-from t2i.reporting.sheets import fitted
+from t2i.reporting.shown import fitted
 
 WIDTH = 1290  # 8.6 inches of 150 pixels
 

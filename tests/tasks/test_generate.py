@@ -113,3 +113,108 @@ def test_words_beyond_the_token_limit_are_told(empty_lab: Lab) -> None:
     assert ended.status == 0, ended.err
     (told,) = [line for line in ended.out.splitlines() if "tokens, and 32 are read" in line]
     assert told.endswith(' Zebra".') and "a cat" not in told
+
+
+def photo(path: Path, size: tuple[int, int] = (120, 80), **options: Any) -> Path:
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    pixels[:, : size[0] // 2, 0] = pixels[:, size[0] // 2 :, 2] = 220
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def facts_of(ended: Ended, number: int = 0) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((ended.folder / "images" / f"{number:06d}.json").read_text())
+    return facts
+
+
+def test_weights_of_words_are_in_the_recipe_and_made_again(lab: Lab, main_job: Ended) -> None:
+    prompts = 'prompts=["a (red)1.4 cat","a (red) cat"]'
+    plain = lab.here(*TOY, "task=generate", prompts)
+    weighted = lab.here(*TOY, "task=generate", prompts, "cfg.prompt_weights=true")
+    assert "prompt_weights" not in facts_of(plain)["cfg"] and facts_of(weighted)["cfg"]["prompt_weights"] is True
+    assert not np.array_equal(pictures(plain)[0], pictures(weighted)[0])
+    again = lab.here("task=generate", f"recipe={weighted.folder / 'images' / '000000.png'}")
+    assert again.metrics == {"images": 1.0, "identical": 1.0}, again.out
+    refused = lab.here(*TOY, "task=generate", 'prompts=["a (red:1.4) cat"]', "cfg.prompt_weights=true")
+    assert refused.status == 2 and "write (red)1.4" in refused.err
+
+
+def test_a_picture_drawn_from_another_is_made_again_bit_for_bit(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    image, mask = photo(tmp_path / "bäh [1].jpg"), photo(tmp_path / "mask.png")
+    Image.new("L", (60, 40), 0).save(mask)
+    with Image.open(mask) as black:
+        white = black.copy()
+    white.paste(255, (0, 0, 30, 40))
+    white.save(mask)
+    arguments = [*TOY, "task=generate", PROMPTS, "seed=5", f"weights={main_job.folder}", "scheduler=euler_a"]
+    plain = lab.here(*arguments, "scheduler.steps=4")
+    for more in ([], ["strength=0.5"], [f"mask={mask}"]):
+        ended = lab.here(*arguments, "scheduler.steps=4", f"image={image}", *more)
+        assert ended.metrics == {"images": 2.0}, ended.err
+        facts = facts_of(ended, 1)
+        assert facts["image"]["path"] == str(image) and facts["strength"] == (0.5 if "strength=0.5" in more else 0.75)
+        assert ("mask" in facts) == (more[:1] == [f"mask={mask}"])
+        assert not np.array_equal(pictures(ended), pictures(plain))
+        again = lab.here("task=generate", f"recipe={ended.folder / 'images' / '000001.png'}")
+        assert again.metrics == {"images": 1.0, "identical": 1.0}, again.out
+    image.rename(tmp_path / "moved.jpg")
+    gone = lab.here("task=generate", f"recipe={ended.folder / 'images' / '000001.png'}")
+    assert gone.status == 1 and "say where it is by image=..." in gone.err
+    found = lab.here("task=generate", f"recipe={ended.folder / 'images' / '000001.png'}", f"image={tmp_path}/moved.jpg")
+    assert found.metrics["identical"] == 1.0
+    photo(tmp_path / "moved.jpg", (80, 120))
+    other = lab.here("task=generate", f"recipe={ended.folder / 'images' / '000001.png'}", f"image={tmp_path}/moved.jpg")
+    assert other.status == 1 and "the picture of today is not the one" in other.err
+
+
+def test_the_same_pixels_are_the_same_stage_whatever_file_they_are_in(
+    lab: Lab, main_job: Ended, tmp_path: Path
+) -> None:
+    arguments = [*TOY, "task=generate", PROMPTS, "scheduler.steps=4"]
+    first = lab.here(*arguments, f"image={photo(tmp_path / 'one.png', (64, 64))}")
+    second = lab.here(*arguments, f"image={photo(tmp_path / 'two.bmp', (64, 64))}")
+    third = lab.here(*arguments, f"image={photo(tmp_path / 'three.png', (64, 64))}", "strength=0.5")
+    assert first.json("stages.json").keys() == second.json("stages.json").keys() != third.json("stages.json").keys()
+
+
+def test_a_picture_is_turned_as_it_is_looked_at(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    """Orientation 6 is turned clockwise: what is stored on the left is looked at on top."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = photo(tmp_path / "turned.jpg", (64, 64), exif=exif, quality=100, subsampling=0)
+    upright = tmp_path / "upright.png"
+    with Image.open(turned) as image:
+        image.transpose(Image.Transpose.ROTATE_270).save(upright)
+    arguments = [*TOY, "task=generate", PROMPTS, "scheduler.steps=4"]
+    stages = [lab.here(*arguments, f"image={path}").json("stages.json").keys() for path in (turned, upright)]
+    assert stages[0] == stages[1]
+
+
+def test_what_cannot_be_drawn_from_is_one_sentence(lab: Lab, main_job: Ended, tmp_path: Path) -> None:
+    image = photo(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes(image.read_bytes()[:90])
+    (tmp_path / "words.png").write_text("no picture")
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    Image.new("L", (64, 64)).save(tmp_path / "black.png")
+    for arguments, status, sentence in (
+        ([f"image={tmp_path}/none.png"], 2, "none.png is no picture: it does not exist"),
+        ([f"image={tmp_path}/cut.png"], 1, "cannot be used (truncated"),
+        ([f"image={tmp_path}/words.png"], 1, "cannot be used (unreadable"),
+        ([f"image={tmp_path}/bomb.png"], 1, "10000 x 10000 is more than 64,000,000 pixels"),
+        ([f"image={tmp_path}/small.png"], 1, "the shorter side must have 16 pixels"),
+        ([f"image={tmp_path}"], 1, "cannot be used"),
+        ([f"image={image}", f"mask={tmp_path}/black.png"], 1, "white is what is drawn anew"),
+        ([f"image={image}", f"mask={tmp_path}/cut.png"], 1, "cannot be used (truncated"),
+        ([f"image={image}", "strength=0"], 2, "strength=0.0 is not above 0 and up to 1"),
+        ([f"image={image}", "strength=1.5"], 2, "strength=1.5 is not above 0 and up to 1"),
+        ([f"image={image}", "strength=nan"], 2, "strength=nan is not above 0 and up to 1"),
+        ([f"image={image}", "strength=0.1"], 2, "strength=0.1 of 2 steps leaves none; use 11 steps or more"),
+        ([f"mask={image}"], 2, "and none is given; type image=<picture>"),
+        (["strength=0.5"], 2, "and none is given; type image=<picture>"),
+    ):
+        ended = lab.here(*TOY, "task=generate", PROMPTS, *arguments)
+        assert (ended.status, ended.err.count("\n")) == (status, 1) and sentence in ended.err, (arguments, ended.err)
+    elsewhere = lab.here(*TOY, "task=evaluate", f"image={image}")
+    assert elsewhere.status == 2 and "task=evaluate does not read image; type task=generate" in elsewhere.err

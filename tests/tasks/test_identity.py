@@ -53,6 +53,8 @@ OF_OTHER_DATA = {
 """Keys that the data here have no files for."""
 READS = {Part.charts: ("charts",), Part.clip: ("clip",)}
 """What only one part of a pipeline reads."""
+BEGUN = ("image", "mask", "strength")
+"""What a picture is drawn from."""
 ASKED = ("prompts", "prompts_file", "wildcards", "images", "images_per_prompt")
 """What task=generate reads."""
 
@@ -77,7 +79,10 @@ def places(tmp_path_factory: pytest.TempPathFactory, tuned_run: Path, lab: Lab, 
     with open(root / "clip" / "model.safetensors", "ab") as file:
         file.write(b" ")
     (root / "prompts.txt").write_text("a red bus\n")
+    Image.fromarray(np.full((64, 64, 3), 255, np.uint8)).save(root / "white.png")
     return {
+        "image": str(root / "white.png"),
+        "mask": str(root / "white.png"),
         "model.source": str(other_model),
         "prompts_file": str(root / "prompts.txt"),
         "wildcards": str(root / "words"),
@@ -118,6 +123,9 @@ def asking(config: Config, key: str) -> Config:
         config = replace(config, eval=replace(config.eval, extractor="clip", clip=str(TINY_CLIP)))
     if key == "weights":
         return replace(config, task=Task.evaluate)
+    if key in BEGUN:
+        given = {} if key == "image" else {"image": str(pictures() / "00.png")}
+        return replace(config, task=Task.generate, prompts=["a cat"], **given)
     if key in ASKED:
         words = {"prompts": ["a __colour__ car"], "wildcards": str(pictures())} if key == "wildcards" else {}
         return replace(config, task=Task.generate, **words)

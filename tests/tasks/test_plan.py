@@ -117,6 +117,31 @@ def test_memory_of_a_full_size_training_is_counted(tmp_path: Path) -> None:
     assert whole is not None and whole.activations > 3 * memory.activations
 
 
+def test_shards_divide_what_trains_and_gather_a_block_at_a_time(tmp_path: Path) -> None:
+    typed = ["model=sd15", "model.init=random", "strategy=unet", "training.ema=0.999", "training.batch_size=4"]
+    typed += ["training.gradient_checkpointing=true", "training.micro_batch=1", "launch.processes=4"]
+    found = []
+    for shard in ("false", "true"):
+        config = compose([*typed, f"launch.shard={shard}"])
+        config.validate(4)
+        models = weightless(config.model)
+        assert models is not None
+        memory = training_memory(config, models)
+        assert memory is not None
+        found.append(memory)
+    whole, share = found
+    unet = 859_520_964
+    assert whole.gathered == 0 and (whole.gradients, whole.optimizer) == (4 * unet, 8 * unet)
+    assert (share.gradients, share.optimizer) == (unet, 2 * unet)
+    assert whole.weights - share.weights == 2 * 4 * unet - 2 * unet, "the weights and their average"
+    assert share.activations == whole.activations
+    # The largest block of SD 1.x: a residual block of 2560 to 1280 channels - two norms, two 3 x 3 convolutions, the
+    # embedding's projection and a 1 x 1 shortcut.
+    largest = 2 * 2560 + (9 * 2560 + 1) * 1280 + 1281 * 1280 + 2 * 1280 + (9 * 1280 + 1) * 1280 + 2561 * 1280
+    outside = share.gathered // 4 - 2 * largest
+    assert 0 < outside < 0.1 * unet and share.total < 0.4 * whole.total
+
+
 def test_activations_are_those_of_the_real_network(tmp_path: Path) -> None:
     """Counted without weights, and by PyTorch on the CPU with them."""
     config = compose(["strategy=unet", "training.micro_batch=2"])

@@ -4,9 +4,12 @@ import re
 import time
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 import yaml
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
+from PIL import Image
 
 from t2i.sweeps.workers import NUMBER as T2I_WORKER
 
@@ -29,6 +32,24 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(swept: Ended) -> None:
     assert [row[0] for row in section["tables"][0]["rows"]] == ["1.0", "1000.0", "5.0"]
     assert set(section["tables"][0]["rows"][1][2:]) == {"failed"}
     assert (swept.folder / "figures" / "heat_map_clip_score.png").exists()
+
+
+def test_a_dashboard_tells_what_the_sweep_is_about(lab: Lab, swept: Ended) -> None:
+    """As optuna-dashboard reads it: names, attributes, metrics, and the pictures of each trial."""
+    url = f"sqlite:///{lab.root / 'sweeps.db'}"
+    titles = [name for name in optuna.get_all_study_names(url) if name.startswith("tiny on scenes: cfg.scale [")]
+    study = optuna.load_study(study_name=titles[0], storage=url)
+    assert study.metric_names == ["clip_score[tiny_clip]"]
+    told, stages = study.user_attrs, swept.json("stages.json")
+    assert told["weights"] == "of the base model" and re.fullmatch(r"tiny \([0-9a-f]{32}\)", told["model"])
+    assert told["data"] in {f"scenes ({stage['digest']})" for stage in stages.values()}
+    store = FileSystemArtifactStore(lab.root / "sweeps_artifacts")
+    measured = [trial for trial in study.trials if trial.state is optuna.trial.TrialState.COMPLETE]
+    assert len(measured) == 2
+    for trial in measured:
+        (meta,) = get_all_artifact_meta(trial, storage=study._storage)
+        with store.open_reader(meta.artifact_id) as file, Image.open(file) as picture:
+            assert (meta.mimetype, picture.format) == ("image/png", "PNG") and picture.width > 64
 
 
 def test_only_the_failed_cell_is_tried_again(lab: Lab, swept: Ended) -> None:

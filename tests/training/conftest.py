@@ -1,6 +1,7 @@
 """The toy model with pictures to train on, and trainings of a few steps."""
 
 import csv
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from t2i.training.config import LearningRate, Training
 from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
+from t2i.training.parallel import parallel_of
 from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
 
@@ -58,6 +60,15 @@ class Pictures:
     def sizes(self) -> np.ndarray:
         """Width and height of every picture."""
         return np.full((len(self), 2), RESOLUTION, np.int32)
+
+    @property
+    def originals(self) -> np.ndarray:
+        """Of files half as large again on one side, and twice on the other."""
+        return np.array([(RESOLUTION * 3 // 2 + i, RESOLUTION * 2) for i in range(len(self))], np.int32).reshape(-1, 2)
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Left and top."""
+        return index, 3
 
     def encoded(self, index: int) -> bytes:
         """Stands for the picture's file."""
@@ -104,21 +115,26 @@ Start = Callable[..., Trainer]
 @pytest.fixture
 def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Path) -> Start:
     """Builds a trainer as task=train does; `folder` is where it may resume."""
+    seen = [os.getpid()]
 
-    def build(strategy: Strategy, config: Training, folder: str = "training", precision: str = "no") -> Trainer:
-        if precision != run.processes.mixed_precision:  # accelerate keeps one precision for a whole process
+    def build(
+        strategy: Strategy, config: Training, folder: str = "training", precision: str = "no", shard: bool = False
+    ) -> Trainer:
+        wanted, here = Processes(precision, shard), os.getpid()
+        if wanted != run.processes or here not in seen:  # accelerate keeps one precision for a whole process
+            seen[:] = [here]
             AcceleratorState._reset_state(reset_partial_state=True)
-            run.processes = Processes(precision)
+            run.processes = wanted
         models = loaded(toy)
         strategy.attach(models)
-        models.to("cpu", DTYPES[precision])
+        parallel_of(run).place(models, strategy, DTYPES[precision])
         text_trains = strategy.trains_text
         sets = [
             latents(models, run.store, pictures(name, n), text_trains, cache_latents=config.cache_latents,
                     cache_text=config.cache_text, captions=config.captions)
             for name, n in (("train", 10), ("held_out", 3))
         ]  # fmt: skip
-        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder).mkdir(exist_ok=True)  # by whichever process is first
         return Trainer(config, strategy, models, run, *sets, tmp_path / folder)
 
     return build

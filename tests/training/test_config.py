@@ -2,9 +2,10 @@
 
 import pytest
 
+from t2i.config import SCHEMAS, compose
 from t2i.errors import ConfigError
 from t2i.training.attention import Attn2ToV
-from t2i.training.config import LearningRate, Training
+from t2i.training.config import LearningRate, Optimizer, Training
 from t2i.training.lora import Lora
 
 WRONG = [
@@ -24,6 +25,36 @@ def test_a_batch_is_shared_evenly() -> None:
     Training(batch_size=6).validate(3)
     with pytest.raises(ConfigError, match="cannot be shared by 4 processes"):
         Training(batch_size=6).validate(4)
+
+
+@pytest.mark.parametrize("kind", SCHEMAS["strategy"])
+def test_only_whole_networks_are_spread_over_processes(kind: str) -> None:
+    config = compose([f"strategy={kind}", "task=train", "launch.shard=true"])
+    if kind in ("unet", "both"):
+        config.validate(2)
+        return
+    with pytest.raises(ConfigError, match=rf"launch\.shard=true with strategy={kind}, .* use strategy=unet or both"):
+        config.validate(2)
+    compose([f"strategy={kind}", "task=generate", "launch.shard=true"]).validate(2)  # trains nothing
+
+
+@pytest.mark.parametrize("optimizer", Optimizer)
+def test_shards_have_rules_that_look_at_single_numbers(optimizer: Optimizer) -> None:
+    config = compose(["strategy=unet", "task=train", "launch.shard=true", f"training.optimizer={optimizer.value}"])
+    if optimizer in (Optimizer.adamw, Optimizer.sgd):
+        config.validate(2)
+        return
+    with pytest.raises(ConfigError, match=rf"with training\.optimizer={optimizer.value}, .* use adamw or sgd"):
+        config.validate(2)
+
+
+@pytest.mark.parametrize(
+    "setting", ["launch.mixed_precision=fp16", "training.compile=true", "training.channels_last=true"]
+)
+def test_what_shards_do_not_take_is_refused_by_name(setting: str) -> None:
+    compose(["strategy=unet", "task=train", "launch.shard=true", "launch.mixed_precision=bf16"]).validate(2)
+    with pytest.raises(ConfigError, match=f"launch.shard=true with {setting}"):
+        compose(["strategy=unet", "task=train", "launch.shard=true", setting]).validate(2)
 
 
 def test_epochs_decide_the_steps() -> None:

@@ -30,7 +30,8 @@ def painter(tmp_path_factory: pytest.TempPathFactory) -> Painter:
     models.vae.enable_tiling()
 
     def describe(*facts: Any) -> dict[str, Any]:
-        return {"cfg": as_dict(facts[2]), "steps": facts[1].steps}
+        order, scheduler, guidance = facts
+        return {"cfg": as_dict(guidance), "steps": scheduler.steps, "model": order.model}
 
     return Painter(
         {"base": models}, {"ddim": config.scheduler}, config.cfg, describe, tmp_path_factory.mktemp("made"), 1

@@ -149,7 +149,10 @@ def test_head_answers_as_get_without_the_body(server: Server) -> None:
 
 def test_the_openapi_file_describes_what_is_taken_and_answered(server: Server) -> None:
     paths = httpx.get(f"{server.url}/v1/openapi.json").json()["paths"]
-    assert set(paths) == {"/v1/health", "/v1/images/{name}", "/v1/images"}
+    assert set(paths) == {"/v1/health", "/v1/images/{name}", "/v1/images", "/v1/pictures"}
+    upload = paths["/v1/pictures"]["post"]
+    assert {"200", "400", "401", "403", "408", "413", "415", "429", "503"} <= set(upload["responses"])
+    assert list(upload["requestBody"]["content"]) == ["image/*"]
     post = paths["/v1/images"]["post"]
     schema = post["requestBody"]["content"]["application/json"]["schema"]
     assert set(schema["properties"]) == {*Order.__dataclass_fields__, "size"} and schema["required"] == ["prompt"]
@@ -246,6 +249,18 @@ MALFORMED: list[dict[str, Any]] = [
     {"scheduler": {"type": "DDIMScheduler"}},
     {"model": "other"},
     {"unknown": 1},
+    {"prompt_weights": "yes"},
+    {"prompt": "a (red:1.3) cat", "prompt_weights": True},
+    {"prompt": "a (red)99 cat", "prompt_weights": True},
+    {"scales": [1.0]},
+    {"scales": "1.0"},
+    {"image": "../../etc/passwd"},
+    {"image": "nothing.png"},
+    {"image": 5},
+    {"mask": "nothing.png"},
+    {"strength": 0},
+    {"strength": 1.01},
+    {"strength": float("nan")},
 ]
 BODIES = [
     b"",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
-from t2i.data.crop import Crop, frame
+from t2i.data.crop import Crop, frame, part
 from t2i.data.files.kinds import formats
 from t2i.data.preparation.colours import AUTO, Unusable, rgb
 from t2i.data.preparation.duplicates import perceptual_hash
@@ -82,14 +82,27 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise Unusable(f"{'truncated' if 'truncated' in text.lower() else 'unreadable'}: {text}") from error
 
 
+def fitted(path: Path, size: tuple[int, int], background: str = AUTO) -> Image.Image:
+    """The largest middle part of an image file that has the shape of `size` (width, height), in RGB and of that size."""
+    with opened(path) as image:
+        picture = _upright(image, max(size))
+        box = part(*picture.size, size)
+        return rgb(picture.crop(box), background).resize(size, Image.Resampling.LANCZOS)
+
+
+def _upright(image: Image.Image, side: int) -> Image.Image:
+    """Decoded and turned as it is looked at. A JPEG may come smaller, but twice `side` or more."""
+    # JPEG can decode at 1/2, 1/4 or 1/8 size; twice the target leaves the last step to the Lanczos filter.
+    image.draft(None, (2 * side, 2 * side))
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
 def _prepare(image: Image.Image, resolution: int, crop: Crop, position: float, background: str) -> Picture:
     width, height = image.size
-    # JPEG can decode at 1/2, 1/4 or 1/8 size; twice the target leaves the last step to the Lanczos filter.
-    image.draft(None, (2 * resolution, 2 * resolution))
-    image.load()
+    picture = _upright(image, resolution)
     if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         width, height = height, width
-    picture = ImageOps.exif_transpose(image)
     box, size = frame(*picture.size, resolution, crop, position)
     # Cropped first: a box given to resize lets the filter see past its edges.
     kept = rgb(picture.crop(box), background).resize(size, Image.Resampling.LANCZOS)

@@ -94,10 +94,10 @@ def _of_shares(first: Terms, second: Terms, units: tuple[Units, Units], pairs: i
 def _told(
     change: float, error: float, freedom: float, test: str, counts: list[int], span: tuple[float, float]
 ) -> PairedDifference:
-    from scipy import stats
+    from scipy.special import stdtr
 
     own = around(change, error, freedom)
-    p = max(float(2.0 * stats.t.sf(abs(change) / error, freedom)), _least_p(*counts))
+    p = max(float(2.0 * stdtr(freedom, -abs(change) / error)), _least_p(*counts))
     if p > 1.0 - LEVEL:  # so few pictures are no evidence, however far apart the sets
         own = Interval(own.value, min(0.0, own.low), max(0.0, own.high))
     own = Interval(change, max(span[0], own.low), min(span[1], own.high))

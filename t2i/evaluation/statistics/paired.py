@@ -52,14 +52,14 @@ class PairedDifference:
         the power, times the standard error (Cohen 1988, "Statistical Power Analysis", ch. 2); of shares, by the binomial
         distribution of McNemar's test.
         """
-        from scipy import stats
+        from scipy.special import stdtrit
 
         level = 1.0 - (1.0 - LEVEL) / tests
         if self.counts is not None:
             return shares.smallest_change(self.counts, level, POWER)
         if not self.standard_error < np.inf:
             return np.inf
-        quantiles = stats.t.ppf((1.0 + level) / 2.0, self.freedom) + stats.t.ppf(POWER, self.freedom)
+        quantiles = stdtrit(self.freedom, (1.0 + level) / 2.0) + stdtrit(self.freedom, POWER)
         return float(quantiles * self.standard_error)
 
 
@@ -94,10 +94,10 @@ def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
 
 
 def _of_means(change: Terms, found: Spread, error: float) -> PairedDifference:
-    from scipy import stats
+    from scipy.special import stdtr
 
     interval = around(change.value, error, found.freedom)
-    p = float(2.0 * stats.t.sf(abs(change.value) / error, found.freedom))
+    p = float(2.0 * stdtr(found.freedom, -abs(change.value) / error))
     least = 2.0 ** (1 - found.units)  # of thousands of pairs: 0
     if p < least:
         p = least

@@ -36,9 +36,9 @@ class Discordant:
 
 def wilson(share: float, count: float, level: float = LEVEL) -> Interval:
     """A share of `count` > 0 samples with Wilson's score interval (Wilson 1927, JASA 22)."""
-    from scipy import stats
+    from scipy.special import ndtri
 
-    z2 = float(stats.norm.ppf((1.0 + level) / 2.0)) ** 2
+    z2 = float(ndtri((1.0 + level) / 2.0)) ** 2
     centre = (share + z2 / (2.0 * count)) / (1.0 + z2 / count)
     half = math.sqrt(z2 / count * (share * (1.0 - share) + z2 / (4.0 * count))) / (1.0 + z2 / count)
     return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
@@ -50,9 +50,9 @@ def tango(counts: Discordant, level: float = LEVEL) -> Interval:
     The bounds are the changes at which the score statistic, with the share of losses that is likeliest under that
     change, reaches the normal quantile; found by bisection to 1e-12.
     """
-    from scipy import stats
+    from scipy.special import ndtri
 
-    z = float(stats.norm.ppf((1.0 + level) / 2.0))
+    z = float(ndtri((1.0 + level) / 2.0))
     found = counts.change
 
     def excess(change: float) -> float:

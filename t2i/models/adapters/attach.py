@@ -29,6 +29,17 @@ def place(models: Models, adapter: Adapter, name: str, scale: float = 1.0) -> No
     models.freeze()
 
 
+def rescale(models: Models, name: str, scale: float) -> None:
+    """Another share of an adapter that `place` put there under this name: the same bits as if it had been placed with it."""
+    from peft.tuners.lora.layer import LoraLayer
+
+    for module in models.family.trained:
+        for layer in models.modules[module].modules():
+            if isinstance(layer, LoraLayer):
+                for own in (name, f"{name}_dora"):
+                    layer.set_scale(own, scale)
+
+
 def _insert(network: Any, group: Mapping[str, LowRank], name: str, scale: float) -> None:
     from peft import LoraConfig
 

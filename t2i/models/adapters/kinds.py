@@ -30,6 +30,7 @@ class Kind(Enum):
     inversion = "textual inversion"
     unet = "U-Net"
     text_encoder = "text encoder"
+    text_encoder_2 = "second text encoder"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def _network(folder: Path) -> Found:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = config.get("_class_name") or config.get("model_type", "nothing known")
     told = {str(told).replace("_", "").lower() for told in (name, *config.get("architectures", []))}
-    tuned = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
+    every = {family.networks[network]: network for family in registry.FAMILIES.values() for network in family.trained}
+    tuned = {kind: network for kind, network in every.items() if network in Kind.__members__}
     for kind, network in tuned.items():
         if kind.lower() in told:
             files = (folder / "config.json", *weight_files(folder))

@@ -29,8 +29,8 @@ def place(models: Models, found: Found) -> None:
     own = network.state_dict()
     tensors = _tensors(found)
     if part in models.family.encoders:
-        tensors = {k: v for k, v in tensors.items() if not k.endswith("position_ids") and "text_projection" not in k}
-        tensors = text_layout(tensors, own)
+        dropped = ("position_ids",) if "text_projection.weight" in own else ("position_ids", "text_projection.weight")
+        tensors = text_layout({k: v for k, v in tensors.items() if not k.endswith(dropped)}, own)
     wanted = {name: tuple(tensor.shape) for name, tensor in own.items()}
     have = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = sorted({name for name, _ in wanted.items() ^ have.items()})

@@ -6,7 +6,9 @@ plain diffusers calls all that. Noise (`t2i/training/objective.py`), steps (`t2i
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
+
+from t2i.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -79,12 +81,12 @@ class Family:
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
     kohya: ClassVar[Mapping[str, str]] = {}
     """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
-    options: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
     kohya_base: ClassVar[str] = ""
     """sd-scripts' name of the family."""
     longest: ClassVar[int | None] = None
     """Tokens of a caption that are read, where that is less than its tokenizer says."""
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
 
     def of(self, present: Collection[str]) -> "Family":
         """The family of a model that has only these networks: some are published without one of theirs."""
@@ -108,20 +110,43 @@ class Family:
         """
         raise NotImplementedError
 
+    reads_weights: ClassVar[bool] = False
+    """Whether `weighted` reads weights of words in a prompt."""
+
+    def weighted(self, models: "Models", prompts: Sequence[str | None]) -> Conditions:
+        """As `read` makes them, of prompts in which words have weights: `(word)1.3`, `word++`. One without any is read as it
+        is elsewhere.
+        """
+        self.require_weights()
+        raise NotImplementedError
+
+    def require_weights(self) -> None:
+        """ConfigError, by name, for a family whose prompts have no weights."""
+        if not self.reads_weights:
+            raise ConfigError(
+                f"cfg.prompt_weights=true is read for models with one CLIP text encoder, and this one is of {self.title}; type "
+                "cfg.prompt_weights=false"
+            )
+
     def rows(self, models: "Models") -> dict[str, tuple[int, ...]]:
         """The shape of one row of each condition."""
         raise NotImplementedError
 
     @final
-    def conditions(self, models: "Models", captions: Sequence[str | None], batch_size: int = 64) -> Conditions:
-        """What captions become: rows on the encoders' device, without gradients. None: the unconditional row."""
+    def conditions(
+        self, models: "Models", captions: Sequence[str | None], batch_size: int = 64, weights: bool = False
+    ) -> Conditions:
+        """What captions become: rows on the encoders' device, without gradients. None: the unconditional row.
+
+        weights: whether words may have them.
+        """
         import torch
 
+        def rows(some: Sequence[str | None]) -> Conditions:
+            return self.weighted(models, some) if weights else self.read(models, self.tokens(models, some))
+
         with torch.no_grad():
-            parts = [
-                self.read(models, self.tokens(models, captions[start : start + batch_size]))
-                for start in range(0, len(captions), batch_size)
-            ]
+            parts = [rows(captions[start : start + batch_size]) for start in range(0, len(captions), batch_size)]
             return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     @final
@@ -159,13 +184,24 @@ class Family:
         side = models.resolution // self.factor(models)
         return count, models.denoiser.config["in_channels"], side, side
 
+    begins: ClassVar[Mapping[str, str]] = {}
+    """Classes of diffusers that draw from a picture: `image` all of it, `mask` a part; empty: this family cannot."""
+
+    def require_beginning(self, masked: bool) -> None:
+        """ConfigError, by name, for a family that cannot draw from a picture."""
+        if ("mask" if masked else "image") not in self.begins:
+            raise ConfigError(
+                f"{'mask' if masked else 'image'}= begins from a picture, and models of {self.title} draw from noise alone here; "
+                "leave it out"
+            )
+
     # -- the denoiser -------------------------------------------------------------------------------------------------
 
     def predict(
         self, models: "Models", x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":
         """The denoiser's output, of the shape of the noisy latents x (n, channels, h, w); time: (n,) or a scalar; pictures: n, or
-        one for all.
+        one for all. x is the first thing that the network is handed: evaluations are counted there.
         """
         raise NotImplementedError
 
@@ -202,7 +238,9 @@ class Family:
         return {}
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
-        """Its repeated blocks, which gradient checkpointing computes again one by one."""
+        """Its repeated blocks, none inside another one: gradient checkpointing computes them again one by one, and processes that
+        share a model in shards gather them one by one.
+        """
         raise NotImplementedError
 
     def text_width(self, settings: Mapping[str, Any]) -> int:
@@ -220,6 +258,16 @@ class Family:
     def kohya_path(self, network: str, layer: str, config: Any) -> str:
         """A layer's path, with dots, as sd-scripts has it behind its prefix. config: the network's."""
         return layer.removeprefix("text_model.")
+
+    def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """By network: what single-file checkpoints of these settings (by part) write before the names of its tensors; empty
+        where the family has no such files that are read.
+        """
+        return {}
+
+    def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> Optional[str]:
+        """The token that a tokenizer fills up with, where a single file does not say and it is not the end token."""
+        return None
 
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """Whether a single-file checkpoint has the shapes of these settings (by part)."""

@@ -126,7 +126,7 @@ class Flux2Klein(Family):
         picture = torch.cartesian_prod(one, places(height), places(width), one)
         text = torch.cartesian_prod(one, one, one, places(states.shape[1]))
         prediction: Tensor = models.denoiser(
-            hidden_states=x.flatten(2).transpose(1, 2),
+            x.flatten(2).transpose(1, 2),
             encoder_hidden_states=states,
             timestep=time.expand(len(x)).to(x.dtype) / 1000,
             img_ids=picture.to(x.device, non_blocking=True),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from t2i.models.families.family import Conditions, Family, Picture
-from t2i.models.original import TEXT, UNET, VAE, unet_name
+from t2i.models.original import OPEN_CLIP, TEXT, UNET, VAE, places, unet_name
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from t2i.models.safetensors_file import Header
 
 LEVEL = "text_model."
+OPEN_CLIP_H = 1024
+"""Width of the text encoder of SD 2.x."""
 
 
 class StableDiffusion1(Family):
@@ -54,6 +56,18 @@ class StableDiffusion1(Family):
         """states: (n, tokens, width), the last hidden states."""
         encoder = models.text_encoder
         return {"states": encoder(tokens["ids"].to(next(encoder.parameters()).device))[0]}
+
+    begins: ClassVar[Mapping[str, str]] = {
+        "image": "StableDiffusionImg2ImgPipeline",
+        "mask": "StableDiffusionInpaintPipeline",
+    }
+    reads_weights: ClassVar[bool] = True
+
+    def weighted(self, models: Models, prompts: Sequence[str | None]) -> Conditions:
+        """By compel, which weighs the last states."""
+        from t2i.models.prompt_weights import states
+
+        return {"states": states(models, prompts, lambda some: self.read(models, self.tokens(models, some))["states"])}
 
     def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
         """One row of states."""
@@ -93,15 +107,11 @@ class StableDiffusion1(Family):
 
     def blocks(self, denoiser: "nn.Module") -> "dict[str, nn.Module]":
         """Residual blocks and transformers, those in the middle too."""
-        outer = {
+        return {
             name: module
             for name, module in denoiser.named_modules()
-            if name.count(".") == 3 and (".resnets." in name or ".attentions." in name)
+            if name.split(".")[-2:-1] in (["resnets"], ["attentions"])
         }
-        middle = {
-            f"mid {n}": m for n, m in denoiser.named_modules() if n.startswith("mid_block.") and n.count(".") == 2
-        }
-        return outer | middle
 
     def text_width(self, settings: Mapping[str, Any]) -> int:
         """What the cross-attention reads."""
@@ -118,13 +128,20 @@ class StableDiffusion1(Family):
         plain = layer.removeprefix(LEVEL)
         return {layer, plain, LEVEL + plain}
 
+    def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """SD 2.x keeps its text encoder in OpenCLIP's layout."""
+        text = f"cond_stage_model{OPEN_CLIP}" if self.text_width(settings) == OPEN_CLIP_H else TEXT
+        return {"unet": UNET, "vae": VAE, "text_encoder": text}
+
+    def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> str | None:
+        """OpenCLIP fills up with the first token of the vocabulary."""
+        text = self.prefixes(settings)[tokenizer.replace("tokenizer", "text_encoder")]
+        return "!" if text.endswith(OPEN_CLIP) else None
+
     def fits(self, settings: Mapping[str, Any], header: "Header") -> bool:
         """By the tensors that tell architectures apart; all are compared on loading."""
-        unet, vae, text = settings["unet"], settings["vae"], settings["text_encoder"]
+        unet, vae, prefixes = settings["unet"], settings["vae"], self.prefixes(settings)
         widths = unet["block_out_channels"]
-        embeddings = f"{TEXT}text_model.embeddings"
-        if f"{embeddings}.token_embedding.weight" not in header.shapes:
-            embeddings = f"{TEXT}embeddings"  # as transformers 5.6 and newer name it
         per = int(unet["layers_per_block"]) + 1
         decoder = max((i for i in range(9) if f"{VAE}decoder.up.{i}.block.0.conv1.weight" in header.shapes), default=-1)
         outputs = max(
@@ -135,9 +152,16 @@ class StableDiffusion1(Family):
             f"{UNET}middle_block.0.in_layers.2.weight": (widths[-1], widths[-1], 3, 3),
             f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight": (widths[-1], unet["cross_attention_dim"]),
             f"{VAE}decoder.conv_in.weight": (vae["block_out_channels"][-1], vae["latent_channels"], 3, 3),
-            f"{embeddings}.token_embedding.weight": (text["vocab_size"], text["hidden_size"]),
-            f"{embeddings}.position_embedding.weight": (text["max_position_embeddings"], text["hidden_size"]),
         }
+        for encoder in self.encoders:
+            text = settings[encoder]
+            sizes = {"token": text["vocab_size"], "position": text["max_position_embeddings"]}
+            for kind, size in sizes.items():
+                own = f"text_model.embeddings.{kind}_embedding.weight"
+                name = places(encoder, [own], text, prefixes[encoder])[own].name
+                # transformers 5.6 and newer leave a level out
+                name = name if name in header.shapes else name.replace(LEVEL, "")
+                wanted[name] = (size, text["hidden_size"])
         levels = len(vae["block_out_channels"]) == decoder + 1 and per * len(widths) == outputs + 1
         return levels and all(header.shapes.get(name) == shape for name, shape in wanted.items())
 

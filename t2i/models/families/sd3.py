@@ -112,7 +112,7 @@ class StableDiffusion3(Family):
             patches = x.shape[-1] * x.shape[-2] // network.config["patch_size"] ** 2
             options = {"attention_mask": repeated_last(patches + states.shape[1], T5_TOKENS, x)}
         prediction: Tensor = network(
-            hidden_states=x,
+            x,
             encoder_hidden_states=states,
             pooled_projections=conditions["pooled"],
             timestep=time.expand(len(x)),

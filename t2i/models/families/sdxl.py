@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from t2i.models.families.family import Conditions, Picture
 from t2i.models.families.sd1 import StableDiffusion1
-from t2i.models.original import unet_name
+from t2i.models.original import OPEN_CLIP, UNET, VAE, unet_name
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class StableDiffusionXL(StableDiffusion1):
     tokenizers: ClassVar[Mapping[str, str]] = {"tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer"}
     encoders: ClassVar[tuple[str, ...]] = (FIRST, SECOND)
     reads_sizes: ClassVar[bool] = True
+    reads_weights: ClassVar[bool] = False
+    begins: ClassVar[Mapping[str, str]] = {
+        "image": "StableDiffusionXLImg2ImgPipeline",
+        "mask": "StableDiffusionXLInpaintPipeline",
+    }
     schedulers: ClassVar[tuple[str, str]] = ("EulerDiscreteScheduler", "DPMSolverMultistepScheduler")
     float32: ClassVar[tuple[str, ...]] = ("vae",)
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -129,6 +134,11 @@ class StableDiffusionXL(StableDiffusion1):
     def kohya_path(self, network: str, layer: str, config: Any) -> str:
         """The U-Net as its makers number it, which is how sd-scripts builds it."""
         return unet_name(layer, config) if network == "unet" else super().kohya_path(network, layer, config)
+
+    def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """The first text encoder is CLIP's, the second OpenCLIP's."""
+        first, second = "conditioner.embedders.0.transformer.", f"conditioner.embedders.1{OPEN_CLIP}"
+        return {"unet": UNET, "vae": VAE, FIRST: first, SECOND: second}
 
     def reaches(self, models: Models, network: str, parameter: str) -> bool:
         """Of the first text encoder nothing behind the states that are read; the second's pooled vector reads all of it."""

@@ -106,11 +106,16 @@ class Writer:
     ) -> None:
         """As the function `save`, whose arguments it takes."""
         self.wait()
+        given = (parameters, optimizer, facts, *rest)
+        self.hand_over(folder, step, *(given if self._pool is None else map(_copied, given)))
+
+    def hand_over(self, folder: Path, step: int, *given: Any) -> None:
+        """The same of tensors that are nobody else's and will not change."""
+        self.wait()
         if self._pool is None:
-            save(folder, step, parameters, optimizer, facts, *rest)
-            return
-        copies = [_copied(value) for value in (parameters, optimizer, facts, *rest)]
-        self._pending = self._pool.submit(save, folder, step, *copies)
+            save(folder, step, *given)
+        else:
+            self._pending = self._pool.submit(save, folder, step, *given)
 
     def wait(self) -> None:
         """Until everything is on the disk."""
@@ -211,7 +216,7 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(
         facts["step"],
         load_file(path / "parameters.safetensors"),
-        torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu"),
+        torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu", mmap=True),
         facts,
         load_file(path / AVERAGE) if (path / AVERAGE).exists() else {},
     )

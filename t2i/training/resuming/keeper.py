@@ -10,6 +10,7 @@ import torch
 from t2i.context import Run
 from t2i.errors import UserError
 from t2i.interruption import Interrupted
+from t2i.training import shards
 from t2i.training.resuming import checkpoints, restoring
 from t2i.training.resuming.checkpoints import Checkpoint
 from t2i.training.resuming.lines import Lines
@@ -54,16 +55,18 @@ class Keeper:
 
         Raises UserError where a weight is not finite: such weights are worth nothing, and may not replace others.
         """
-        for name, parameter in self.parameters.items():
-            if not bool(parameter.isfinite().all()):
-                raise UserError(f"{name} is no longer finite; {self.remedy()}")
+        if (name := shards.not_finite(self.parameters)) is not None:
+            raise UserError(f"{name} is no longer finite; {self.remedy()}")
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler is not None else {},
+        }
+        # Copies where they were shards: the writer needs no others.
+        write = self._writer.hand_over if shards.is_sharded(self.parameters) else self._writer.save
+        parameters, state, average = shards.whole([self.parameters, state, average], keep=self.run.main)
         if self.run.main:
-            state = {
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "scaler": self.scaler.state_dict() if self.scaler is not None else {},
-            }
-            self._writer.save(self.folder, step, self.parameters, state, facts, keep, average, protect)
+            write(self.folder, step, parameters, state, facts, keep, average, protect)
             self.run.detail(f"checkpoint at step {step} of {self.total}{more}")
         self.run.barrier()
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from t2i.errors import UserError
+from t2i.training import shards
 from t2i.training.resuming.checkpoints import Checkpoint, differences
 
 
@@ -14,7 +15,7 @@ def restore(
 ) -> None:
     """Put a checkpoint's state into a training that was built as it was; `scaler` may be None."""
     _place(found, parameters)
-    optimizer.load_state_dict(found.optimizer["optimizer"])
+    optimizer.load_state_dict(shards.moments_like(found.optimizer["optimizer"], optimizer))
     schedule.load_state_dict(found.optimizer["schedule"])
     if scaler is not None and found.optimizer["scaler"]:
         scaler.load_state_dict(found.optimizer["scaler"])
@@ -50,7 +51,8 @@ def adopt(
         said.append(f"its optimizer's state begins anew: training.optimizer is {_pair(changed['training.optimizer'])}")
     else:
         own = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({**found.optimizer["optimizer"], "param_groups": own})
+        state = {**found.optimizer["optimizer"], "param_groups": own}
+        optimizer.load_state_dict(shards.moments_like(state, optimizer))
     _advance(schedule, found.optimizer["schedule"]["last_epoch"])
     if scaler is not None and found.optimizer["scaler"]:
         scaler.load_state_dict(found.optimizer["scaler"])
@@ -64,7 +66,7 @@ def _pair(text: str) -> str:
 def _place(found: Checkpoint, parameters: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(found.parameters[name])
+            parameter.copy_(shards.like(found.parameters[name], parameter))
 
 
 def _advance(schedule: torch.optim.lr_scheduler.LambdaLR, step: int) -> None:

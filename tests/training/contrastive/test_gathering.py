@@ -1,19 +1,18 @@
 """Two processes have the loss and the gradients of one with the joined batch; chunks change neither."""
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from t2i.training.contrastive.config import ClipTuning, Projection, Targets, Towers
 from t2i.training.contrastive.gathering import average_gradients
 from t2i.training.contrastive.loop import Tuner
 
+from ..processes import in_processes
 from .conftest import Start, tuning
 
 BATCH = [7, 2, 11, 0, 5, 9, 3, 12]
@@ -37,28 +36,8 @@ def close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> No
 
 
 def in_two_processes(work: Callable[[], dict[str, torch.Tensor]], folder: Path) -> list[dict[str, torch.Tensor]]:
-    """What `work` gives in each of two forked processes that talk through gloo."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
-    for rank in range(2):
-        child = os.fork()
-        if child:
-            children.append(child)
-            continue
-        status = 1
-        try:
-            os.environ |= {
-                "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
-            }  # fmt: skip
-            AcceleratorState._reset_state(reset_partial_state=True)
-            save_file(work(), folder / f"{rank}.safetensors")
-            status = 0
-        finally:
-            os._exit(status)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    """What `work` gives in each of two processes."""
+    assert in_processes(2, lambda: save_file(work(), folder / f"{os.environ['RANK']}.safetensors")) == [0, 0]
     return [load_file(folder / f"{rank}.safetensors") for rank in range(2)]
 
 

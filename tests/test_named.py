@@ -1,0 +1,93 @@
+"""Mistakes in what a command line names: told in one sentence before anything heavy is imported, and no run is left."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from t2i.keys import keys
+from t2i.named import MADE
+from t2i.quoting import LISTS, PATHS
+
+from .conftest import PROJECT
+
+HEAVY = ["torch", "mlflow", "diffusers", "transformers", "matplotlib", "scipy", "optuna"]
+READ = {
+    "weights": ["task=generate"],
+    "pictures": ["task=evaluate"],
+    "prompts_file": ["task=generate"],
+    "wildcards": ["task=generate"],
+    "recipe": ["task=generate"],
+    "run": ["task=export"],
+    "runs": ["task=compare"],
+    "bundle": ["task=rerun"],
+    "serve.credentials": ["task=serve"],
+    "clip.source": ["task=clip"],
+    "dataset.root": ["dataset=folder"],
+    "dataset.subset": ["dataset=folder", "dataset.root=."],
+    "dataset.links": ["dataset=folder", "dataset.root=."],
+    "dataset.karpathy": ["dataset=coco", "dataset.root=."],
+    "eval.clip": ["eval.extractor=clip"],
+    "eval.inception": ["eval.extractor=inception"],
+    "eval.dinov2": ["eval.extractor=dinov2"],
+    "model.architecture": ["model.init=random"],
+}
+"""What else is typed, where the key is not read by every command."""
+NAMES = sorted({*PATHS, *LISTS, "track.uri"} - {"sweeps.apply"})  # a name, which is written to conf
+PROGRAM = """
+import contextlib, io, json, runpy, sys
+
+program, commands, heavy = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+for name, arguments in commands.items():
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = [program, *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_path(program, run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code
+    found = [module for module in heavy if module in sys.modules]
+    print(json.dumps([name, status, err.getvalue(), found]))
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Status, words and heavy modules after each command, one after another in a fresh process."""
+    root = tmp_path_factory.mktemp("named")
+    commands = {}
+    for name in NAMES:
+        missing = "sqlite:////proc/none/mlflow.db" if name == "track.uri" else "/proc/none"
+        value = f"[{missing}]" if name in ("runs", "dataset.links") else missing
+        places = {"outputs": str(root / "outputs"), "track.uri": f"sqlite:///{root}/mlflow.db"}
+        places |= {"track.artifacts": str(root / "artifacts"), name: value}
+        commands[name] = [*READ.get(name, []), *(f"{key}={own}" for key, own in places.items())]
+    command = [sys.executable, "-c", PROGRAM, str(PROJECT / "run.py"), json.dumps(commands), json.dumps(HEAVY)]
+    surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=root, timeout=240, check=True)
+    found = {name: rest for name, *rest in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == set(NAMES)
+    return {**found, "left": sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_that_is_not_there_is_told_before_anything_is_imported(told: dict[str, Any], name: str) -> None:
+    status, words, heavy = told[name]
+    assert status == (1 if name in ("recipe", "outputs") else 2), words
+    (sentence,) = words.splitlines()
+    value = "sqlite:////proc/none/mlflow.db" if name == "track.uri" else "/proc/none"
+    assert sentence.startswith(f"t2i: {name}={value}"), sentence
+    assert heavy == []
+
+
+def test_no_run_is_left(told: dict[str, Any]) -> None:
+    assert told["left"] == []
+
+
+def test_every_key_that_names_a_path_is_among_them() -> None:
+    assert MADE < PATHS and {*PATHS, *LISTS} <= keys().keys()
+    assert set(READ) <= set(NAMES)

@@ -116,5 +116,6 @@ def _untrained(config: Config) -> dict[str, Any]:
 
 def _evaluations(own: Config, run: Run) -> int:
     """U-Net evaluations of one picture of a cell, by the schedule of its base model."""
-    timesteps = own.scheduler.start(load_models(own, run).schedule()).timesteps.tolist()
+    models = load_models(own, run)
+    timesteps = own.scheduler.start(models.schedule(), models.grid).timesteps.tolist()
     return sum(2 if own.cfg.acts_at(timestep) else 1 for timestep in timesteps)

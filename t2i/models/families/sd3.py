@@ -51,6 +51,10 @@ class StableDiffusion3(Family):
         "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
         "text_encoder_2": ("q_proj", "k_proj", "v_proj", "out_proj"),
     }
+    wider: ClassVar[tuple[str, ...]] = (
+        *("attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"),
+        *("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"),
+    )
     text_projections: ClassVar[tuple[str, ...]] = ("context_embedder",)
 
     def of(self, present: Collection[str]) -> Family:

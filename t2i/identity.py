@@ -77,6 +77,11 @@ NO_RESULT: dict[str, str] = {
 """Keys that cannot change a result, each with what it decides. Every other key changes the address of some stage."""
 
 
+def model(config: Config) -> dict[str, Any]:
+    """Which model. Keys that came later are said where they act, so that what is finished has its address."""
+    return {name: value for name, value in as_dict(config.model).items() if name != "without" or value}
+
+
 def networks(config: Config) -> dict[str, Any]:
     """Behind a loaded model, beside its files and the tuned weights: sizes, arithmetic, and how it is set up."""
     return {
@@ -154,7 +159,7 @@ def cell(config: Config, trains: bool) -> dict[str, Any]:
     """All that the numbers of a cell of a sweep hang on. trains: whether it has a training of its own."""
     return {
         "dataset": _acting("dataset", as_dict(config.dataset)),
-        "model": as_dict(config.model),
+        "model": model(config),
         "pictures": pictures(config),
         "numbers": numbers(config),
         "reference": config.eval.reference,

@@ -50,6 +50,7 @@ OTHER: dict[str, Any] = {
     "model.parameters": {"unet": 1},
     "model.resolution": 72,
     "model.revision": "main",
+    "model.without": ["text_encoder_3"],
     "parts": ["data"],
     "pictures": ["drawn"],
     "prompts": ["a cat"],

@@ -133,6 +133,7 @@ model.revision
 model.source
 model.tokens
 model.width
+model.without
 outputs
 parts
 pictures

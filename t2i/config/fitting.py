@@ -1,6 +1,7 @@
 """Settings that mean nothing to the model's family: told before anything is loaded."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from t2i.errors import ConfigError, UserError
@@ -29,9 +30,10 @@ def refuse(
     """ConfigError for a scheduler, and for keys of a training, that mean nothing to what the model was trained to predict; and
     for a strategy that means nothing to its networks.
     """
-    family = family_here(config)
+    family = family_here(replace(config, without=[]))
     if family is None:
         return
+    family = source.without(family, config.without)
     if strategy is not None and (reason := strategy.refuses(family)):
         raise ConfigError(reason)
     flow = family.objective == "flow"

@@ -32,6 +32,9 @@ class Model:
     architecture: Optional[str] = None
     """Name of a file in t2i/models/architectures, or a folder in diffusers' pipeline layout: the settings of a network that is
     built without weights (init=random), or of a single-file checkpoint whose shapes are not bundled."""
+    without: list[str] = field(default_factory=list)
+    """Networks that are neither fetched nor loaded, where the model can do without: [text_encoder_3] leaves T5 out of Stable
+    Diffusion 3, 4.8 of its 8 thousand million parameters, and what it says of long captions."""
     resolution: int = 512
     """Height and width in pixels that the model was trained for; pictures are sampled at this size."""
     tokens: int = 77

@@ -61,6 +61,11 @@ class Models:
         return self.tokenizers["tokenizer"]
 
     @property
+    def longest(self) -> int:
+        """Tokens of a caption that are read, of its first tokenizer."""
+        return int(self.family.longest or self.tokenizer.model_max_length)
+
+    @property
     def device(self) -> "torch.device":
         """Where the networks compute."""
         return self.offloaded_from or next(self.denoiser.parameters()).device
@@ -90,6 +95,10 @@ class Models:
     def schedule(self) -> dict[str, Any]:
         """The configuration of a scheduler that draws pictures of `resolution`."""
         return self.family.schedule(self, self.resolution)
+
+    def grid(self, steps: int) -> dict[str, Any]:
+        """What `set_timesteps` is told beside the number of steps, for pictures of `latent_shape`."""
+        return self.family.grid(self, steps)
 
     def scheduler(self) -> "SchedulerMixin":
         """What a pipeline draws with unless it is told otherwise."""

@@ -36,7 +36,29 @@ def family(config: Model) -> Family:
     """
     if config.init is Init.random or is_file(config):
         return family_of_settings(settings(config))
-    return family_in(locate(config, [INDEX, *_patterns("tokenizers", "/*")]))
+    return without(family_in(locate(config, [INDEX, *_patterns("tokenizers", "/*")])), config.without)
+
+
+def without(family: Family, left_out: Sequence[str]) -> Family:
+    """The family of its models that lack these networks; ConfigError where it cannot do without one."""
+    can = [name for name in family.networks if name not in family.of({*family.networks} - {name}).networks]
+    for name in left_out:
+        if name not in can:
+            hint = f"it can do without: {', '.join(can)}" if can else "use model.without=[]"
+            raise ConfigError(f"model.without=[{name}] is no part that {family.title} can do without; {hint}")
+    return family.of({*family.networks} - {*left_out})
+
+
+def _lessened(parts: dict[str, Any], config: Model) -> dict[str, Any]:
+    """Settings without those of the networks that are left out."""
+    if config.without:
+        without(family_of_settings(parts), config.without)
+    return {name: values for name, values in parts.items() if name not in config.without}
+
+
+def _left_out(config: Model) -> list[str]:
+    """The folders of those networks and of their tokenizers."""
+    return [name for one in config.without for name in (one, one.replace("text_encoder", "tokenizer"))]
 
 
 def family_in(folder: Path) -> Family:
@@ -75,7 +97,7 @@ def architecture(config: Model) -> dict[str, Any]:
     """The settings of every part (by the names of its family's networks, and scheduler) that `model.architecture` names."""
     name = str(config.architecture)
     if (folder := Path(name).expanduser()).is_dir():
-        return read_settings(folder)
+        return read_settings(folder, config.without)
     path = ARCHITECTURES / f"{name}.json"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in ARCHITECTURES.glob("*.json")))
@@ -83,12 +105,12 @@ def architecture(config: Model) -> dict[str, Any]:
             f"model.architecture={name} is unknown; use one of: {known}; or give a folder in diffusers' pipeline layout"
         )
     parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return parts
+    return _lessened(parts, config)
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """As `architecture`, from a pipeline's folder."""
-    family = family_in(folder)
+def read_settings(folder: Path, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """As `architecture`, from a pipeline's folder. left_out: networks of which nothing is read."""
+    family = without(family_in(folder), left_out)
     files = {name: folder / name / "config.json" for name in family.networks}
     files["scheduler"] = folder / "scheduler" / "scheduler_config.json"
     try:
@@ -107,7 +129,7 @@ def settings(config: Model) -> dict[str, Any]:
     if config.init is Init.random:
         return architecture(config)
     path = locate(config)
-    return candidate(config, path)[0] if path.is_file() else read_settings(path)
+    return _lessened(candidate(config, path)[0], config) if path.is_file() else read_settings(path, config.without)
 
 
 def tokenizer(config: Model) -> Path:
@@ -176,6 +198,7 @@ def digest(config: Model, store: Store, seed: int = 0) -> str:
         files = [folder, *sorted(path for path in words.iterdir() if path.suffix in {".json", ".txt"})]
         return digest_of({"single_file": store.file_digests(files), "settings": parts})[:32]
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".json", ".safetensors", ".txt"})
+    files = [path for path in files if path.relative_to(folder).parts[0] not in _left_out(config)]
     names = [str(path.relative_to(folder)) for path in files]
     found = digest_of(dict(zip(names, store.file_digests(files), strict=True)))[:32]
     return REWRITTEN.get(found, found)
@@ -197,7 +220,7 @@ def locate(config: Model, wanted: Sequence[str] = WANTED) -> Path:
     """
     path = Path(config.source).expanduser()
     if path.is_dir():
-        return _pipeline(path, wanted)
+        return _pipeline(path, wanted, config)
     if is_file(config):
         if path.suffix in SUFFIXES and path.exists():
             raise ConfigError(f"model.source={refusal(path)}")
@@ -217,7 +240,7 @@ def locate(config: Model, wanted: Sequence[str] = WANTED) -> Path:
     return _fetch(config, wanted)
 
 
-def _pipeline(folder: Path, wanted: Sequence[str]) -> Path:
+def _pipeline(folder: Path, wanted: Sequence[str], config: Model) -> Path:
     if not (folder / INDEX).exists():
         single = sorted(folder.glob("*.safetensors"))
         hint = f"; or name a file in it, e.g. model.source={single[0]}" if single else ""
@@ -225,7 +248,7 @@ def _pipeline(folder: Path, wanted: Sequence[str]) -> Path:
             f"model.source={folder} has no model_index.json; give a folder in diffusers' pipeline layout or a hub id{hint}"
         )
     if wanted is WANTED:
-        for part in family_in(folder).networks:
+        for part in without(family_in(folder), config.without).networks:
             if (folder / part).is_dir():
                 weight_files(folder / part)
     return folder
@@ -235,13 +258,19 @@ def _fetch(config: Model, wanted: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    def fetch(wanted: Sequence[str]) -> Path:
+        unwanted = [f"{name}/*" for name in _left_out(config)]
+        return Path(
+            snapshot_download(
+                config.source, revision=config.revision, allow_patterns=list(wanted), ignore_patterns=unwanted or None
+            )
+        )
+
     try:
-        folder = Path(snapshot_download(config.source, revision=config.revision, allow_patterns=list(wanted)))
+        folder = fetch(wanted)
         denoiser = family_in(folder).denoiser
         if wanted is WANTED and not list(folder.glob(f"{denoiser}/*.safetensors")):
-            folder = Path(
-                snapshot_download(config.source, revision=config.revision, allow_patterns=[*wanted, *VARIANT])
-            )
+            folder = fetch([*wanted, *VARIANT])
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"model.source={config.source} could not be fetched from the hub ({type(error).__name__}) and is not in its local "

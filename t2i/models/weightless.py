@@ -11,6 +11,7 @@ from t2i.models import source
 from t2i.models.config import Model
 from t2i.models.families.family import Family
 from t2i.models.parts import Models
+from t2i.models.tokenizer import PLAIN
 from t2i.models.weights import networks_of
 
 
@@ -39,6 +40,7 @@ def tokenizers_for(family: Family, parts: Mapping[str, Any]) -> dict[str, Any]:
         found[name] = tokenizer = CLIPTokenizer.from_pretrained(source.BUNDLED / "tokenizer")
         limit = parts[name.replace("tokenizer", "text_encoder")].get("max_position_embeddings")
         tokenizer.model_max_length = limit or tokenizer.model_max_length
+        tokenizer.chat_template = PLAIN
     return found
 
 

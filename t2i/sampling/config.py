@@ -11,6 +11,7 @@ from t2i.errors import ConfigError
 from t2i.models import prompt_weights
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
+from t2i.sampling.grid import FLOW_SIGMAS, Grid, most_steps, place
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from t2i.models.parts import Models
 
 
-FLOW_SIGMAS = "use_flow_sigmas"
-"""Of solvers in diffusers that can do either."""
 ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
@@ -128,38 +127,42 @@ class Scheduler:
         scheduler: SchedulerMixin = kind.from_config(scheduler_config, **options)
         return scheduler
 
-    def start(self, scheduler_config: dict[str, Any]) -> "SchedulerMixin":
-        """As `build`, with the timesteps set, on the CPU; ConfigError when the scheduler cannot take so many steps."""
+    def start(self, scheduler_config: dict[str, Any], grid: "Grid" = lambda steps: {}) -> "SchedulerMixin":
+        """As `build`, with the timesteps set, on the CPU; ConfigError when the scheduler cannot take so many steps, or not the
+        grid. grid: what a model asks for beside their number (`Models.grid`).
+        """
         scheduler = self.build(scheduler_config)
+        self._refuse_grid(scheduler, grid)
         try:
-            scheduler.set_timesteps(self.steps)
+            sound = place(scheduler, self.steps, grid)
         except ValueError as error:
-            raise self._too_many(_most_steps(scheduler, self.steps)) from error
-        trained = scheduler.config["num_train_timesteps"]
-        # Spaced too closely, schedulers leave the trained range or come back to the same timestep; noise levels after
-        # Karras et al. lie closely by intention.
-        again = len(scheduler.timesteps.unique()) < self.steps and not scheduler.config.get("use_karras_sigmas")
-        # Along a flow, the first time is pure noise itself: 1000 of 1000.
-        beyond = scheduler.timesteps.max() >= trained + self.flows
-        if beyond or again:
+            raise self._too_many(most_steps(scheduler, self.steps, grid)) from error
+        if not sound:
+            trained = scheduler.config["num_train_timesteps"]
+            most = most_steps(scheduler, self.steps, grid) if self.flows else trained // 2
             raise ConfigError(
                 f"scheduler.steps={self.steps} is too many for {self.type} with {trained} training timesteps; "
-                f"use at most scheduler.steps={trained // 2}"
+                f"use at most scheduler.steps={most}"
             )
         return scheduler
 
+    def _refuse_grid(self, scheduler: "SchedulerMixin", grid: "Grid") -> None:
+        """ConfigError where the scheduler cannot be told the shift that a model asks for."""
+        import inspect
 
-def _most_steps(scheduler: "SchedulerMixin", refused: int) -> int:
-    """The largest number of steps below a refused one that a scheduler takes."""
-    taken = 0
-    while refused - taken > 1:
-        middle = (taken + refused) // 2
-        try:
-            scheduler.set_timesteps(middle)
-            taken = middle
-        except ValueError:
-            refused = middle
-    return taken
+        import diffusers
+
+        def taking(kind: Any) -> bool:
+            return set(grid(1)) - {"sigmas"} <= set(inspect.signature(kind.set_timesteps).parameters)
+
+        if not taking(type(scheduler)):
+            named = [
+                n for n, one in shipped().items() if one.flows is self.flows and taking(getattr(diffusers, one.type))
+            ]
+            raise ConfigError(
+                f"scheduler={self.name} ({self.type}) has one shift for every size and number of steps, and this model asks for "
+                f"its own; use one of: {', '.join(named)}"
+            )
 
 
 def _taking(option: str) -> list[str]:

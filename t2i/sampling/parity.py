@@ -84,7 +84,7 @@ def _theirs(models: Models, scheduler: Scheduler, shown: Picture) -> tuple[torch
         return {"latents": tensors["latents"].to(pipeline.vae.dtype)} if step + 1 == pipeline.num_timesteps else tensors
 
     picture = pipeline(
-        CAPTIONS[0],
+        prompt=CAPTIONS[0],
         num_inference_steps=STEPS,
         guidance_scale=SCALE,
         height=models.resolution,
@@ -94,7 +94,7 @@ def _theirs(models: Models, scheduler: Scheduler, shown: Picture) -> tuple[torch
         callback_on_step_end=keep,
         **models.family.told(shown),
     ).images[0]
-    return kept["latents"], (picture * 255).round()
+    return models.family.spread(models, kept["latents"]), (picture * 255).round()
 
 
 @torch.no_grad()
@@ -106,7 +106,6 @@ def autoencoder(models: Models) -> Iterator[Check]:
     noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(SEED)).to(models.device, models.dtype)
     images = models.family.decode(models, noise).clamp(-1, 1).to(next(models.vae.parameters()).dtype)
     moments = models.family.encode(models, images)
-    mean = moments.chunk(2, dim=1)[0]
-    ours = models.family.decode(models, models.family.latents(models, moments, torch.zeros_like(mean)))
-    theirs = models.vae.decode(mean, return_dict=False)[0]
+    ours = models.family.decode(models, models.family.latents(models, moments, torch.zeros_like(noise)))
+    theirs = models.vae.decode(models.vae.encode(images).latent_dist.mode(), return_dict=False)[0]
     yield _equal("latents that are trained on, decoded as drawn ones", {"pictures": ours}, {"pictures": theirs})

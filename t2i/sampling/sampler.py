@@ -118,7 +118,7 @@ def denoise(
     family is told which reads them; None: a whole one as large as the latents. beginning: a picture to begin from.
     """
     device, dtype = models.device, models.dtype
-    scheduler = scheduler_config.start(models.schedule())
+    scheduler = scheduler_config.start(models.schedule(), models.grid)
     # Generators live on the CPU, so that a seed gives the same picture on every device.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     if beginning is None:

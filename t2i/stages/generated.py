@@ -82,11 +82,14 @@ class Generated(Stage):
 
         from tqdm import tqdm
 
+        from t2i.sampling import grid
         from t2i.sampling.recipe import write_picture
 
         config, tuned, beginning = self.config, self.weights.find(run), beginning_of(self.config)
+        models = load_models(config, run, tuned)
         facts = {**identity.pictures(config), **origin_of(config, run, tuned), **told_of(config, beginning)}
-        denoiser = load_models(config, run, tuned).denoiser
+        facts |= grid.told(models, config.scheduler)
+        denoiser = models.denoiser
         written = evaluations = 0
 
         def count(module: object, inputs: tuple[Any, ...], output: object) -> None:

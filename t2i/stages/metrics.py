@@ -128,7 +128,7 @@ class Metrics(Stage):
             train_features=trained.known(run).features if isinstance(trained, TrainingFeatures) else {},
             other_captions=other_captions(held_out, count),
             units=self._units(data, facts),
-            generation=_generation(config),
+            generation=_generation(config, made(self.pictures, run).path),
         )
         return self.reference.known_to(samples, run)
 
@@ -148,9 +148,14 @@ class Metrics(Stage):
         return Measured(read_result(folder), captions, pictures, folder, data)
 
 
-def _generation(config: Config) -> Mapping[str, Any]:
+def _generation(config: Config, pictures: Path) -> Mapping[str, Any]:
+    """By the configuration, and by the recipe of the first picture what only the loaded model could tell."""
+    from t2i.sampling.recipe import read_recipe
+
     told = ("scheduler", "cfg", "seed", "resolution")
-    return {name: value for name, value in identity.pictures(config).items() if name in told}
+    recipe = read_recipe(pictures / "000000.json")
+    grid = {"grid": recipe["grid"]} if "grid" in recipe else {}
+    return {**{name: value for name, value in identity.pictures(config).items() if name in told}, **grid}
 
 
 def write_result(folder: Path, result: "Result") -> None:

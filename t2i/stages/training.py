@@ -154,7 +154,7 @@ class Training(Stage):
         models = load(config.model, run.store)
         noise.settle(config.training, models)
         if validation.prompts_of(config, run):
-            config.scheduler.start(models.schedule())
+            config.scheduler.start(models.schedule(), models.grid)
         config.strategy.attach(models)
         return parallel_of(run).place(models, config.strategy, dtype_of(config))
 

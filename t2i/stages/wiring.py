@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from t2i import identity
-from t2i.config import as_dict
 from t2i.context import Run
 from t2i.errors import UserError
 from t2i.processes import device_type
@@ -51,7 +50,7 @@ class Wiring(Stage):
 
     def _slice(self) -> dict[str, Any]:
         return {
-            "model": as_dict(self.config.model),
+            "model": identity.model(self.config),
             "strategy": identity.strategy(self.config),
             "precision": precision_of(self.config),
             "device": device_type(),

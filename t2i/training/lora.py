@@ -32,8 +32,9 @@ class Lora(Strategy):
     dropout: float = 0.0
     """Dropout on the adapters' input while training."""
     targets: list[str] = field(default_factory=lambda: list(USUAL))
-    """Suffixes of the denoiser's linear layers that get an adapter, e.g. [attn2.to_v]; [] for none. The default is every
-    projection of the attention, by whatever names the model has for them."""
+    """Suffixes of the denoiser's linear layers that get an adapter, e.g. [attn2.to_v], or a preset of the model's family:
+    [attention], which is the default, every projection of the attention by whatever names the model has for them; [all], the
+    other layers of its blocks too; [] for none."""
     text_targets: list[str] = field(default_factory=list)
     """The same for the text encoder, e.g. [q_proj,v_proj]; [] leaves it frozen."""
     text_encoder_learning_rate: Optional[float] = None
@@ -71,9 +72,28 @@ class Lora(Strategy):
         return self.learning_rate if own is None else own
 
     def _targets(self, family: "Family") -> dict[str, list[str]]:
-        usual = tuple(self.targets) == USUAL
-        own = list(family.targets[family.denoiser]) if usual else list(self.targets)
+        own = ["attention"] if tuple(self.targets) == USUAL else list(self.targets)
         return {family.denoiser: own} | {name: list(self.text_targets) for name in family.encoders}
+
+    def _chosen(self, models: "Models", module: str) -> dict[str, tuple[int, ...]]:
+        """The layers that get an adapter, with the shapes of their weights; ConfigError for a target that names none."""
+        family, layers = models.family, _layers(models, module)
+        presets = presets_of(family) if module == family.denoiser else {}
+        ends: list[str] = []
+        for target in self._targets(family)[module]:
+            suffixes = [f".{suffix}" for suffix in presets.get(target, (target,))]
+            if not any(f".{name}".endswith(tuple(suffixes)) for name, _ in layers):
+                key, usual = "targets" if presets else "text_targets", family.targets[module]
+                more = f", or a preset: {', '.join(presets)}" if presets else ""
+                raise ConfigError(
+                    f"strategy.{key}=[{target}] matches no layer of the {module}; use e.g. [{usual[0]},{usual[2]}]{more}"
+                )
+            ends += suffixes
+        return {
+            name: shape
+            for name, shape in layers
+            if f".{name}".endswith(tuple(ends)) and family.reaches(models, module, f"{name}.weight")
+        }
 
     def chooses(self, name: str) -> bool:
         return "lora_" in name
@@ -87,29 +107,19 @@ class Lora(Strategy):
         import torch
         from peft import LoraConfig
 
-        family = models.family
         network: Any = models.modules[module]
-        unread = [name for name, _ in network.named_modules() if not family.reaches(models, module, f"{name}.weight")]
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha if self.alpha is not None else self.rank,
             lora_dropout=self.dropout,
-            target_modules=self._targets(family)[module],
-            exclude_modules=unread or None,
+            target_modules=list(self._chosen(models, module)),
             init_lora_weights="gaussian",
             use_dora=self.use_dora,
             use_rslora=self.use_rslora,
         )
-        try:
-            with torch.random.fork_rng(devices=[]):  # adapters begin alike in every run and every process
-                torch.manual_seed(0)
-                network.add_adapter(config)
-        except ValueError as error:
-            key, usual = "targets" if module == family.denoiser else "text_targets", family.targets[module]
-            raise ConfigError(
-                f"strategy.{key}={self._targets(family)[module]} matches no layer of the {module}; use e.g. "
-                f"[{usual[0]},{usual[2]}]"
-            ) from error
+        with torch.random.fork_rng(devices=[]):  # adapters begin alike in every run and every process
+            torch.manual_seed(0)
+            network.add_adapter(config)
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -121,13 +131,11 @@ class Lora(Strategy):
         """Name in the saved file to shape: for layers with weights (out, in, ...), (rank, in, ...) and (out, rank, ...)."""
         shapes: dict[str, tuple[int, ...]] = {}
         for module in self.modules(models.family):
-            suffixes = tuple(f".{target}" for target in self._targets(models.family)[module])
-            for name, (out, *inputs) in _layers(models, module):
-                if f".{name}".endswith(suffixes) and models.family.reaches(models, module, f"{name}.weight"):
-                    shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
-                    shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
-                    if self.use_dora:
-                        shapes[f"{module}.{name}.lora_magnitude_vector"] = (out,)
+            for name, (out, *inputs) in self._chosen(models, module).items():
+                shapes[f"{module}.{name}.lora_A.weight"] = (self.rank, *inputs)
+                shapes[f"{module}.{name}.lora_B.weight"] = (out, self.rank, *(1 for _ in inputs[1:]))
+                if self.use_dora:
+                    shapes[f"{module}.{name}.lora_magnitude_vector"] = (out,)
         return shapes
 
     def save(self, models: "Models", folder: Path) -> None:
@@ -150,6 +158,12 @@ class Lora(Strategy):
         wanted = {name.replace(".text_model.", "."): shape for name, shape in self._shapes(models).items()}
         require_fit(path, models, wanted, found)
         place(models, read_file(path, models), "default")
+
+
+def presets_of(family: "Family") -> dict[str, tuple[str, ...]]:
+    """Suffixes of the denoiser's layers by the name that `strategy.targets` may say for them."""
+    attention = family.targets[family.denoiser]
+    return {"attention": attention, "all": (*attention, *family.wider)}
 
 
 def _layers(models: "Models", module: str) -> list[tuple[str, tuple[int, ...]]]:

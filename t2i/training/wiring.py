@@ -59,6 +59,8 @@ class Probe:
 def structure(models: Models, config: Model) -> Iterator[Check]:
     """Counts that follow from the architecture alone."""
     for name, expected in config.parameters.items():
+        if name in config.without:
+            continue
         yield same(f"parameters of the {name}", expected, count(models.modules[name].parameters()))
     family = models.family
     if family.cross_attention_widths(models):

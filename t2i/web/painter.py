@@ -15,6 +15,7 @@ from t2i.errors import UserError
 from t2i.models.parts import Models
 from t2i.models.prompt_weights import plain
 from t2i.models.text import spelt_out
+from t2i.sampling import grid
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.given import Beginning, read, told
 from t2i.sampling.prompts import told_cut
@@ -84,20 +85,21 @@ class Painter:
 
     def noise_levels(self, order: Order) -> list[tuple[float, float]]:
         """Scale and noise of the latents after every step; raises ConfigError as `draw` does."""
-        return noise_levels(self.settings(order)[0].start(self.models[order.model].schedule()))
+        models = self.models[order.model]
+        return noise_levels(self.settings(order)[0].start(models.schedule(), models.grid))
 
     def cut(self, order: Order) -> list[str]:
         """A sentence for each text of an order that is longer than the text encoder reads."""
         models = self.models[order.model]
 
         def tokens(text: str) -> int:
-            return len(models.tokenizer(spelt_out(models, text), truncation=False, verbose=False).input_ids)
+            prompt = models.family.prompt(models.tokenizer, spelt_out(models, text))
+            return len(models.tokenizer(prompt, truncation=False, verbose=False).input_ids)
 
-        limit = models.tokenizer.model_max_length
         texts = (order.prompt, order.negative_prompt)
         if order.prompt_weights:
             texts = (plain(order.prompt), plain(order.negative_prompt))
-        told = [told_cut(text, tokens, limit) for text in texts]
+        told = [told_cut(text, tokens, models.longest) for text in texts]
         return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
 
     def draw(
@@ -125,7 +127,7 @@ class Painter:
             drawn: list[tuple[np.ndarray, int]] = [(pixels, len(batch)) for batch in batches for pixels in batch]
         finally:
             watch.remove()
-        facts = self.describe(order, scheduler, guidance) | begun
+        facts = self.describe(order, scheduler, guidance) | grid.told(models, scheduler) | begun
         if order.height != order.width:
             facts["height"] = order.height
         self.folder.mkdir(parents=True, exist_ok=True)

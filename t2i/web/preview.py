@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from t2i.data.sources.scenes.world import describe, render
 from t2i.models.latents import draw_latents, encode_moments
 from t2i.models.parts import Models
+from t2i.sampling.grid import flows
 
 KERNEL = 3
 LEAST_NOISE = 0.25
@@ -64,8 +65,11 @@ def noise_levels(scheduler: SchedulerMixin) -> list[tuple[float, float]]:
     """For the latents after every step of a started scheduler: what to divide them by, and the noise that is in them then.
 
     x = a (x0 + s n) with a**2 = abar(t), s**2 = (1 - abar) / abar (Ho et al. 2020, eq. 4); schedulers in the notation of
-    Karras et al. (2022) start from more than unit noise and leave out a.
+    Karras et al. (2022) start from more than unit noise and leave out a. Along a flow x = (1 - s) x0 + s e (Lipman et al. 2023).
     """
+    if flows(scheduler):
+        left = (1 - scheduler.sigmas.double()[1:]).clamp(min=1e-2)
+        return list(zip(left.tolist(), ((1 - left) / left).tolist(), strict=True))
     shares = scheduler.alphas_cumprod.double()
     left = shares[scheduler.timesteps[1:].round().long().clamp(0, len(shares) - 1)].clamp(min=1e-4)
     scales = left.sqrt() if float(scheduler.init_noise_sigma) == 1 else torch.ones_like(left)

@@ -9,9 +9,60 @@ import torch
 from t2i.config import CONF, compose
 from t2i.errors import ConfigError
 from t2i.models.load import Models
-from t2i.sampling.config import Guidance, Scheduler, Spacing
+from t2i.sampling.config import Guidance, Scheduler, Spacing, shipped
 
-SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
+from ..models.toy_sd3 import SHIFT
+
+FLOWING = sorted(name for name, one in shipped().items() if one.flows)
+SCHEDULERS = sorted(shipped().keys() - FLOWING)
+MOST = {"flow_euler": 1000, "flow_heun": 1000, "flow_dpmpp_2m": 350, "flow_unipc": 333}
+"""Steps along the flow at a shift of 3: multistep solvers round times down, and the first ones lie 3 times closer than the
+others.
+"""
+
+
+def test_every_file_is_one_of_the_two_kinds() -> None:
+    assert {*FLOWING, *SCHEDULERS} == {path.stem for path in (CONF / "scheduler").glob("*.yaml")}
+    assert len(FLOWING) >= 4 and all(name.startswith("flow_") == (name in FLOWING) for name in shipped())
+
+
+@pytest.mark.parametrize("name", FLOWING)
+def test_a_scheduler_along_the_flow_keeps_the_models_shift(flowing: Models, name: str) -> None:
+    config = compose([f"scheduler={name}"]).scheduler
+    config.validate()
+    built = config.build(flowing.schedule()).config
+    assert config.name == name and built["num_train_timesteps"] == 1000
+    assert built["shift" if config.type.startswith("FlowMatch") else "flow_shift"] == SHIFT
+    assert all(built[key] == value for key, value in config.options.items())
+
+
+@pytest.mark.parametrize("name", FLOWING)
+def test_any_number_of_steps_along_the_flow_is_taken(flowing: Models, name: str) -> None:
+    """From pure noise on, every time once and each nearer to the picture; where whole times come twice, the number is refused
+    with the largest that is taken.
+    """
+    config = compose([f"scheduler={name}"]).scheduler
+    most = MOST[name]
+    for steps in (1, 2, 3, 10, 25, 50, 100, 333, 334, 350, 351, 500, 1000):
+        own = replace(config, steps=steps)
+        if steps > most:
+            said = rf"scheduler\.steps={steps} is too many for .* use at most scheduler\.steps={most}$"
+            with pytest.raises(ConfigError, match=said):
+                own.start(flowing.schedule(), flowing.grid)
+            continue
+        timesteps = own.start(flowing.schedule(), flowing.grid).timesteps
+        assert 0 <= timesteps.min() and 998 < timesteps.max() <= 1000
+        assert len(timesteps.unique()) == steps and bool((timesteps.diff() <= 0).all())
+
+
+@pytest.mark.parametrize("name", [*SCHEDULERS, *FLOWING])
+def test_a_scheduler_of_the_other_objective_is_refused_with_those_that_fit(
+    models: Models, flowing: Models, name: str
+) -> None:
+    config = compose([f"scheduler={name}"]).scheduler
+    other, fit = (models, SCHEDULERS) if config.flows else (flowing, FLOWING)
+    with pytest.raises(ConfigError, match=rf"scheduler={name} .* use one of: {', '.join(fit)}"):
+        config.start(other.schedule(), other.grid)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

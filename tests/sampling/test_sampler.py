@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from t2i.config import CONF, compose
+from t2i.config import compose
 from t2i.errors import ConfigError, UserError
 from t2i.models.config import Model
 from t2i.models.families.family import Family
 from t2i.models.latents import decode
 from t2i.models.load import Models
-from t2i.sampling.config import Guidance, Sampling, Scheduler
+from t2i.sampling.config import Guidance, Sampling, Scheduler, shipped
 from t2i.sampling.sampler import denoise, encode, sample
 
-SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml"))
+from ..models.toy_sd3 import SHIFT
+
+FLOWING = sorted(name for name, one in shipped().items() if one.flows)
+SCHEDULERS = sorted(shipped().keys() - FLOWING)
 PROMPTS = ["a red cat beside a tree", "two buses"]
 SEEDS = [3, 70_000_000_000]
 STEPS = 4
@@ -55,7 +58,9 @@ def ours(
 def theirs(models: Models, scheduler: Scheduler, guidance: float, **options: Any) -> tuple[np.ndarray, torch.Tensor]:
     """Pictures (grey levels) and last latents of the plain diffusers pipeline for PROMPTS and SEEDS."""
     pipeline = models.pipeline()
-    pipeline.scheduler = getattr(diffusers, scheduler.type).from_config(models.scheduler_config, **scheduler.options)
+    flow = {"prediction_type": "flow_prediction", "flow_shift": SHIFT} if scheduler.flows else {}
+    settings = {**models.scheduler_config, **flow}
+    pipeline.scheduler = getattr(diffusers, scheduler.type).from_config(settings, **scheduler.options)
     pipeline.set_progress_bar_config(disable=True)
     latents: list[torch.Tensor] = []
 
@@ -84,8 +89,9 @@ def difference(left: np.ndarray, right: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("scale", [7.5, 1.0])
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_pictures_equal_those_of_diffusers(models: Models, name: str, scale: float) -> None:
+@pytest.mark.parametrize("name", [*SCHEDULERS, *FLOWING])
+def test_pictures_equal_those_of_diffusers(models: Models, flowing: Models, name: str, scale: float) -> None:
+    models = flowing if name in FLOWING else models
     scheduler, guidance = configured(name), Guidance(scale=scale)
     conditions = encode(models, PROMPTS, guidance)
     latents = denoise(models, conditions.of(slice(None)), conditions.unconditional, SEEDS, scheduler, guidance)
@@ -94,10 +100,10 @@ def test_pictures_equal_those_of_diffusers(models: Models, name: str, scale: flo
     assert difference(decode(models, latents).astype(int), pictures) <= TOLERANCE
 
 
-def test_every_scheduler_is_of_another_kind(models: Models) -> None:
-    pictures = {name: ours(models, configured(name), Guidance()) for name in SCHEDULERS}
-    assert len(SCHEDULERS) >= 8
-    assert len({picture.tobytes() for picture in pictures.values()}) == len(SCHEDULERS)
+def test_every_scheduler_is_of_another_kind(models: Models, flowing: Models) -> None:
+    for own, names, least in ((models, SCHEDULERS, 8), (flowing, FLOWING, 4)):
+        pictures = {name: ours(own, configured(name), Guidance()) for name in names}
+        assert len({picture.tobytes() for picture in pictures.values()}) == len(names) >= least
 
 
 def test_bundled_model_is_sampled_as_diffusers_samples_it(loaded: Loader) -> None:
@@ -288,7 +294,7 @@ def test_a_picture_depends_on_its_own_seed_and_not_on_the_batch(models: Models, 
 def test_prompts_are_encoded_once_each(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     rows = {"states": torch.zeros(3, 4, 24)}
-    monkeypatch.setattr(Family, "conditions", lambda self, models, prompts: seen.extend(prompts) or rows)
+    monkeypatch.setattr(Family, "conditions", lambda self, models, prompts, **how: seen.extend(prompts) or rows)
     conditions = encode(models, ["b", "a", "b", "b"], Guidance())
     assert seen == ["b", "a", None]
     assert conditions.index.tolist() == [0, 1, 0, 0] and conditions.rows["states"].shape[0] == 2

@@ -71,16 +71,22 @@ class Family:
     """Whether `predict` reads the sizes of a `Picture`."""
     schedulers: ClassVar[tuple[str, str]]
     """Two of diffusers that it can be drawn with, unlike each other: `task=verify` compares with the pipeline under both."""
+    absent: ClassVar[tuple[str, ...]] = ()
+    """Parts of its pipeline that it lacks and whose absence plain diffusers has to be told: `from_pretrained(..., part=None)`."""
     float32: ClassVar[tuple[str, ...]] = ()
     """Networks that half precision would break."""
     targets: ClassVar[Mapping[str, tuple[str, ...]]]
-    """By network: suffixes of the layers that a LoRA usually adapts."""
+    """By network: suffixes of the layers that a LoRA usually adapts; of the denoiser, the preset `attention`."""
+    wider: ClassVar[tuple[str, ...]]
+    """Suffixes of the denoiser's layers that the preset `all` adapts beside those."""
     text_projections: ClassVar[tuple[str, ...]] = ()
     """Suffixes of the denoiser's layers that read text and nothing else: their output is the same in every step."""
     kohya: ClassVar[Mapping[str, str]] = {}
     """By network: what sd-scripts writes before a layer's path; empty where its names are not those of diffusers' layers."""
     kohya_base: ClassVar[str] = ""
     """sd-scripts' name of the family."""
+    longest: ClassVar[int | None] = None
+    """Tokens of a caption that are read, where that is less than its tokenizer says."""
     options: ClassVar[Mapping[str, Any]] = {}
     """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
 
@@ -89,6 +95,10 @@ class Family:
         return self
 
     # -- text ---------------------------------------------------------------------------------------------------------
+
+    def prompt(self, tokenizer: Any, caption: str) -> str:
+        """What the first tokenizer is given for a caption."""
+        return caption
 
     def tokens(self, models: "Models", captions: Sequence[str | None]) -> Conditions:
         """What `read` takes, on the CPU: `ids` of each tokenizer, and what else it needs. None stands for no caption at all: the
@@ -157,10 +167,8 @@ class Family:
         """Latents as the denoiser knows them, (n, channels, h', w'), from moments and standard normal noise (Kingma and
         Welling 2013).
         """
-        mean, log_variance = moments.chunk(2, dim=1)
-        drawn: Tensor = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise
         config = models.vae.config
-        return (drawn - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
+        return (drawn(moments, noise) - (config.get("shift_factor") or 0.0)) * config["scaling_factor"]
 
     def decode(self, models: "Models", latents: "Tensor") -> "Tensor":
         """Latents to pictures (n, 3, h, w) on about [-1, 1]."""
@@ -203,6 +211,12 @@ class Family:
         """The configuration of a scheduler that draws pictures of `size`."""
         return models.scheduler_config
 
+    def grid(self, models: "Models", steps: int) -> dict[str, Any]:
+        """What a scheduler's `set_timesteps` is told beside the number of steps, for pictures of the models' `latent_shape`: as
+        the pipeline does.
+        """
+        return {}
+
     def scheduler(self, models: "Models") -> "SchedulerMixin":
         """What a pipeline draws with unless it is told otherwise."""
         raise NotImplementedError
@@ -216,6 +230,10 @@ class Family:
         them. `task=verify` holds `conditions` and `unconditional` against them.
         """
         raise NotImplementedError
+
+    def spread(self, models: "Models", latents: "Tensor") -> "Tensor":
+        """Latents as the pipeline hands them to its callbacks, in the shape of `latent_shape`."""
+        return latents
 
     def told(self, picture: Picture) -> dict[str, Any]:
         """How the pipeline's call is told the sizes of a picture; nothing where it reads none."""
@@ -270,3 +288,9 @@ class Family:
     def trained(self) -> tuple[str, ...]:
         """The networks that strategies and adapters may change."""
         return (self.denoiser, *self.encoders)
+
+
+def drawn(moments: "Tensor", noise: "Tensor") -> "Tensor":
+    """Latents as the autoencoder knows them, from mean and log-variance side by side."""
+    mean, log_variance = moments.chunk(2, dim=1)
+    return mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise

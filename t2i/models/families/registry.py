@@ -2,6 +2,7 @@
 
 from t2i.errors import ConfigError
 from t2i.models.families.family import Family
+from t2i.models.families.flux2 import Flux2Klein
 from t2i.models.families.sd1 import StableDiffusion1
 from t2i.models.families.sd3 import StableDiffusion3
 from t2i.models.families.sdxl import StableDiffusionXL
@@ -10,6 +11,7 @@ FAMILIES: dict[str, Family] = {
     "sd1": StableDiffusion1(),
     "sdxl": StableDiffusionXL(),
     "sd3": StableDiffusion3(),
+    "flux2": Flux2Klein(),
 }
 DEFAULT = FAMILIES["sd1"]
 """Of files that do not say."""

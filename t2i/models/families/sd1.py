@@ -41,6 +41,7 @@ class StableDiffusion1(Family):
         "unet": ("to_q", "to_k", "to_v", "to_out.0"),
         "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
     }
+    wider: ClassVar[tuple[str, ...]] = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
     text_projections: ClassVar[tuple[str, ...]] = ("attn2.to_k", "attn2.to_v")
     kohya: ClassVar[Mapping[str, str]] = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
     kohya_base: ClassVar[str] = "sd_v1"

@@ -181,7 +181,7 @@ def test_every_family_computes_and_learns_alike_in_shards(family: str, tmp_path:
         output = module(x.float(), objective.tensor(objective.times(2)), tokens, pictures)
         output.pow(2).mean().backward()
         gradients = {name: p.grad for name, p in strategy.trainable(models).items()}
-        found = shards.whole({**gradients, "output": output.detach()}, keep=run.main)
+        found = shards.whole({**gradients, "output": output.detach().contiguous()}, keep=run.main)
         parallel.gather(models, strategy)
         if run.main:
             plain = Denoiser(models, text_trains=True)

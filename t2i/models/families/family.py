@@ -278,6 +278,14 @@ class Family:
         return True
 
     @property
+    def unlike_clip(self) -> str:
+        """What it reads text with, where no CLIP's text tower can stand in for that; empty where one can."""
+        if len(self.encoders) > 1:
+            return f"{len(self.encoders)} text encoders side by side"
+        kind = self.networks[self.encoders[0]]
+        return "" if kind.startswith("CLIP") else f"a language model ({kind})"
+
+    @property
     def spoken(self) -> str:
         """The denoiser as a sentence names it."""
         return "U-Net" if self.denoiser == "unet" else self.denoiser

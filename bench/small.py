@@ -20,20 +20,27 @@ from bench.startup import PROJECT
 
 
 def run(
-    rounds: int = 3, warm_up: int = 1, other: str = "", keys: str = "", outputs: str = "", quick: int = 0
+    rounds: int = 3,
+    warm_up: int = 1,
+    other: str = "",
+    keys: str = "",
+    outputs: str = "",
+    quick: int = 0,
+    only: str = "",
 ) -> dict[str, Any]:
-    """Ratios of the other checkout's processor seconds to ours, by command. quick: 1 leaves out what needs the experiment."""
+    """Ratios of the other checkout's processor seconds to ours, by command. quick: 1 leaves out what needs the experiment;
+    only: one command."""
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            "other": Side(Path(other or PROJECT), Path(outputs or f"{folder}/other"), keys),
-            "ours": Side(PROJECT, Path(outputs or f"{folder}/ours"), keys),
+            "other": Side("other", Path(other or PROJECT), Path(outputs or f"{folder}/other"), keys),
+            "ours": Side("ours", PROJECT, Path(outputs or f"{folder}/ours"), keys),
         }
         if not (outputs or quick):
             for side in sides.values():
                 side.measure(side.whole)
         seconds: dict[str, dict[str, dict[str, list[float]]]] = {}
         for number in range(warm_up + rounds):
-            for name in [name for name in COMMANDS if not quick or name not in ("again", "diff")]:
+            for name in [only] if only else [name for name in COMMANDS if not quick or name not in ("again", "diff")]:
                 for kind, side in sides.items():
                     processor, wall = side.measure(side.command(name, number))
                     if number >= warm_up:
@@ -53,7 +60,7 @@ def run(
 
 COMMANDS = {
     "again": "",
-    "picture": "task=generate 'prompts=[a cat on road {number}]'",
+    "picture": "task=generate 'prompts=[a cat on road {number} of {side}]'",
     "diff": "task=diff runs=[{runs}]",
     "mistake": "task=generate model.source=/nowhere",
     "steps": "task=generate scheduler=lcm scheduler.steps=60 images=1",
@@ -64,7 +71,8 @@ COMMANDS = {
 class Side:
     """A checkout with outputs of its own."""
 
-    def __init__(self, checkout: Path, outputs: Path, keys: str) -> None:
+    def __init__(self, name: str, checkout: Path, outputs: Path, keys: str) -> None:
+        self._name = name  # a picture that one side has drawn is none for the other to draw
         self._runner = checkout / "run.py"
         self._outputs, self._keys = outputs, shlex.split(keys)
         outputs.mkdir(exist_ok=True)
@@ -78,7 +86,9 @@ class Side:
     def command(self, name: str, number: int) -> list[str]:
         """The arguments of a command in a round."""
         runs = ",".join(map(str, sorted(self._outputs.glob("*/*_pipeline_*"))[:2]))
-        typed = shlex.split(COMMANDS[name].replace("{number}", str(number)).replace("{runs}", runs))
+        typed = shlex.split(
+            COMMANDS[name].replace("{number}", str(number)).replace("{runs}", runs).replace("{side}", self._name)
+        )
         return typed if name == "help" else [*(self.whole if name == "again" else self.whole[:3]), *typed]
 
     def measure(self, arguments: list[str]) -> tuple[float, float]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 PATHS = frozenset(
     """outputs weights pictures prompts_file wildcards image mask recipe run bundle dataset.root dataset.subset
-dataset.karpathy model.source model.architecture eval.clip eval.inception eval.dinov2 eval.reference clip.source
-sweeps.apply track.artifacts
-    serve.credentials""".split()
+    dataset.karpathy model.source model.architecture eval.clip eval.inception eval.dinov2 eval.reference clip.source
+    sweeps.apply track.artifacts serve.credentials""".split()
 )
 """Keys whose value is a path, or may be one."""
 TEXTS = frozenset(["dataset.background", "dataset.caption", "cfg.negative_prompt"])

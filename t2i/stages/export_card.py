@@ -26,6 +26,7 @@ def export_card(
 
     training = [folder / "README.md" for folder in runs_of(tuned)]
     told = "\n".join(path.read_text(encoding="utf-8") for path in training if path.exists())
+    family = source.family(config.model)
     usage = card.Usage(
         config.format.value,
         hub_id(config),
@@ -33,7 +34,8 @@ def export_card(
         written.adapter.name if written.adapter else "",
         config.model.resolution,
         config.scheduler.steps,
-        source.family(config.model).pipelines[0],
+        family.pipelines[0],
+        family.absent,
     )
     facts = {
         "model": f"{config.model.name}, digest `{model_digest(config, run)}`",

@@ -13,6 +13,7 @@ from t2i.stages.networks import dtype_of
 if TYPE_CHECKING:
     import numpy as np
 
+    from t2i.models.families.family import Family
     from t2i.models.parts import Models
 
 PROMPT, SEED, STEPS = "a picture", 0, 4
@@ -23,8 +24,6 @@ def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, t
     between a picture of the trained networks in memory and of plain diffusers with the exported folder, same prompt, seed
     and noise schedule.
     """
-    from diffusers import DiffusionPipeline
-
     from t2i.models.adapters.attach import fuse
     from t2i.models.load import load
 
@@ -38,8 +37,15 @@ def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, t
     models.denoiser.eval()
     with run.accelerator.autocast():
         ours = drawn(models)
-    plain = DiffusionPipeline.from_pretrained(target, dtype=dtype_of(config), safety_checker=None)
+    plain = opened(target, fresh.family, dtype_of(config))
     return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
+
+
+def opened(folder: Path, family: "Family", dtype: Any) -> Any:
+    """A pipeline's folder by plain diffusers."""
+    from diffusers import DiffusionPipeline
+
+    return DiffusionPipeline.from_pretrained(folder, dtype=dtype, safety_checker=None, **dict.fromkeys(family.absent))
 
 
 def save_pipeline(models: "Models", folder: Path) -> None:

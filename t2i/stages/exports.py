@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config, Dtype, Format, as_dict, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
+from t2i.models import source
 from t2i.models.adapters.kinds import Kind
-from t2i.stages.exported import by_diffusers, drawn, save_pipeline
+from t2i.stages.exported import by_diffusers, drawn, opened, save_pipeline
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe
@@ -65,6 +66,13 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
         )
     if config.format in ADAPTERS and any(kind is not Kind.low_rank for kind, _ in kinds):
         raise ConfigError(f"{name} holds adapters alone, and some of weights= are none; use format=diffusers")
+    family = source.family(config.model)
+    if config.format is Format.kohya and not family.kohya:
+        raise ConfigError(
+            f"format=kohya has no names for the layers of {family.title}; use format=diffusers with fused=false, or format=peft"
+        )
+    if config.format is Format.single_file and not family.prefixes(source.settings(config.model)):
+        raise ConfigError(f"{family.title} has no single file that is written here; use format=diffusers")
     if config.format is Format.kohya and any(dora for _, dora in kinds):
         raise ConfigError(
             "format=kohya has no place for a DoRA's magnitudes that all readers know; use format=peft, or format=single_file "
@@ -153,13 +161,12 @@ def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
     `model.source=` would read them. In float32, since the machine that exports need not compute in half.
     """
     import torch
-    from diffusers import DiffusionPipeline
 
     from t2i.models.load import load
 
     size = config.model.resolution
     if config.format is Format.diffusers:
-        plain = DiffusionPipeline.from_pretrained(written.path, torch_dtype=torch.float32, safety_checker=None)
+        plain = opened(written.path, source.family(config.model), torch.float32)
         if written.adapter is not None:
             plain.load_lora_weights(written.adapter)
         return by_diffusers(plain, size, _words(config))

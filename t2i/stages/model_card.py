@@ -1,5 +1,6 @@
 """What the model card of tuned weights says: where they come from, and how they are used."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,20 @@ def usage(config: Config) -> "Usage | None":
     """The code that uses a run's weights as they lie in its folder; None where only a pipeline reads them."""
     from t2i.training.card import Usage
 
-    size, steps, pipeline = config.model.resolution, config.scheduler.steps, source.family(config.model).pipelines[0]
+    family = source.family(config.model)
+    blank = Usage(
+        "kohya",
+        hub_id(config),
+        LORA,
+        "",
+        config.model.resolution,
+        config.scheduler.steps,
+        family.pipelines[0],
+        family.absent,
+    )
     if config.strategy.kind == "lora":
-        return Usage("kohya", hub_id(config), LORA, resolution=size, steps=steps, pipeline=pipeline)
-    if not config.training.export_pipeline:
-        return None
-    return Usage("diffusers", hub_id(config), "../pipeline", resolution=size, steps=steps, pipeline=pipeline)
+        return blank
+    return replace(blank, format="diffusers", name="../pipeline") if config.training.export_pipeline else None
 
 
 def hub_id(config: Config) -> str:

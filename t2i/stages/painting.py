@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import CONF, Config, as_dict, compose
+from t2i.config import Config, as_dict, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.processes import device_type, world_size
@@ -31,6 +31,8 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
         models["tuned"] = load_models(config, run, tuned)
         models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
     schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
+    # Of the others every order would be refused.
+    schedulers = {name: own for name, own in schedulers.items() if own.flows is config.scheduler.flows}
     schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
 
     def describe(order: "Order", scheduler: "Scheduler", guidance: "Guidance") -> dict[str, Any]:

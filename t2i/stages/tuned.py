@@ -147,7 +147,11 @@ def _refuse_family(model: Model, found: Found) -> None:
     if found.kind.name in family.encoders:
         reads = settings[found.kind.name]["hidden_size"]
     if (found.width and found.width != reads) or (
-        found.family and not found.width and found.family not in (FAMILIES.get(reads), family.title)
+        # names of layers tell transformers from U-Nets, and not from each other: their layers are compared on loading
+        found.family
+        and not found.width
+        and family.denoiser == "unet"
+        and found.family not in (FAMILIES.get(reads), family.title)
     ):
         width = f" (text states {found.width} wide)" if found.width else ""
         raise ConfigError(

@@ -95,7 +95,7 @@ def _timed(config: Config, run: Run) -> tuple[float, float, float]:
     own = cell_config(own, run, {})
     models = load_models(own, run, find_tuned(own, run))
     count = min(own.batch_size, own.eval.images)
-    scheduler = Scheduler(name="ddim", type="DDIMScheduler", steps=STEPS)
+    scheduler = Scheduler.by_class(models.family.schedulers[0], models.schedule(), STEPS)
     prompts = encode(models, ["a picture"] * count, own.cfg)
     rows = prompts.of(slice(None))
     for _ in range(2):  # the first one warms up

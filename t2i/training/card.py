@@ -61,6 +61,8 @@ class Usage:
     steps: int = 25
     pipeline: str = "DiffusionPipeline"
     """The class of diffusers that reads it."""
+    absent: tuple[str, ...] = ()
+    """Parts of it whose absence it has to be told."""
 
 
 def licence_in_words(name: str) -> str:
@@ -70,10 +72,11 @@ def licence_in_words(name: str) -> str:
 
 def usage_code(usage: Usage) -> str:
     """Python that draws a picture with plain diffusers; run in the card's folder."""
-    base = f'pipeline = {usage.pipeline}.from_pretrained("{usage.base}")'
+    told = "".join(f", {part}=None" for part in usage.absent)
+    base = f'pipeline = {usage.pipeline}.from_pretrained("{usage.base}"{told})'
     lines = [f"from diffusers import {usage.pipeline}", ""]
     if usage.format == "diffusers":
-        lines += [f'pipeline = {usage.pipeline}.from_pretrained("{usage.name}")']
+        lines += [f'pipeline = {usage.pipeline}.from_pretrained("{usage.name}"{told})']
         lines += [f'pipeline.load_lora_weights(".", weight_name="{usage.adapter}")'] if usage.adapter else []
     elif usage.format == "single_file":
         lines += [f'pipeline = {usage.pipeline}.from_single_file("{usage.name}", config="{usage.base}")']

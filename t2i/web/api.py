@@ -25,7 +25,6 @@ AT_ONCE = 2
 
 def build(studio: Studio, offer: Offer) -> FastAPI:
     """The application without the page."""
-    decoding = asyncio.Semaphore(AT_ONCE)
     app = FastAPI(title="t2i", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
 
     @app.exception_handler(Refused)
@@ -58,15 +57,6 @@ def build(studio: Studio, offer: Offer) -> FastAPI:
         disposition = "attachment" if download else "inline"
         return FileResponse(path, media_type="image/png", filename=name, content_disposition_type=disposition)
 
-    @app.post("/v1/pictures", responses=UPLOADED, openapi_extra={"requestBody": UPLOAD})
-    async def pictures(request: Request) -> dict[str, Any]:
-        """Takes a picture to begin from, or a mask; answers with its name, for `image` and `mask` of an order."""
-        studio.rate.count(request.client.host if request.client else "unknown")
-        content = await request.body()
-        async with decoding:
-            name, (width, height) = await asyncio.to_thread(studio.painter.uploads.keep, content)
-        return {"name": name, "width": width, "height": height}
-
     @app.post("/v1/images", response_class=Response, responses=ANSWERS, openapi_extra={"requestBody": body_of(offer)})
     async def images(request: Request) -> Response:
         """A PNG; of several pictures, one beside the other. Their own addresses are in the header X-Pictures."""
@@ -84,7 +74,22 @@ def build(studio: Studio, offer: Offer) -> FastAPI:
         }
         return Response(await asyncio.to_thread(_png, pictures), media_type="image/png", headers=headers)
 
+    _take_pictures(app, studio)
     return app
+
+
+def _take_pictures(app: FastAPI, studio: Studio) -> None:
+    """`POST /v1/pictures`: what orders may begin from."""
+    decoding = asyncio.Semaphore(AT_ONCE)
+
+    @app.post("/v1/pictures", responses=UPLOADED, openapi_extra={"requestBody": UPLOAD})
+    async def pictures(request: Request) -> dict[str, Any]:
+        """Takes a picture to begin from, or a mask; answers with its name, for `image` and `mask` of an order."""
+        studio.rate.count(request.client.host if request.client else "unknown")
+        content = await request.body()
+        async with decoding:
+            name, (width, height) = await asyncio.to_thread(studio.painter.uploads.keep, content)
+        return {"name": name, "width": width, "height": height}
 
 
 async def _finished(job: Job, request: Request) -> None:

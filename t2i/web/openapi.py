@@ -84,31 +84,10 @@ UPLOADED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def body_of(offer: Offer) -> dict[str, Any]:
-    """The order as a JSON schema, with what is taken where a key is left out."""
+def _further(offer: Offer) -> dict[str, dict[str, Any]]:
+    """Weights of words, shares of adapters, and what a picture is drawn from."""
     default = offer.defaults
-    side = {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST, "multipleOf": GRAIN}
-    properties: dict[str, dict[str, Any]] = {
-        "prompt": {"type": "string", "minLength": 1, "maxLength": LONGEST_PROMPT},
-        "negative_prompt": {"type": "string", "maxLength": LONGEST_PROMPT, "default": default.negative_prompt},
-        "scheduler": {"type": "string", "enum": list(offer.schedulers), "default": default.scheduler},
-        "steps": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_STEPS,
-            "description": "Left out: the number that suits the scheduler.",
-        },
-        "guidance": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": HIGHEST_GUIDANCE,
-            "description": "Left out: the scale that suits the scheduler.",
-        },
-        "width": {**side, "default": default.width},
-        "height": {**side, "default": default.height},
-        "size": {**side, "description": "Width and height at once."},
-        "seed": {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEED, "default": default.seed},
-        "count": {"type": "integer", "minimum": 1, "maximum": MOST_COUNT, "default": default.count},
+    return {
         "prompt_weights": {
             "type": "boolean",
             "default": default.prompt_weights,
@@ -141,6 +120,35 @@ def body_of(offer: Offer) -> dict[str, Any]:
             "default": default.strength,
             "description": "How much of image is drawn anew: the share of the steps that are taken.",
         },
+    }
+
+
+def body_of(offer: Offer) -> dict[str, Any]:
+    """The order as a JSON schema, with what is taken where a key is left out."""
+    default = offer.defaults
+    side = {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST, "multipleOf": GRAIN}
+    properties: dict[str, dict[str, Any]] = {
+        "prompt": {"type": "string", "minLength": 1, "maxLength": LONGEST_PROMPT},
+        "negative_prompt": {"type": "string", "maxLength": LONGEST_PROMPT, "default": default.negative_prompt},
+        "scheduler": {"type": "string", "enum": list(offer.schedulers), "default": default.scheduler},
+        "steps": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_STEPS,
+            "description": "Left out: the number that suits the scheduler.",
+        },
+        "guidance": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": HIGHEST_GUIDANCE,
+            "description": "Left out: the scale that suits the scheduler.",
+        },
+        "width": {**side, "default": default.width},
+        "height": {**side, "default": default.height},
+        "size": {**side, "description": "Width and height at once."},
+        "seed": {"type": "integer", "minimum": 0, "maximum": HIGHEST_SEED, "default": default.seed},
+        "count": {"type": "integer", "minimum": 1, "maximum": MOST_COUNT, "default": default.count},
+        **_further(offer),
         "model": {"type": "string", "enum": list(offer.models), "default": default.model},
     }
     schema = {"type": "object", "required": ["prompt"], "additionalProperties": False, "properties": properties}

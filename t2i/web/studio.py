@@ -213,7 +213,7 @@ def _told(failure: Exception) -> Exception:
     if isinstance(failure, Cancelled | Refused):
         return failure
     if isinstance(failure, ConfigError):  # the request asks for what this model or scheduler cannot do
-        return Refused(str(failure), 400)
+        return Refused(f"{str(failure).rstrip('.')}.", 400)
     if isinstance(failure, UserError):
         return Refused(str(failure), 500)
     log.debug("a picture failed", exc_info=failure)

@@ -294,7 +294,7 @@ def test_a_picture_depends_on_its_own_seed_and_not_on_the_batch(models: Models, 
 def test_prompts_are_encoded_once_each(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     rows = {"states": torch.zeros(3, 4, 24)}
-    monkeypatch.setattr(Family, "conditions", lambda self, models, prompts: seen.extend(prompts) or rows)
+    monkeypatch.setattr(Family, "conditions", lambda self, models, prompts, **how: seen.extend(prompts) or rows)
     conditions = encode(models, ["b", "a", "b", "b"], Guidance())
     assert seen == ["b", "a", None]
     assert conditions.index.tolist() == [0, 1, 0, 0] and conditions.rows["states"].shape[0] == 2

@@ -19,7 +19,7 @@ from t2i.models.source import family
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 from ..web.conftest import serving
 
-MODELS = ["tiny", "tiny_sdxl"]
+MODELS = ["tiny", "tiny_sdxl", "tiny_flow"]
 LINE = [*SCENES, *TOY, "training.validation_images=0"]
 STRATEGIES: dict[str, list[str]] = {kind: [] for kind in SCHEMAS["strategy"]} | {
     "lora": ["strategy.text_targets=[q_proj,v_proj]"]
@@ -32,8 +32,26 @@ REFUSED = {
     ("tiny", "attn_add_v"): r"strategy=attn_add_v .* the U-Net of .* has none; use strategy=attn2_to_v",
     ("tiny_sdxl", "attn_add_v"): r"strategy=attn_add_v .* the U-Net of .* has none; use strategy=attn2_to_v",
     ("tiny_sdxl", "text_adapter"): ONE_TOWER,
+    ("tiny_flow", "text_adapter"): ONE_TOWER,
+    **{
+        ("tiny_flow", kind): rf"strategy={kind} trains cross-attention layers, .* has none: .*; use strategy=attn_add_v"
+        for kind in ("attn2", "attn2_kv", "attn2_to_v")
+    },
 }
 """By model and strategy: why it means nothing to the family."""
+UNWRITTEN = {
+    (
+        "tiny_flow",
+        "single_file",
+    ): "Stable Diffusion 3 and 3.5 has no single file that is written here; use format=diffusers",
+    (
+        "tiny_flow",
+        "kohya",
+    ): "format=kohya has no names for the layers of Stable Diffusion 3 and 3.5; use format=diffusers",
+}
+"""By model and format: why it cannot be exported so."""
+SWEPT = {"tiny_flow": "[flow_euler,flow_dpmpp_2m]"}
+"""Schedulers of a sweep, where the usual ones mean nothing."""
 TASKS: dict[str, list[str]] = {
     "prepare": [],
     "embed": [],
@@ -66,6 +84,7 @@ class Runs:
         self.folders: dict[str, Path] = {}
 
     def ask(self, *arguments: str, **options: bool) -> Ended:
+        arguments = tuple(one.replace("[ddim,euler]", SWEPT.get(self.model, "[ddim,euler]")) for one in arguments)
         return self.lab.here(f"model={self.model}", *LINE, *arguments, **options)
 
     def trained(self, kind: str) -> Ended:
@@ -135,6 +154,9 @@ DRAWN = ["task=generate", "prompts=[a red bus]", "cfg.scale=3"]
 def test_what_is_exported_draws_what_its_run_draws(runs: Runs, format: str) -> None:
     expected, base = pixels(runs.ask(*DRAWN, f"weights={runs['lora']}")), pixels(runs.ask(*DRAWN))
     exported = runs.ask("task=export", f"run={runs['lora']}", f"format={format}")
+    if said := UNWRITTEN.get((runs.model, format)):
+        assert exported.status == 2 and said in exported.err
+        return
     assert exported.metrics["reload_max_difference"] <= 1
     name = {"diffusers": "pipeline", "peft": f"{runs.model}_tuned"}.get(format, f"{runs.model}_tuned.safetensors")
     path = exported.folder / "export" / name
@@ -146,7 +168,7 @@ def test_what_is_exported_draws_what_its_run_draws(runs: Runs, format: str) -> N
 
 
 def test_a_bundle_is_repeated(runs: Runs) -> None:
-    (bundle,) = runs.ask("task=bundle", f"run={runs['attn2_to_v']}").folder.glob("*.tar.gz")
+    (bundle,) = runs.ask("task=bundle", f"run={runs['unet']}").folder.glob("*.tar.gz")
     ended = runs.ask("task=rerun", f"bundle={bundle}")
     assert ended.metrics["different"] == 0 and ended.metrics["equal"] > 5
 

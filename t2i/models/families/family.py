@@ -71,6 +71,8 @@ class Family:
     """Whether `predict` reads the sizes of a `Picture`."""
     schedulers: ClassVar[tuple[str, str]]
     """Two of diffusers that it can be drawn with, unlike each other: `task=verify` compares with the pipeline under both."""
+    absent: ClassVar[tuple[str, ...]] = ()
+    """Parts of its pipeline that it lacks and whose absence plain diffusers has to be told: `from_pretrained(..., part=None)`."""
     float32: ClassVar[tuple[str, ...]] = ()
     """Networks that half precision would break."""
     targets: ClassVar[Mapping[str, tuple[str, ...]]]

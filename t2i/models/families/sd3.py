@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from t2i.models.families.family import FLOW, Conditions, Family, Picture
+from t2i.models.layout import LEVEL
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:
@@ -151,6 +152,11 @@ class StableDiffusion3(Family):
                 raise ValueError(f"{type(pipeline).__name__} puts something else than zeros in the place of T5")
         return {"states": given[:, :keep], "pooled": pooled}, {"states": none[:, :keep], "pooled": no_pooled}
 
+    def spellings(self, network: str, layer: str, config: Any) -> set[str]:
+        """The text encoders with and without the level that transformers had until 5.6."""
+        plain = layer.removeprefix(LEVEL)
+        return {layer} if network == self.denoiser else {layer, plain, LEVEL + plain}
+
     def reaches(self, models: Models, network: str, parameter: str) -> bool:
         """The last block hands no text on: what asks there has no say."""
         last = models.denoiser.config["num_layers"] - 1
@@ -175,6 +181,7 @@ class WithoutT5(StableDiffusion3):
         name: kind for name, kind in StableDiffusion3.tokenizers.items() if name != T5[0]
     }
     encoders: ClassVar[tuple[str, ...]] = StableDiffusion3.encoders[:-1]
+    absent: ClassVar[tuple[str, ...]] = T5
 
 
 WITHOUT_T5 = WithoutT5()

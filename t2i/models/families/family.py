@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
 
 from t2i.errors import ConfigError
+from t2i.models.families.moments import drawn
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -296,9 +297,3 @@ class Family:
     def trained(self) -> tuple[str, ...]:
         """The networks that strategies and adapters may change."""
         return (self.denoiser, *self.encoders)
-
-
-def drawn(moments: "Tensor", noise: "Tensor") -> "Tensor":
-    """Latents as the autoencoder knows them, from mean and log-variance side by side."""
-    mean, log_variance = moments.chunk(2, dim=1)
-    return mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise

@@ -33,10 +33,10 @@ def widths(folder: Path, models: Models) -> tuple[int, int]:
 
 def misfit(folder: Path, models: Models) -> str:
     """Why the text tower in `folder` cannot be the text encoder of `models`, and what to do; empty when it can."""
-    if (several := len(models.family.encoders)) > 1:
+    if models.family.unlike_clip:
         return (
-            f"the text tower in {folder} is one, and model={models.name} reads {several} text encoders side by side, which "
-            "were trained together: tune its own (task=train strategy=text_encoder or strategy=lora "
+            f"the text tower in {folder} is a CLIP's, and model={models.name} reads {models.family.unlike_clip}, which no tower "
+            "can stand in for: tune its own (task=train strategy=text_encoder or strategy=lora "
             "strategy.text_targets=[q_proj,v_proj])"
         )
     found, wanted = widths(folder, models)

@@ -76,7 +76,7 @@ def by_diffusers(pipeline: Any, resolution: int, words: tuple[str, ...] = ()) ->
 
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline(
-        " ".join([PROMPT, *words]),
+        prompt=" ".join([PROMPT, *words]),
         num_inference_steps=STEPS,
         guidance_scale=Guidance().scale,
         height=resolution,

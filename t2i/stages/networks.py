@@ -25,10 +25,10 @@ def model_digest(config: Config, run: Run) -> str:
 def require_one_encoder(config: Config) -> None:
     """ConfigError for a model whose text encoder is not one that a CLIP can start from and go back to."""
     family = source.family(config.model)
-    if (several := len(family.encoders)) > 1:
+    if family.unlike_clip:
         raise ConfigError(
-            f"clip.text_from_model=true with model={config.model.name}: {family.title} reads {several} text encoders side by "
-            "side, and a CLIP has one; use task=train strategy=text_encoder, or clip.text_from_model=false"
+            f"clip.text_from_model=true with model={config.model.name}: {family.title} reads {family.unlike_clip}, "
+            "and a CLIP has one text tower; use task=train strategy=text_encoder, or clip.text_from_model=false"
         )
 
 

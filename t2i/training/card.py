@@ -90,7 +90,7 @@ def usage_code(usage: Usage) -> str:
             "    setattr(pipeline, part.name, network)",
         ]
     lines += [
-        f'picture = pipeline("a red bus on a street", num_inference_steps={usage.steps}, height={usage.resolution}, '
+        f'picture = pipeline(prompt="a red bus on a street", num_inference_steps={usage.steps}, height={usage.resolution}, '
         f"width={usage.resolution}).images[0]",
         'picture.save("bus.png")',
     ]

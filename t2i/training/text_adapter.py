@@ -29,11 +29,11 @@ class TextAdapter(Strategy):
         return True
 
     def refuses(self, family: "Family") -> Optional[str]:
-        if len(family.encoders) == 1:
+        if not family.unlike_clip:
             return None
         return (
             f"strategy=text_adapter puts one text tower in front of the denoiser, and {family.title} reads "
-            f"{len(family.encoders)} side by side; use strategy=text_encoder or strategy=lora"
+            f"{family.unlike_clip}; use strategy=text_encoder or strategy=lora"
         )
 
     def modules(self, family: "Family") -> tuple[str, ...]:

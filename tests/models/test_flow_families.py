@@ -13,8 +13,9 @@ from t2i.config import compose
 from t2i.errors import ConfigError, UserError
 from t2i.models import source
 from t2i.models.config import Model
-from t2i.models.families.family import Conditions, Family, drawn
+from t2i.models.families.family import Conditions, Family
 from t2i.models.families.flux2 import LAYERS, Flux2Klein, mu_of, packed, unpacked
+from t2i.models.families.moments import drawn
 from t2i.models.families.registry import FAMILIES
 from t2i.models.load import load
 from t2i.models.parts import Models

@@ -25,7 +25,9 @@ STRATEGIES: dict[str, list[str]] = {kind: [] for kind in SCHEMAS["strategy"]} | 
     "lora": ["strategy.text_targets=[q_proj,v_proj]"]
 }
 """With what is typed beside their names."""
-ONE_TOWER = r"strategy=text_adapter puts one text tower .* reads 2 side by side; use strategy=text_encoder or"
+ONE_TOWER = (
+    r"strategy=text_adapter puts one text tower .* reads 2 text encoders side by side; use strategy=text_encoder or"
+)
 REFUSED = {
     ("tiny", "attn_add_v"): r"strategy=attn_add_v .* the U-Net of .* has none; use strategy=attn2_to_v",
     ("tiny_sdxl", "attn_add_v"): r"strategy=attn_add_v .* the U-Net of .* has none; use strategy=attn2_to_v",
@@ -199,4 +201,4 @@ def test_a_tuned_clip_is_the_text_encoder_of_a_family_that_has_one(runs: Runs) -
     if len(family(compose([f"model={runs.model}"]).model).encoders) == 1:
         assert ended.status == 0, ended.err
     else:
-        assert ended.status == 2 and "reads 2 text encoders side by side, and a CLIP has one" in ended.err
+        assert ended.status == 2 and "reads 2 text encoders side by side, and a CLIP has one text tower" in ended.err

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, final
 
 from t2i.errors import ConfigError
+from t2i.models.families.moments import drawn
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -280,6 +281,14 @@ class Family:
         return True
 
     @property
+    def unlike_clip(self) -> str:
+        """What it reads text with, where no CLIP's text tower can stand in for that; empty where one can."""
+        if len(self.encoders) > 1:
+            return f"{len(self.encoders)} text encoders side by side"
+        kind = self.networks[self.encoders[0]]
+        return "" if kind.startswith("CLIP") else f"a language model ({kind})"
+
+    @property
     def spoken(self) -> str:
         """The denoiser as a sentence names it."""
         return "U-Net" if self.denoiser == "unet" else self.denoiser
@@ -288,9 +297,3 @@ class Family:
     def trained(self) -> tuple[str, ...]:
         """The networks that strategies and adapters may change."""
         return (self.denoiser, *self.encoders)
-
-
-def drawn(moments: "Tensor", noise: "Tensor") -> "Tensor":
-    """Latents as the autoencoder knows them, from mean and log-variance side by side."""
-    mean, log_variance = moments.chunk(2, dim=1)
-    return mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from t2i.context import Run
+from t2i.errors import ConfigError
 from t2i.models.parts import Models
 from t2i.models.weights import rebuilt
 from t2i.training import shards
@@ -73,10 +74,17 @@ class Sharded(Replicated):
     in_step: ClassVar[bool] = True
 
     def place(self, models: Models, strategy: "Strategy", dtype: torch.dtype) -> Models:
-        """From the CPU, block by block: no device ever holds the whole of a network that trains."""
+        """From the CPU, block by block: no device ever holds the whole of a network that trains. ConfigError for a text encoder
+        that is a language model: it is read without its head, and what is gathered with the whole of it would be missing.
+        """
         from torch.distributed.device_mesh import init_device_mesh
 
         device, trained = self.accelerator.device, strategy.modules(models.family)
+        if any(getattr(models.modules[name], "can_generate", bool)() for name in trained):
+            raise ConfigError(
+                f"launch.shard=true with strategy={strategy.kind}: the text encoder of {models.family.title} is not spread over "
+                "processes; use strategy=unet"
+            )
         models.to("cpu", dtype)
         mesh = init_device_mesh(device.type, (self.accelerator.num_processes,))
         for name, network in models.modules.items():

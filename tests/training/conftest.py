@@ -17,7 +17,7 @@ from t2i.models.load import Models
 from t2i.processes import Processes
 from t2i.randomness import generator
 from t2i.store import Stage, Store, digest_of
-from t2i.training.attention import Attn2, Attn2KV, Attn2ToV, AttnAddV
+from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
 from t2i.training.config import LearningRate, Training
 from t2i.training.dataset import LatentSet, latent_set
 from t2i.training.loop import Trainer
@@ -31,11 +31,10 @@ from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
 __all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]
 
 RATE = 1e-3
-STRATEGIES = {
+STRATEGIES = {  # of a U-Net; those of a transformer are in test_flow.py
     "attn2_to_v": Attn2ToV(learning_rate=RATE),
     "attn2_kv": Attn2KV(learning_rate=RATE),
     "attn2": Attn2(learning_rate=RATE),
-    "attn_add_v": AttnAddV(learning_rate=RATE),
     "both": Both(learning_rate=RATE),
     "lora": Lora(learning_rate=RATE),
     "text_adapter": TextAdapter(learning_rate=RATE),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import JointAttnProcessor2_0
 
+from t2i.config import SCHEMAS
 from t2i.errors import ConfigError
 from t2i.interruption import Interrupted
 from t2i.models.config import Model
@@ -25,7 +26,7 @@ from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
 
 from ..models.toy_sd3 import write
-from .conftest import RATE, STRATEGIES, Start, training
+from .conftest import RATE, Start, training
 from .test_loop import equal, interrupt_after, weights
 
 SHAPE = (4, 8, 8)
@@ -221,7 +222,7 @@ def test_strategies_of_a_u_net_are_refused_with_their_counterpart(models: Models
 
 
 def test_every_strategy_is_taken_or_refused() -> None:
-    assert set(TAKEN) | set(REFUSED) == set(STRATEGIES)
+    assert set(TAKEN) | set(REFUSED) == set(SCHEMAS["strategy"])
 
 
 def test_its_weights_are_in_no_layout_of_kohyas(models: Models, tmp_path: Path) -> None:

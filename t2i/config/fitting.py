@@ -34,6 +34,7 @@ def refuse(
     if family is None:
         return
     family = source.without(family, config.without)
+    _refuse_size(config, family)
     if strategy is not None and (reason := strategy.refuses(family)):
         raise ConfigError(reason)
     flow = family.objective == "flow"
@@ -41,3 +42,16 @@ def refuse(
         scheduler.refuse_unlike(flow, config.name)
     if flow and training is not None and (reason := training.flow_refusal(config.name)):
         raise ConfigError(reason)
+
+
+def _refuse_size(config: Model, family: Family) -> None:
+    """ConfigError for a resolution that the family's latents cannot have."""
+    try:
+        grain = family.grain(source.settings(config))
+    except UserError:
+        return  # as above
+    if config.resolution % grain:
+        raise ConfigError(
+            f"model.resolution={config.resolution} is not a multiple of {grain}, and the latents of model={config.name} are made "
+            f"of so many pixels; use e.g. model.resolution={max(1, round(config.resolution / grain)) * grain}"
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,12 @@ def _matrix(metric: str, rows: "list[list[dict[str, PairedDifference]]]") -> Mat
     from t2i.evaluation.metrics.registry import higher_is_better
     from t2i.evaluation.statistics.paired import holm
 
-    key = next(key for key in rows[0][0] if key.startswith(f"{metric}["))
+    key = next((key for key in rows[0][0] if key.startswith(f"{metric}[")), None)
+    if key is None or not all(key in found for row in rows for found in row):
+        raise UserError(
+            f"a domain has too few held-out pictures for {METRICS[metric]} to be compared; use more held-out data "
+            "(dataset.held_out, or dataset.val of scenes)"
+        )
     cells = [[found[key] for found in row] for row in rows]
     adjusted = holm([cell.p for row in cells for cell in row]).reshape(len(cells), len(cells[0]))
     return Matrix(METRICS[metric], key, cells, adjusted, bool(higher_is_better(key)))

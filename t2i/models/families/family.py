@@ -182,6 +182,10 @@ class Family:
         """Pixels per latent in each direction."""
         return int(2 ** (len(models.vae.config["block_out_channels"]) - 1))
 
+    def grain(self, settings: Mapping[str, Any]) -> int:
+        """Pixels that both sides of a picture are a multiple of, by the settings of every part."""
+        return 8
+
     def latent_shape(self, models: "Models", count: int) -> tuple[int, ...]:
         """Of `count` pictures of the model's resolution: (count, channels, height, width)."""
         side = models.resolution // self.factor(models)

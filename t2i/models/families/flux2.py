@@ -113,6 +113,10 @@ class Flux2Klein(Family):
     def factor(self, models: Models) -> int:
         return 2 * super().factor(models)
 
+    def grain(self, settings: Mapping[str, Any]) -> int:
+        """Four latents, which are one token."""
+        return int(2 ** len(settings["vae"]["block_out_channels"]))
+
     # -- the denoiser -------------------------------------------------------------------------------------------------
 
     def predict(

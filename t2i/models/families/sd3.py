@@ -99,6 +99,10 @@ class StableDiffusion3(Family):
             "pooled": (config["pooled_projection_dim"],),
         }
 
+    def grain(self, settings: Mapping[str, Any]) -> int:
+        """A patch of latents."""
+        return int(settings["transformer"]["patch_size"] * 2 ** (len(settings["vae"]["block_out_channels"]) - 1))
+
     def predict(
         self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":

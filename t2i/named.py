@@ -72,6 +72,9 @@ def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError
             yield kind(
                 f"{name}={holder} {meant}: it does not exist{_near(Path(holder))}; give the path of one that does"
             )
+    for name in ("image", "mask"):
+        if (given := getattr(config, name)) is not None and Path(given).expanduser().is_dir():
+            yield ConfigError(f"{name}={given} is a folder; give one picture, e.g. {name}=photo.png")
     for run in config.runs:
         if not Path(run).expanduser().is_dir():
             yield ConfigError(

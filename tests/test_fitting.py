@@ -45,16 +45,26 @@ def test_keys_of_a_training_that_mean_nothing_along_a_flow(task: str, key: str) 
     [("sd15", 8), ("sdxl", 8), ("sd35_medium", 16), ("flux2_klein_4b", 16), ("tiny_flow", 8)],
 )
 def test_a_size_that_latents_cannot_have(model: str, grain: int) -> None:
-    own = [] if model == "tiny_flow" else [RANDOM]
-    compose([f"model={model}", *own, "model.resolution=528"]).validate()
-    config = compose([f"model={model}", *own, "model.resolution=520"])
+    if model == "tiny_flow":
+        compose(["model=tiny_flow", "model.resolution=72"]).validate()
+        return
+    compose([f"model={model}", RANDOM, "model.resolution=528"]).validate()
+    config = compose([f"model={model}", RANDOM, "model.resolution=520"])
     if grain == 8:
         config.validate()
         return
     with pytest.raises(
-        ConfigError, match=r"model.resolution=520 is not a multiple of 16, .*use e.g. model.resolution=(512|528)"
+        ConfigError, match=r"model.resolution=520 is not a multiple of 16\b.*, .*use e.g. model.resolution=(512|528)"
     ):
         config.validate()
+
+
+def test_a_picture_larger_than_the_positions_that_are_known() -> None:
+    """Sixteen latents of eight pixels."""
+    compose(["model=tiny_flow", "model.resolution=128"]).validate()
+    said = r"resolution=200 is not a multiple of 8 of at most 128, .*use e.g. model.resolution=128"
+    with pytest.raises(ConfigError, match=said):
+        compose(["model=tiny_flow", "model.resolution=200"]).validate()
 
 
 def test_refusing_imports_no_network() -> None:

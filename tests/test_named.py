@@ -21,6 +21,8 @@ READ = {
     "prompts_file": ["task=generate"],
     "wildcards": ["task=generate"],
     "recipe": ["task=generate"],
+    "image": ["task=generate"],
+    "mask": ["task=generate", f"image={PROJECT / 'docs/figures/web_phone.png'}"],
     "run": ["task=export"],
     "runs": ["task=compare"],
     "bundle": ["task=rerun"],

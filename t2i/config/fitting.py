@@ -47,11 +47,15 @@ def refuse(
 def _refuse_size(config: Model, family: Family) -> None:
     """ConfigError for a resolution that the family's latents cannot have."""
     try:
-        grain = family.grain(source.settings(config))
+        settings = source.settings(config)
     except UserError:
         return  # as above
-    if config.resolution % grain:
-        raise ConfigError(
-            f"model.resolution={config.resolution} is not a multiple of {grain}, and the latents of model={config.name} are made "
-            f"of so many pixels; use e.g. model.resolution={max(1, round(config.resolution / grain)) * grain}"
-        )
+    grain, most = family.grain(settings), family.largest(settings)
+    if config.resolution % grain == 0 and config.resolution <= (most or config.resolution):
+        return
+    nearest = max(1, round(config.resolution / grain)) * grain
+    limit = f" of at most {most}" if most else ""
+    raise ConfigError(
+        f"model.resolution={config.resolution} is not a multiple of {grain}{limit}, which the latents of "
+        f"model={config.name} need; use e.g. model.resolution={min(nearest, most or nearest)}"
+    )

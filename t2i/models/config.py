@@ -54,5 +54,6 @@ class Model:
             )
         if self.resolution % 8:
             raise ConfigError(
-                f"model.resolution={self.resolution} is not a multiple of 8; use e.g. model.resolution=512"
+                f"model.resolution={self.resolution} is not a multiple of 8; use e.g. model.resolution="
+                f"{max(1, round(self.resolution / 8)) * 8}"
             )

@@ -1,5 +1,6 @@
 """A picture and a mask that somebody gives, brought to the size that is drawn. Light: neither torch nor diffusers."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -30,7 +31,8 @@ class Beginning:
         """Steps that are not taken. Raises ConfigError when none would be left."""
         taken = min(int(steps * self.strength), steps)
         if taken < 1:
-            least = int(1 / self.strength) + 1
+            least = math.ceil(1 / self.strength)
+            least += int(least * self.strength) < 1  # by rounding
             raise ConfigError(
                 f"strength={self.strength:g} of {steps} steps leaves none; use {least} steps or more, or more strength"
             )

@@ -132,7 +132,7 @@ def test_less_strength_stays_nearer_to_the_picture(models: Models) -> None:
 
 
 def test_too_little_strength_is_one_sentence(models: Models) -> None:
-    with pytest.raises(ConfigError, match=r"strength=0\.1 of 6 steps leaves none; use 11 steps or more"):
+    with pytest.raises(ConfigError, match=r"strength=0\.1 of 6 steps leaves none; use 10 steps or more"):
         ours(models, Beginning(picture(16), 0.1), Scheduler("ddim", "DDIMScheduler", STEPS), 1.0, [0])
 
 

@@ -210,7 +210,7 @@ def test_what_cannot_be_drawn_from_is_one_sentence(lab: Lab, main_job: Ended, tm
         ([f"image={image}", "strength=0"], 2, "strength=0.0 is not above 0 and up to 1"),
         ([f"image={image}", "strength=1.5"], 2, "strength=1.5 is not above 0 and up to 1"),
         ([f"image={image}", "strength=nan"], 2, "strength=nan is not above 0 and up to 1"),
-        ([f"image={image}", "strength=0.1"], 2, "strength=0.1 of 2 steps leaves none; use 11 steps or more"),
+        ([f"image={image}", "strength=0.1"], 2, "strength=0.1 of 2 steps leaves none; use 10 steps or more"),
         ([f"mask={image}"], 2, "and none is given; type image=<picture>"),
         (["strength=0.5"], 2, "and none is given; type image=<picture>"),
     ):

@@ -110,7 +110,7 @@ def test_what_is_no_picture_is_refused_in_one_sentence(server: Server) -> None:
     answer = server.ask(steps=4, image=name, mask=name)
     assert answer.status_code == 400 and "white is what is drawn anew" in answer.json()["error"]
     answer = server.ask(steps=4, image=name, strength=0.1)
-    assert answer.status_code == 400 and "leaves none; use 11 steps or more" in answer.json()["error"]
+    assert answer.status_code == 400 and "leaves none; use 10 steps or more" in answer.json()["error"]
 
 
 def black() -> bytes:

@@ -186,6 +186,10 @@ class Family:
         """Pixels that both sides of a picture are a multiple of, by the settings of every part."""
         return 8
 
+    def largest(self, settings: Mapping[str, Any]) -> int | None:
+        """The longest side of a picture in pixels; None where memory alone sets an end."""
+        return None
+
     def latent_shape(self, models: "Models", count: int) -> tuple[int, ...]:
         """Of `count` pictures of the model's resolution: (count, channels, height, width)."""
         side = models.resolution // self.factor(models)

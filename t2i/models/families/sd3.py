@@ -103,6 +103,10 @@ class StableDiffusion3(Family):
         """A patch of latents."""
         return int(settings["transformer"]["patch_size"] * 2 ** (len(settings["vae"]["block_out_channels"]) - 1))
 
+    def largest(self, settings: Mapping[str, Any]) -> int:
+        """It knows so many positions in each direction."""
+        return int(settings["transformer"]["pos_embed_max_size"]) * self.grain(settings)
+
     def predict(
         self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]
     ) -> "Tensor":

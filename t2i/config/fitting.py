@@ -50,7 +50,7 @@ def _refuse_size(config: Model, family: Family) -> None:
         settings = source.settings(config)
     except UserError:
         return  # as above
-    grain, most = family.grain(settings), family.largest(settings)
+    grain, most = family.sides(settings)
     if config.resolution % grain == 0 and config.resolution <= (most or config.resolution):
         return
     nearest = max(1, round(config.resolution / grain)) * grain

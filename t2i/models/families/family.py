@@ -102,9 +102,7 @@ class Family:
         return caption
 
     def tokens(self, models: "Models", captions: Sequence[str | None]) -> Conditions:
-        """What `read` takes, on the CPU: `ids` of each tokenizer, and what else it needs. None stands for no caption at all: the
-        unconditional row.
-        """
+        """What `read` takes, on the CPU: `ids` of each tokenizer, and what else it needs. None stands for no caption at all."""
         raise NotImplementedError
 
     def read(self, models: "Models", tokens: Conditions) -> Conditions:
@@ -182,13 +180,9 @@ class Family:
         """Pixels per latent in each direction."""
         return int(2 ** (len(models.vae.config["block_out_channels"]) - 1))
 
-    def grain(self, settings: Mapping[str, Any]) -> int:
-        """Pixels that both sides of a picture are a multiple of, by the settings of every part."""
-        return 8
-
-    def largest(self, settings: Mapping[str, Any]) -> int | None:
-        """The longest side of a picture in pixels; None where memory alone sets an end."""
-        return None
+    def sides(self, settings: Mapping[str, Any]) -> tuple[int, int | None]:
+        """Of pictures, by the settings of every part: pixels that they are a multiple of, and at most, where there is an end."""
+        return 8, None
 
     def latent_shape(self, models: "Models", count: int) -> tuple[int, ...]:
         """Of `count` pictures of the model's resolution: (count, channels, height, width)."""
@@ -271,9 +265,7 @@ class Family:
         return layer.removeprefix("text_model.")
 
     def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """By network: what single-file checkpoints of these settings (by part) write before the names of its tensors; empty
-        where the family has no such files that are read.
-        """
+        """By network: what single-file checkpoints write before its tensors' names; empty where the family has none that are read."""
         return {}
 
     def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> Optional[str]:

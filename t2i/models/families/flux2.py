@@ -113,9 +113,9 @@ class Flux2Klein(Family):
     def factor(self, models: Models) -> int:
         return 2 * super().factor(models)
 
-    def grain(self, settings: Mapping[str, Any]) -> int:
+    def sides(self, settings: Mapping[str, Any]) -> tuple[int, None]:
         """Four latents, which are one token."""
-        return int(2 ** len(settings["vae"]["block_out_channels"]))
+        return 2 ** len(settings["vae"]["block_out_channels"]), None
 
     # -- the denoiser -------------------------------------------------------------------------------------------------
 

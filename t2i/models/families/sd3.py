@@ -99,13 +99,11 @@ class StableDiffusion3(Family):
             "pooled": (config["pooled_projection_dim"],),
         }
 
-    def grain(self, settings: Mapping[str, Any]) -> int:
-        """A patch of latents."""
-        return int(settings["transformer"]["patch_size"] * 2 ** (len(settings["vae"]["block_out_channels"]) - 1))
-
-    def largest(self, settings: Mapping[str, Any]) -> int:
-        """It knows so many positions in each direction."""
-        return int(settings["transformer"]["pos_embed_max_size"]) * self.grain(settings)
+    def sides(self, settings: Mapping[str, Any]) -> tuple[int, int]:
+        """A patch of latents, of which positions are known."""
+        network, levels = settings["transformer"], len(settings["vae"]["block_out_channels"])
+        patch = int(network["patch_size"]) * 2 ** (levels - 1)
+        return patch, patch * int(network["pos_embed_max_size"])
 
     def predict(
         self, models: Models, x: "Tensor", time: "Tensor", conditions: Conditions, pictures: Sequence[Picture]

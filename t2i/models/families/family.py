@@ -265,7 +265,7 @@ class Family:
         return layer.removeprefix("text_model.")
 
     def prefixes(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """By network: what single-file checkpoints write before its tensors' names; empty where the family has none that are read."""
+        """By network: what single files write before its tensors' names; empty where none of the family are read."""
         return {}
 
     def padding(self, tokenizer: str, settings: Mapping[str, Any]) -> Optional[str]:

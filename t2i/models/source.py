@@ -156,8 +156,11 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
     header = header_of(path)
     own = [config.architecture] if config.architecture else []
     every = [*own, *sorted(file.stem for file in ARCHITECTURES.glob("*.json")), str(BUNDLED)]
-    for name in every:
-        parts = architecture(Model(architecture=name))
+    tried = {name: architecture(Model(architecture=name)) for name in every}
+    tried = {
+        name: parts for name, parts in tried.items() if family_of_settings(parts).prefixes(parts)
+    }  # has such files
+    for name, parts in tried.items():
         folder = Path(name).expanduser()
         if family_of_settings(parts).fits(parts, header):
             if SCHEDULER in header.metadata:
@@ -172,7 +175,7 @@ def candidate(config: Model, path: Path) -> tuple[dict[str, Any], Path]:
         f"a checkpoint of {what}" if what else "no checkpoint in the original layout (it has no model.diffusion_model)"
     )
     raise ConfigError(
-        f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in every)}; give "
+        f"model.source={path} seems to be {seems}, and fits none of: {', '.join(Path(name).name for name in tried)}; give "
         "one of them, or model.architecture=<folder in diffusers' layout> with settings of its shapes"
     )
 

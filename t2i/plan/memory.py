@@ -172,7 +172,7 @@ def _predict(models: "Models", batch: int, through_text: bool = False) -> None:
     """One forward pass of the denoiser for a batch, of the text encoders too where they train."""
     import torch
 
-    from t2i.models.families.family import Picture
+    from t2i.models.families.picture import Picture
 
     family, size = models.family, (models.resolution, models.resolution)
     if through_text:

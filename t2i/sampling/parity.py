@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from t2i.models.check import Check
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
 from t2i.sampling.config import Guidance, Scheduler

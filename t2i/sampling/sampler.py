@@ -10,7 +10,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from t2i.errors import UserError
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.latents import decode
 from t2i.models.parts import Models
 from t2i.sampling.beginning import Begun, begun

@@ -12,7 +12,8 @@ import torch
 from t2i.data.captions import caption_choice
 from t2i.data.prepared import Split
 from t2i.data.rows import Rows, key_of, keyed_rows
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.latents import draw_latents, encode_moments
 from t2i.models.parts import Models
 from t2i.store import Stage, Store, digest_of

@@ -12,7 +12,8 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import nn
 
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.parts import Models
 from t2i.randomness import generator
 from t2i.training.config import Timesteps, Training

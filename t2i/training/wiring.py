@@ -11,7 +11,8 @@ import torch
 from t2i.errors import UserError
 from t2i.models.check import Check, same
 from t2i.models.config import Model
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.latents import decode, encode_moments
 from t2i.models.parts import Models
 from t2i.models.text_adapter import AdaptedTextEncoder

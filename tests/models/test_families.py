@@ -18,7 +18,8 @@ from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.models.check import Check
 from t2i.models.config import Init, Model
-from t2i.models.families.family import Conditions, Family, Picture
+from t2i.models.families.family import Conditions, Family
+from t2i.models.families.picture import Picture
 from t2i.models.families.registry import DEFAULT, FAMILIES
 from t2i.models.families.sd1 import StableDiffusion1, cross_attention_widths
 from t2i.models.load import load

@@ -20,7 +20,8 @@ from t2i.models.adapters.bring import bring
 from t2i.models.adapters.kinds import identify
 from t2i.models.adapters.write import write_peft
 from t2i.models.config import Init, Model
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.families.registry import FAMILIES
 from t2i.models.families.sdxl import SECOND, ZEROS, StableDiffusionXL
 from t2i.models.load import load

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2i.models.families.family import Picture
+from t2i.models.families.picture import Picture
 from t2i.models.load import Models
 from t2i.models.text import tokenize
 from t2i.training.config import Timesteps, Training

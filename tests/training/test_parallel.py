@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.interruption import Interrupted
-from t2i.models.families.family import Picture
+from t2i.models.families.picture import Picture
 from t2i.models.load import load
 from t2i.processes import Processes
 from t2i.randomness import generator

@@ -9,7 +9,7 @@ from diffusers import DDPMScheduler
 from t2i.data.captions import caption_choice
 from t2i.interruption import Interrupted
 from t2i.models.config import Model
-from t2i.models.families.family import Picture
+from t2i.models.families.picture import Picture
 from t2i.models.load import Models
 from t2i.models.text import tokenize
 from t2i.store import Store

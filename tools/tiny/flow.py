@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from unet import CAPTION_DROPOUT, cached_moments, cached_tokens
 
-from t2i.models.families.family import Picture
+from t2i.models.families.picture import Picture
 from t2i.models.families.sd3 import WITHOUT_T5
 from t2i.models.layout import settle
 from t2i.models.parts import Models

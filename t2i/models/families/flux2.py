@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import FLOW, Conditions, Family, Picture
+from t2i.models.families.family import FLOW, Conditions, Family
 from t2i.models.families.moments import drawn
+from t2i.models.families.picture import Picture
 from t2i.models.parts import Models
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ configuration of its scheduler says.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import Conditions, Family, Picture
+from t2i.models.families.family import Conditions, Family
+from t2i.models.families.picture import Picture
 from t2i.models.original import OPEN_CLIP, TEXT, UNET, VAE, places, unet_name
 from t2i.models.parts import Models
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import FLOW, Conditions, Family, Picture
+from t2i.models.families.family import FLOW, Conditions, Family
+from t2i.models.families.picture import Picture
 from t2i.models.layout import LEVEL
 from t2i.models.parts import Models
 

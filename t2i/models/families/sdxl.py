@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from t2i.models.families.family import Conditions, Picture
+from t2i.models.families.family import Conditions
+from t2i.models.families.picture import Picture
 from t2i.models.families.sd1 import StableDiffusion1
 from t2i.models.original import OPEN_CLIP, UNET, VAE, unet_name
 from t2i.models.parts import Models

@@ -15,6 +15,8 @@ from t2i.models.safetensors_file import header_of, rename
 from t2i.store import write_json
 
 LEVEL = "text_model."
+CLIP = "CLIP"
+"""What the names of its classes begin with."""
 
 
 def settle(folder: Path) -> Path:
@@ -29,7 +31,18 @@ def settle(folder: Path) -> Path:
 def settle_text_encoder(folder: Path) -> None:
     """Names of a CLIP text encoder's tensors with the `text_model.` level; and float32 for who names no dtype, whatever the
     file holds: transformers 5 would take the file's, and diffusers loads the networks beside it in float32.
+
+    Other text encoders (T5, Qwen3) never had that level: with it readers would start them at random without an error.
     """
+    config = folder / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if any(kind.startswith(CLIP) for kind in values["architectures"]):
+        _nest(folder)
+    if values.get("dtype") != "float32":
+        write_json(config, values | {"dtype": "float32"})
+
+
+def _nest(folder: Path) -> None:
     for path in sorted(folder.glob("model*.safetensors")):
         names = header_of(path).shapes
         if not all(name.startswith(LEVEL) or name == "text_projection.weight" for name in names):
@@ -38,10 +51,6 @@ def settle_text_encoder(folder: Path) -> None:
     if index.exists():
         values = json.loads(index.read_text(encoding="utf-8"))
         write_json(index, values | {"weight_map": {_nested(k): v for k, v in values["weight_map"].items()}})
-    config = folder / "config.json"
-    values = json.loads(config.read_text(encoding="utf-8"))
-    if values.get("dtype") != "float32":
-        write_json(config, values | {"dtype": "float32"})
 
 
 def _nested(name: str) -> str:
@@ -49,12 +58,16 @@ def _nested(name: str) -> str:
 
 
 def settle_tokenizer(folder: Path) -> None:
-    """Write `vocab.json` and `merges.txt` from `tokenizer.json`, where they are missing."""
+    """Write `vocab.json` and `merges.txt` from `tokenizer.json`, where they are missing. A tokenizer without merges (T5's) has
+    neither.
+    """
     path = folder / "tokenizer.json"
     if not path.exists() or ((folder / "vocab.json").exists() and (folder / "merges.txt").exists()):
         return
     tokenizer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     model = tokenizer["model"]
+    if "merges" not in model:
+        return
     (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
     pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs]) + "\n", encoding="utf-8")

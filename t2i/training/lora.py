@@ -36,7 +36,7 @@ class Lora(Strategy):
     [attention], which is the default, every projection of the attention by whatever names the model has for them; [all], the
     other layers of its blocks too; [] for none."""
     text_targets: list[str] = field(default_factory=list)
-    """The same for the text encoder, e.g. [q_proj,v_proj]; [] leaves it frozen."""
+    """The same for each text encoder that is a CLIP's, e.g. [q_proj,v_proj]; [] leaves them frozen."""
     text_encoder_learning_rate: Optional[float] = None
     """Peak learning rate of the text encoder's adapters; null: the same."""
     use_dora: bool = False
@@ -60,6 +60,14 @@ class Lora(Strategy):
                 "strategy.targets=[] and strategy.text_targets=[] leave nothing to train; use e.g. [to_q,to_v]"
             )
 
+    def refuses(self, family: "Family") -> Optional[str]:
+        if family.clips or not self.text_targets:
+            return None
+        return (
+            f"strategy.text_targets=[{','.join(self.text_targets)}] adapts a CLIP's text tower, and {family.title} reads "
+            f"{family.unlike_clip}, of which diffusers reads no adapter; use strategy.text_targets=[], or strategy=text_encoder"
+        )
+
     @property
     def trains_text(self) -> bool:
         return bool(self.text_targets)
@@ -73,7 +81,7 @@ class Lora(Strategy):
 
     def _targets(self, family: "Family") -> dict[str, list[str]]:
         own = ["attention"] if tuple(self.targets) == USUAL else list(self.targets)
-        return {family.denoiser: own} | {name: list(self.text_targets) for name in family.encoders}
+        return {family.denoiser: own} | {name: list(self.text_targets) for name in family.clips}
 
     def _chosen(self, models: "Models", module: str) -> dict[str, tuple[int, ...]]:
         """The layers that get an adapter, with the shapes of their weights; ConfigError for a target that names none."""

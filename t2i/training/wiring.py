@@ -126,7 +126,7 @@ def _shape(tensor: torch.Tensor) -> str:
 def text_key_layouts(models: Models) -> Iterator[Check]:
     """Weights in transformers' old and new key layouts must both fill a CLIP's text encoder, by name and strictly."""
     family = models.family
-    for encoder in (name for name in family.encoders if family.networks[name].startswith("CLIPText")):
+    for encoder in family.clips:
         target = models.modules[encoder].state_dict()
         plain = {name.removeprefix("text_model."): tensor for name, tensor in target.items()}
         for label, prefix in (("old (text_model.*)", "text_model."), ("flat", "")):

@@ -1,5 +1,6 @@
 """Every family against its plain pipeline of diffusers; and families with a fault, each caught by the check made for it."""
 
+import copy
 import inspect
 import json
 import re
@@ -27,6 +28,7 @@ from t2i.models.parts import Models
 from t2i.sampling import parity
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.sampler import denoise, encode, sample
+from t2i.stages.exported import opened, save_pipeline
 from t2i.store import Store
 from t2i.training import wiring
 from t2i.training.attention import Attn2ToV
@@ -105,6 +107,42 @@ def test_conditions_are_those_of_the_pipeline(named: Models) -> None:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(own[name], none[name][:1], rtol=1e-5, atol=1e-5)
         assert not torch.allclose(ours[name][0], ours[name][1]) and not torch.allclose(ours[name][0], own[name][0])
+
+
+def test_what_is_exported_has_every_tensor_where_plain_diffusers_looks(named: Models, tmp_path: Path) -> None:
+    """A name that nobody looks for would leave a layer at random, without an error."""
+    save_pipeline(named, tmp_path / "pipeline")
+    plain = opened(tmp_path / "pipeline", named.family, torch.float32)
+    for name, network in named.modules.items():
+        ours, theirs = network.state_dict(), getattr(plain, name).state_dict()
+        assert set(ours) == set(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours), name
+    theirs, _ = named.family.encoded(plain, CAPTIONS)
+    for name, rows in named.family.encoded(named.pipeline(), CAPTIONS)[0].items():
+        torch.testing.assert_close(theirs[name], rows, rtol=1e-5, atol=2e-5)
+
+
+def test_adapters_of_every_network_come_back_and_plain_diffusers_reads_them(named: Models, tmp_path: Path) -> None:
+    strategy = Lora(text_targets=["q_proj", "v_proj"] if named.family.clips else [])
+    tuned, fresh, plain = (replace(named, modules=copy.deepcopy(dict(named.modules))) for _ in range(3))
+    strategy.attach(tuned)
+    with torch.no_grad():
+        for number, value in enumerate(strategy.trainable(tuned).values()):
+            value.normal_(0, 0.1, generator=torch.Generator().manual_seed(number))
+    strategy.save(tuned, tmp_path)
+    strategy.load(fresh, tmp_path)
+    pipeline = plain.pipeline()
+    pipeline.load_lora_weights(tmp_path)
+    for module in strategy.modules(named.family):
+        ours = tensors(tuned.modules[module])
+        assert ours and ours.keys() == tensors(fresh.modules[module]).keys()
+        assert all(torch.equal(ours[name], value) for name, value in tensors(fresh.modules[module]).items())
+        theirs = sorted(value.double().sum().item() for value in tensors(getattr(pipeline, module)).values())
+        assert theirs == pytest.approx(sorted(value.double().sum().item() for value in ours.values()), abs=1e-5)
+
+
+def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Of the adapters on a network."""
+    return {name: value for name, value in network.state_dict().items() if "lora_" in name}
 
 
 @pytest.mark.parametrize("negative", [None, "", "blurry"])

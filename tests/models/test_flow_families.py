@@ -318,8 +318,17 @@ def test_a_fault_is_caught(klein: Models, kind: type[Flux2Klein]) -> None:
 
 
 def test_only_the_layers_that_are_read_train(klein: Models) -> None:
-    strategy = Lora(targets=[], text_targets=["q_proj"])
-    assert strategy.expected(klein) == LAYERS[-1] * strategy.rank * (8 + 8)
+    names = [
+        name for name, _ in klein.text_encoder.named_parameters() if klein.family.reaches(klein, "text_encoder", name)
+    ]
+    assert {int(name.split(".")[2]) for name in names if ".layers." in name} == set(range(LAYERS[-1]))
+    assert not any(name.startswith(("model.norm.", "lm_head.")) for name in names)
+
+
+def test_adapters_of_a_language_model_are_refused_since_nobody_reads_them(klein: Models) -> None:
+    said = Lora(text_targets=["q_proj"]).refuses(klein.family)
+    assert said is not None and "use strategy.text_targets=[], or strategy=text_encoder" in said
+    assert Lora().refuses(klein.family) is None
 
 
 def test_counting_tokens_counts_the_template(tmp_path: Path) -> None:

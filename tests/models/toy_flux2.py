@@ -19,6 +19,9 @@ VAE = {
     "sample_size": 16, "latent_channels": 4, "norm_num_groups": 4, "block_out_channels": [8, 8], "layers_per_block": 1,
     "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
 }  # fmt: skip
+CLASSES: dict[str, type] = {
+    "transformer": Flux2Transformer2DModel, "text_encoder": Qwen3ForCausalLM, "vae": AutoencoderKLFlux2,
+}  # fmt: skip
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }} {{ message.content }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant {% if not enable_thinking %}<think></think>{% endif %}{% endif %}"
@@ -49,6 +52,22 @@ def write(folder: Path) -> Model:
         name="toy_flux2", source=str(folder), resolution=RESOLUTION, tokens=TOKENS, width=len(LAYERS) * WIDTH,
         cross_attention_layers=0,
     )  # fmt: skip
+
+
+def typed(folder: Path) -> list[str]:
+    """The toy, written to a folder, behind model=flux2_klein_4b on a command line; at the smallest side that is served."""
+    model = write(folder)
+    keys = ("source", "width", "tokens")
+    counts = {
+        part: sum(value.numel() for value in network.from_pretrained(folder / part).parameters())
+        for part, network in CLASSES.items()
+    }
+    return [
+        *(f"model.{key}={getattr(model, key)}" for key in keys),
+        *(f"model.parameters.{part}={count}" for part, count in counts.items()),
+        "model.revision=null",
+        "model.resolution=64",
+    ]
 
 
 def _letters() -> Qwen2TokenizerFast:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from t2i.errors import UserError
 from t2i.models.adapters.low_rank import METADATA, Adapter, LowRank
-from t2i.models.adapters.names import TEXT, WRAPPER, kohya
+from t2i.models.adapters.names import WRAPPER, kohya
+from t2i.models.families.family import Family
 from t2i.models.layout import LEVEL
 from t2i.models.safetensors_file import rename
 
@@ -42,7 +43,7 @@ def kohya_tensors(adapter: Adapter) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for module, changes in adapter.layers.items():
         own = dict(changes)
-        if module.startswith(TEXT):
+        if module in adapter.family.clips:
             own |= _recognisable(own)
         for layer, change in own.items():
             if change.magnitude is not None:
@@ -80,7 +81,7 @@ def write_diffusers(adapter: Adapter, path: Path, dtype: torch.dtype = torch.flo
     for module, changes in adapter.layers.items():
         for layer, change in changes.items():
             for part, tensor in parts_of(change).items():
-                tensors[f"{module}.{nested(module, layer)}.{part}"] = tensor.to(dtype).contiguous()
+                tensors[f"{module}.{nested(adapter.family, module, layer)}.{part}"] = tensor.to(dtype).contiguous()
         metadata |= {f"{module}.{key}": value for key, value in configuration(changes).items()}
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, {"format": "pt", METADATA: json.dumps(metadata, indent=2, sort_keys=True)})
@@ -100,7 +101,7 @@ def write_peft(adapter: Adapter, folder: Path, dtype: torch.dtype = torch.float3
             f"{WRAPPER}{spelling}.{part}": tensor.to(dtype).clone().contiguous()
             for layer, change in changes.items()
             for part, tensor in parts_of(change).items()
-            for spelling in sorted({nested(module, layer), layer.removeprefix(LEVEL)})
+            for spelling in sorted({nested(adapter.family, module, layer), layer.removeprefix(LEVEL)})
         }
         save_file(tensors, own / "adapter_model.safetensors", {"format": "pt"})
         sort_header(own / "adapter_model.safetensors")
@@ -136,9 +137,9 @@ def parts_of(change: LowRank) -> dict[str, Tensor]:
     return parts | {"lora_magnitude_vector": change.magnitude.reshape(shape)}
 
 
-def nested(module: str, layer: str) -> str:
-    """A text encoder's layer with the level that transformers had until 5.6, which diffusers and older readers expect."""
-    return LEVEL + layer.removeprefix(LEVEL) if module.startswith(TEXT) else layer
+def nested(family: Family, module: str, layer: str) -> str:
+    """A CLIP's layer with the level that transformers had until 5.6, which diffusers and older readers expect."""
+    return LEVEL + layer.removeprefix(LEVEL) if module in family.clips else layer
 
 
 def configuration(changes: dict[str, LowRank]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Family:
     title: ClassVar[str]
     """As a sentence names it."""
     pipelines: ClassVar[tuple[str, ...]]
-    """Classes of diffusers by which a folder's `model_index.json` tells the family; the first is its own."""
+    """By these classes of diffusers a folder's `model_index.json` tells the family; the first is its own."""
     networks: ClassVar[Mapping[str, str]]
     """Folder to class, in diffusers or transformers, in the order in which random weights are drawn."""
     tokenizers: ClassVar[Mapping[str, str]]
@@ -67,6 +67,8 @@ class Family:
     """sd-scripts' name of the family."""
     longest: ClassVar[int | None] = None
     """Tokens of a caption that are read, where that is less than its tokenizer says."""
+    at_once: ClassVar[int] = 64
+    """Captions that are read in one batch: of a large text encoder few, since it keeps every layer's states."""
     options: ClassVar[Mapping[str, Any]] = {}
     """Settings of the pipeline itself, beside those of its networks, as they are where its index does not say."""
 
@@ -114,13 +116,15 @@ class Family:
 
     @final
     def conditions(
-        self, models: "Models", captions: Sequence[str | None], batch_size: int = 64, weights: bool = False
+        self, models: "Models", captions: Sequence[str | None], batch_size: int | None = None, weights: bool = False
     ) -> Conditions:
         """What captions become: rows on the encoders' device, without gradients. None: the unconditional row.
 
         weights: whether words may have them.
         """
         import torch
+
+        batch_size = batch_size or self.at_once
 
         def rows(some: Sequence[str | None]) -> Conditions:
             return self.weighted(models, some) if weights else self.read(models, self.tokens(models, some))
@@ -214,7 +218,7 @@ class Family:
         raise NotImplementedError
 
     def spread(self, models: "Models", latents: "Tensor") -> "Tensor":
-        """Latents as the pipeline hands them to its callbacks, in the shape of `latent_shape`."""
+        """Latents as the pipeline hands them to its callbacks, shaped as `latent_shape`."""
         return latents
 
     def told(self, picture: Picture) -> dict[str, Any]:
@@ -260,12 +264,16 @@ class Family:
         return True
 
     @property
+    def clips(self) -> tuple[str, ...]:
+        """The encoders that are a CLIP's text tower: plain diffusers reads adapters of these alone."""
+        return tuple(name for name in self.encoders if self.networks[name].startswith("CLIP"))
+
+    @property
     def unlike_clip(self) -> str:
         """What it reads text with, where no CLIP's text tower can stand in for that; empty where one can."""
         if len(self.encoders) > 1:
             return f"{len(self.encoders)} text encoders side by side"
-        kind = self.networks[self.encoders[0]]
-        return "" if kind.startswith("CLIP") else f"a language model ({kind})"
+        return "" if self.clips else f"a language model ({self.networks[self.encoders[0]]})"
 
     @property
     def spoken(self) -> str:

@@ -42,7 +42,6 @@ class Flux2Klein(Family):
     schedulers: ClassVar[tuple[str, str]] = ("FlowMatchEulerDiscreteScheduler", "DPMSolverMultistepScheduler")
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "transformer": ("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.to_qkv_mlp_proj", "attn.to_out"),
-        "text_encoder": ("q_proj", "k_proj", "v_proj", "o_proj"),
     }
     wider: ClassVar[tuple[str, ...]] = (
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
@@ -51,6 +50,7 @@ class Flux2Klein(Family):
     text_projections: ClassVar[tuple[str, ...]] = ("context_embedder",)
     options: ClassVar[Mapping[str, Any]] = {"is_distilled": False}
     longest: ClassVar[int | None] = TOKENS
+    at_once: ClassVar[int] = 8
 
     def prompt(self, tokenizer: Any, caption: str) -> str:
         """As what a user says, and the model is to answer without thinking aloud."""

@@ -1,12 +1,12 @@
 """How much memory a training and a drawing will take, counted on networks without weights."""
 
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config
-from t2i.errors import UserError
+from t2i.errors import ConfigError, UserError
 from t2i.stages.networks import precision_of
 from t2i.training.config import Optimizer
 
@@ -53,8 +53,7 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
     import torch
 
     size = 4 if precision_of(config) == "no" else 2
-    # UserError, OSError: the adapter between two widths reads files of a CLIP that may not be here
-    with suppress(UserError, OSError, NotImplementedError), torch.device("meta"):
+    with _unknown(), torch.device("meta"):
         config.strategy.attach(models)
         trained = sum(parameter.numel() for parameter in config.strategy.trainable(models).values())
         every, kept_whole = _scalars(models), _scalars(models, models.family.float32)
@@ -72,6 +71,18 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
             gathered=gathered,
         )
     return None
+
+
+@contextmanager
+def _unknown() -> Iterator[None]:
+    """Ends quietly what cannot be counted: the adapter between two widths reads files of a CLIP that may not be here. A mistake
+    on the command line is told.
+    """
+    try:
+        yield
+    except (UserError, OSError, NotImplementedError) as error:
+        if isinstance(error, ConfigError):
+            raise
 
 
 def _scalars(models: "Models", names: Optional[Collection[str]] = None) -> int:

@@ -39,7 +39,8 @@ class Prompts:
 
 
 def encode(models: Models, prompts: Sequence[str], guidance: Guidance) -> Prompts:
-    """Each distinct prompt once, and the negative prompt once."""
+    """Each distinct prompt once, and the negative prompt once; ConfigError where the model takes no guidance."""
+    models.family.require_guidance(models, guidance.scale)
     distinct = list(dict.fromkeys(prompts))
     position = {prompt: i for i, prompt in enumerate(distinct)}
     with models.on_device(*models.family.encoders):

@@ -13,6 +13,7 @@ from t2i.stages.networks import load_models, precision_of
 from t2i.stages.tuned import Piece, Tuned, in_pieces
 
 if TYPE_CHECKING:
+    from t2i.models.parts import Models
     from t2i.sampling.config import Guidance, Scheduler
     from t2i.web.order import Offer, Order
     from t2i.web.painter import Painter
@@ -31,9 +32,9 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
         models["tuned"] = load_models(config, run, tuned)
         models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
     schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
-    # Of the others every order would be refused.
-    schedulers = {name: own for name, own in schedulers.items() if own.flows is config.scheduler.flows}
-    schedulers = dict(sorted(schedulers.items())) | {config.scheduler.name: config.scheduler}
+    schedulers = {name: own for name, own in sorted(schedulers.items()) if draws(own, models["base"])}
+    config.scheduler.start(models["base"].schedule(), models["base"].grid)
+    schedulers = schedulers | {config.scheduler.name: config.scheduler}
 
     def describe(order: "Order", scheduler: "Scheduler", guidance: "Guidance") -> dict[str, Any]:
         own = tuned if order.model == "tuned" else None
@@ -61,6 +62,15 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
         models, schedulers, config.cfg, describe, run.folder / "images", config.batch_size, config.sampling.keeps_text,
         {number: _label(piece.found.path) for number, piece in adapters.items()}, rescale,
     )  # fmt: skip
+
+
+def draws(scheduler: "Scheduler", models: "Models") -> bool:
+    """Whether the model can be drawn with it: of another one every order would be refused."""
+    try:
+        scheduler.start(models.schedule(), models.grid)
+    except ConfigError:
+        return False
+    return True
 
 
 def _label(path: Path) -> str:

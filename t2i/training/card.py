@@ -70,10 +70,17 @@ def licence_in_words(name: str) -> str:
     return LICENSES.get(name, f"{name}: see the base model's page")
 
 
+def on_hub(base: str) -> bool:
+    """Whether a base model can be fetched by its name; a bundled one, and one without weights of its own, cannot."""
+    return "/" in base
+
+
 def usage_code(usage: Usage) -> str:
     """Python that draws a picture with plain diffusers; run in the card's folder."""
     told = "".join(f", {part}=None" for part in usage.absent)
     base = f'pipeline = {usage.pipeline}.from_pretrained("{usage.base}"{told})'
+    if not on_hub(usage.base):
+        base = f"{base}  # a folder that task=export model={usage.base} writes"
     lines = [f"from diffusers import {usage.pipeline}", ""]
     if usage.format == "diffusers":
         lines += [f'pipeline = {usage.pipeline}.from_pretrained("{usage.name}"{told})']
@@ -99,7 +106,7 @@ def usage_code(usage: Usage) -> str:
 
 def _header(source: str, license: str, adapter: bool) -> list[str]:
     header = {
-        "base_model": source,
+        **({"base_model": source} if on_hub(source) else {}),
         "library_name": "diffusers",
         "license": license if license in LICENSES or license.islower() else "other",
         "pipeline_tag": "text-to-image",

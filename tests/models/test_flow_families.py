@@ -22,7 +22,9 @@ from t2i.models.parts import Models
 from t2i.models.weightless import weightless
 from t2i.models.weights import count
 from t2i.sampling import parity
-from t2i.sampling.config import Scheduler, shipped
+from t2i.sampling.config import Guidance, Scheduler, shipped
+from t2i.sampling.sampler import encode
+from t2i.stages.painting import draws
 from t2i.store import Store
 from t2i.training import wiring
 from t2i.training.attention import AttnAddV
@@ -338,6 +340,18 @@ def test_counting_tokens_counts_the_template(tmp_path: Path) -> None:
     counter, models = TokenCounter(config), load(config, Store(tmp_path / "store"))
     ours = models.family.tokens(models, ["a cat", "two cats on a mat"])["mask"].sum(dim=1).tolist()
     assert counter(["a cat", "two cats on a mat"]) == ours and counter.limit == models.longest == 512
+
+
+def test_a_distilled_model_refuses_the_guidance_that_it_would_not_read(klein: Models) -> None:
+    distilled = replace(klein, options={"is_distilled": True})
+    with pytest.raises(ConfigError, match=r"cfg\.scale=4 would not be read: .*type cfg\.scale=1"):
+        encode(distilled, ["a cat"], Guidance(scale=4.0))
+    encode(distilled, ["a cat"], Guidance(scale=1.0))
+
+
+def test_the_page_offers_the_schedulers_that_the_model_can_be_drawn_with(klein: Models) -> None:
+    offered = {name for name, scheduler in shipped().items() if draws(scheduler, klein)}
+    assert offered == {"flow_euler", "flow_dpmpp_2m", "flow_unipc"}
 
 
 def test_scheduler_of_another_objective_is_refused(klein: Models) -> None:

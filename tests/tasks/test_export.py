@@ -64,6 +64,7 @@ def test_an_export_reads_back_and_its_cards_code_draws_the_same_picture(
         card = (folder / "README.md").read_text()
         header = yaml.safe_load(card.split("---\n")[1])
         assert header["license"] == "apache-2.0" and ("lora" in header["tags"]) == (name in ("kohya", "peft"))
+        assert "base_model" not in header, "the hub has no model of that name"
         assert SENTENCE in card and "Apache License 2.0" in card and "## Told by the training" in card
         (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
         assert '"tiny"' in code or name == "diffusers", "the base model's name, where it has none on the hub"

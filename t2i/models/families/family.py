@@ -138,6 +138,14 @@ class Family:
         """One row: what guidance leads away from, and what a dropped caption becomes."""
         return self.conditions(models, [negative])
 
+    def require_guidance(self, models: "Models", scale: float) -> None:
+        """ConfigError for a model that was distilled to be drawn without guidance: its pipeline does not read the scale."""
+        if scale > 1 and models.options.get("is_distilled"):
+            raise ConfigError(
+                f"cfg.scale={scale:g} would not be read: {models.name} was distilled to be drawn without guidance; type "
+                "cfg.scale=1"
+            )
+
     # -- pictures -----------------------------------------------------------------------------------------------------
 
     def encode(self, models: "Models", images: "Tensor") -> "Tensor":

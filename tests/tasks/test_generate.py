@@ -204,7 +204,7 @@ def test_what_cannot_be_drawn_from_is_one_sentence(lab: Lab, main_job: Ended, tm
         ([f"image={tmp_path}/words.png"], 1, "cannot be used (unreadable"),
         ([f"image={tmp_path}/bomb.png"], 1, "10000 x 10000 is more than 64,000,000 pixels"),
         ([f"image={tmp_path}/small.png"], 1, "the shorter side must have 16 pixels"),
-        ([f"image={tmp_path}"], 1, "cannot be used"),
+        ([f"image={tmp_path}"], 2, "is a folder; give one picture"),
         ([f"image={image}", f"mask={tmp_path}/black.png"], 1, "white is what is drawn anew"),
         ([f"image={image}", f"mask={tmp_path}/cut.png"], 1, "cannot be used (truncated"),
         ([f"image={image}", "strength=0"], 2, "strength=0.0 is not above 0 and up to 1"),

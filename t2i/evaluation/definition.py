@@ -10,7 +10,7 @@ import numpy as np
 
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import resize
-from t2i.evaluation.extractors.precision import dtype_of
+from t2i.evaluation.extractors.precision import Precision
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Facts, Samples, image_format
 from t2i.evaluation.metrics.prdc import K
@@ -85,7 +85,7 @@ def define(
     return Definition(
         extractor=extractor.name,
         weights_sha256=extractor.digest,
-        precision=f"{str(dtype_of(extractor.device, config.exact)).removeprefix('torch.')} on {extractor.device.type}",
+        precision=Precision(extractor.device, config.exact).told,
         resize=extractor.preprocessing,
         antialias=policy.antialias,
         crop=policy.crop,

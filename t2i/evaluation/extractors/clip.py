@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 
 from t2i.evaluation import checks
 from t2i.evaluation.extractors import resize
-from t2i.evaluation.extractors.precision import dtype_of
+from t2i.evaluation.extractors.precision import Precision
 from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.preprocess import normalise
@@ -23,7 +23,7 @@ class ClipExtractor:
 
     kind = "clip"
 
-    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip", exact: bool = True) -> None:
+    def __init__(self, source: str, name: str, device: str = "cpu", policy: str = "clip", exact: bool = False) -> None:
         """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it.
 
         `policy`: how images are resized (`t2i/evaluation/extractors/resize.py`); CLIP's own is `clip`.
@@ -34,7 +34,8 @@ class ClipExtractor:
         self.name = name
         self.digest = weights_digest(folder)
         self.device = torch.device(device)
-        self.dtype = dtype_of(self.device, exact)
+        self._precision = Precision(self.device, exact)
+        self.dtype = self._precision.dtype
         self._model: Any = load_clip(folder)
         torch.nn.Module.to(self._model, self.device, self.dtype)
         self._tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -67,9 +68,14 @@ class ClipExtractor:
         resized = np.moveaxis(self._resize(checks.images("given", batch), self._size).numpy(), 1, -1)
         pixels = normalise(resized.astype(np.float64), self._mean, self._std)
         with torch.backends.cudnn.flags(allow_tf32=False):
-            states = self._model.vision_model(pixel_values=torch.from_numpy(pixels).to(self.device, self.dtype))
-            # The projection is applied here: what `get_image_features` returns changed in transformers 5.
-            return self._model.visual_projection(states.pooler_output).float().cpu().numpy()
+            given = torch.from_numpy(pixels).to(self.device, self.dtype)
+            return self._precision.run(self._features, given).float().cpu().numpy()
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        states = self._model.vision_model(pixel_values=pixels)
+        # The projection is applied here: what `get_image_features` returns changed in transformers 5.
+        projected: torch.Tensor = self._model.visual_projection(states.pooler_output)
+        return projected
 
     def logits(self, features: np.ndarray) -> None:
         """CLIP has no classes of its own."""
@@ -82,16 +88,19 @@ class ClipExtractor:
     @torch.inference_mode()
     def text_vectors(self, batch: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """As `texts`, and float32 (N, width): the mean of the last hidden states over a caption's own tokens."""
-        states, mask = self._text_states(batch)
+        # Attention is causal, so what follows a caption's end changes nothing but the shape: where that has a say, it is one
+        # for all captions, otherwise the longest of the batch.
+        padding = "max_length" if self._precision.in_rows else True
+        tokens = self._tokenizer(
+            batch, padding=padding, truncation=True, max_length=self._tokens, return_tensors="pt"
+        ).to(self.device)
+        both = self._precision.run(self._text_features, tokens.input_ids, tokens.attention_mask).float().cpu().numpy()
+        projected, pooled = np.split(both, [self._model.text_projection.out_features], axis=1)
+        return np.ascontiguousarray(projected), np.ascontiguousarray(pooled)
+
+    def _text_features(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Both kinds side by side, (N, D + width)."""
+        states = self._model.text_model(input_ids=ids, attention_mask=mask)
         weights = mask.to(self.dtype)[..., None]
         pooled = (states.last_hidden_state * weights).sum(1) / weights.sum(1)
-        projected = self._model.text_projection(states.pooler_output)
-        return projected.float().cpu().numpy(), pooled.float().cpu().numpy()
-
-    def _text_states(self, batch: list[str]) -> tuple[Any, torch.Tensor]:
-        # Padded to the longest of the batch: attention is causal, so what follows a caption's end changes nothing.
-        tokens = self._tokenizer(batch, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt").to(
-            self.device
-        )
-        states = self._model.text_model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
-        return states, tokens.attention_mask
+        return torch.cat([self._model.text_projection(states.pooler_output), pooled], dim=1)

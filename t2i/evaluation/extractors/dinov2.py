@@ -13,7 +13,7 @@ from transformers import Dinov2Model
 from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.extractors import resize
-from t2i.evaluation.extractors.precision import dtype_of
+from t2i.evaluation.extractors.precision import Precision
 from t2i.models.clip_files import locate, weights_digest
 
 transformers.utils.logging.set_verbosity_error()
@@ -33,14 +33,15 @@ class Dinov2Extractor:
     kind = "dinov2"
     name = "dinov2"
 
-    def __init__(self, source: str, policy: str, device: str = "cpu", exact: bool = True) -> None:
+    def __init__(self, source: str, policy: str, device: str = "cpu", exact: bool = False) -> None:
         """Loads folder or hub id (`owner/name[@revision]`); UserError when weights or settings are missing in it."""
         folder = locate(source, "eval.dinov2", "DINOv2")
         self.digest = weights_digest(folder)
         self.preprocessing = policy
         self._resize = resize.policy(policy).apply
         self.device = torch.device(device)
-        self.dtype = dtype_of(self.device, exact)
+        self._precision = Precision(self.device, exact)
+        self.dtype = self._precision.dtype
         try:
             loaded: Any = Dinov2Model.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -62,8 +63,12 @@ class Dinov2Extractor:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""
         pixels = (self._resize(checks.images("given", batch), SIZE) / 255.0 - MEAN) / STD
         with torch.backends.cudnn.flags(allow_tf32=False):
-            states = self._model(pixel_values=pixels.to(self.device, self.dtype)).last_hidden_state
-        return np.asarray(states[:, 0].float().cpu().numpy())
+            features = self._precision.run(self._features, pixels.to(self.device, self.dtype))
+        return np.asarray(features.float().cpu().numpy())
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self._model(pixel_values=pixels).last_hidden_state
+        return states[:, 0]
 
     def logits(self, features: np.ndarray) -> None:
         """DINOv2 has no classes."""

@@ -85,7 +85,7 @@ def test_definition_tells_where_the_numbers_come_from(result: Result, extractor:
     assert found == result.definition
     assert (found["extractor"], found["weights_sha256"]) == ("toy", extractor.digest)
     assert (found["generated_count"], found["reference_count"], found["covariance_ddof"]) == (10, 10, 1)
-    assert (found["precision"], found["formulas"]) == ("float64 on cpu", FORMULAS)
+    assert (found["precision"], found["formulas"]) == ("float32 on cpu, 16 at once", FORMULAS)
     assert found["image_format"] == "uint8 RGB 48x40"
     assert {"numpy", "scipy", "pillow", "torch", "transformers", "diffusers"} == set(found["versions"])
     assert (found["resize"], found["antialias"], found["crop"]) == ("clip", True, "center")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from t2i.errors import UserError
-from t2i.evaluation.definition import differences
+from t2i.evaluation.definition import NUMBERS, differences
 from t2i.evaluation.evaluate import Result
-from t2i.evaluation.metrics.registry import higher_is_better
+from t2i.evaluation.metrics.registry import higher_is_better, metric_of
 from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.independent import fewest_each
 from t2i.evaluation.statistics.intervals import LEVEL, Interval
@@ -128,10 +128,19 @@ class Verdict:
 
 def changes_of(first: Result, second: Result, paired: bool = True) -> dict[str, PairedDifference]:
     """How every number that both results can test changed from `first` to `second`, by its name."""
-    both = {key: (own, second.terms[key]) for key, own in first.terms.items() if key in second.terms}
+    both = {
+        key: (own, second.terms[key])
+        for key, own in first.terms.items()
+        if key in second.terms and _own(first, key) == _own(second, key)
+    }
     if paired:
         return {key: difference(*terms, first.units) for key, terms in both.items()}
     return {key: independent.difference(*terms, (first.units, second.units)) for key, terms in both.items()}
+
+
+def _own(result: Result, key: str) -> Any:
+    """What defines the metric of a number beside the definition of all: a loss under another schedule is another number."""
+    return result.definition.get(NUMBERS, {}).get(metric_of(key))
 
 
 def decide(first: Result, second: Result, paired: bool = True) -> Verdict:
@@ -204,7 +213,8 @@ OF_PAIRS = ("prompts_sha256", "classes_sha256")
 
 def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any], paired: bool = True) -> None:
     """UserError that names the fields in which two definitions differ, with both values of the first of them."""
-    if fields := [name for name in differences(first, second) if paired or name not in OF_PAIRS]:
+    shared = ({name: value for name, value in own.items() if name != NUMBERS} for own in (first, second))
+    if fields := [name for name in differences(*shared) if paired or name not in OF_PAIRS]:
         both = " and ".join(_value(definition, fields[0]) for definition in (first, second))
         raise UserError(
             f"the two results are not comparable, they differ in {', '.join(fields)} ({fields[0]}: {both}): evaluate both "

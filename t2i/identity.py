@@ -151,8 +151,26 @@ def resized(config: Config) -> dict[str, Any]:
 
 
 def numbers(config: Config) -> dict[str, Any]:
-    """Behind the numbers of a set of pictures, beside the digests of what they are held against."""
-    return {name: value for name, value in as_dict(config.eval).items() if name != "reference"}
+    """Behind the numbers of a set of pictures, beside the digests of what they are held against. Keys that came later are said
+    where they act, so that finished numbers have their address.
+    """
+    absent = {"reference"} if composed(config) else {"reference", "prompts"}
+    return {name: value for name, value in as_dict(config.eval).items() if name not in absent}
+
+
+def composed(config: Config) -> bool:
+    """Whether pictures of a prompt suite are judged."""
+    return "composition" in config.eval.metrics
+
+
+def held_out_loss(config: Config) -> dict[str, Any]:
+    """Behind the loss of held-out pictures, beside data, model and weights."""
+    return {
+        "seed": config.eval.seed,
+        "resolution": config.model.resolution,
+        "precision": config.launch.precision,
+        "device": device_type(),
+    }
 
 
 def cell(config: Config, trains: bool) -> dict[str, Any]:

@@ -29,6 +29,13 @@ WITHOUT = "vendi"
 """The metric that asks for no reference and no captions: measured where there is no reference."""
 
 
+OF_MODELS, NO_MODEL = (
+    ("held_out_loss@8", "composition"),
+    "needs the model that drew the pictures (task=evaluate weights=...)",
+)
+"""Metrics that are of a model and not of given pictures, and why they are not measured."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """Numbers, and the pictures that they are about."""
@@ -101,7 +108,11 @@ class MetricsOfGiven(Stage):
         from t2i.evaluation.gather import Samples
 
         captions = None if self.given.captions is None else list(self.given.captions)
-        samples = Samples(brought_to(self.given.pictures, self.config.eval.resolution), captions, units=self._units())
+        pictures, lacking = (
+            brought_to(self.given.pictures, self.config.eval.resolution),
+            dict.fromkeys(OF_MODELS, NO_MODEL),
+        )
+        samples = Samples(pictures, captions, units=self._units(), lacking=lacking)
         return samples if self.against is None else self.against.known_to(samples, run)
 
     def _units(self) -> "Units":

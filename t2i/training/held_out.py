@@ -1,10 +1,10 @@
 """The loss of held-out pictures at eight equidistant times: `held_out_loss@8`.
 
-The rule is that of MLPerf Training's text-to-image benchmark (mlcommons/training, text_to_image/README.md, section 5, since v5.1):
-"validation loss averaged over 8 equidistant time steps [0, 7/8]", after Esser et al. 2024 (arXiv:2403.03206), that is times k / 8 of
-the whole, k = 0 ... 7, and every time with the same weight. One thing is otherwise: there each picture is measured at one of the
-eight, in turn, which needs tens of thousands of pictures; here each is measured at all of them, so that two models can be compared
-picture by picture.
+The rule is that of MLPerf Training's text-to-image benchmark (github.com/mlcommons/training, text_to_image/README.md at commit
+1c759d08, section 5): "validation loss averaged over 8 equidistant time steps [0, 7/8]", after Esser et al. 2024
+(arXiv:2403.03206), that is times k / 8 of the whole, k = 0 ... 7, and every time with the same weight. One thing is otherwise:
+there each picture is measured at one of the eight, in turn, which needs tens of thousands of pictures; here each is measured at
+all of them, so that two models can be compared picture by picture.
 
 Everything else that a loss hangs on is fixed. Latents are the mean of what the autoencoder says; the caption is the first of each
 picture; noise is a function of picture and time, so that two models see the same. No dropout, no weights, no mirrored pictures.
@@ -52,9 +52,7 @@ def held_out_losses(models: Models, split: Split, rows: Sequence[int], seed: int
             for place, row in enumerate(part):
                 noise = torch.from_numpy(_noise(split.ids[row], latents[place].shape[1:], seed)).to(models.device)
                 times = objective.tensor(objective.starts(TIMES)).to(models.device)
-                whole = Batch(
-                    latents[place].expand_as(noise), noise, times, texts[place], [picture_of(split, row)]
-                )
+                whole = Batch(latents[place].expand_as(noise), noise, times, texts[place], [picture_of(split, row)])
                 found[start + place] = portion.run(partial(_losses, denoiser, objective, whole, models.dtype))
     return found
 
@@ -92,7 +90,9 @@ def _caption(split: Split, row: int) -> str | None:
 def _text(models: Models, caption: str | None) -> Conditions:
     """What the denoiser reads, once for every time."""
     found = models.family.conditions(models, [caption])
-    return {name: values.to(models.device, models.dtype).expand(TIMES, *values.shape[1:]) for name, values in found.items()}
+    return {
+        name: values.to(models.device, models.dtype).expand(TIMES, *values.shape[1:]) for name, values in found.items()
+    }
 
 
 def _noise(sample_id: str, shape: Sequence[int], seed: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Composition: the share of a suite's prompts whose picture shows what they ask for, skill by skill.
 
-A judge that reads pictures and texts in one space chooses, for each picture, among captions that differ in the one skill alone:
-the picture is right where its own prompt has the largest cosine (forced choice, as Thrush et al. 2022, arXiv:2204.03162, choose
-between two captions). So chance is known: one by the number of captions. What the judge gets wrong of real pictures of the same
-prompts is its own error, and bounds what any model can reach; it stands beside every number.
+A judge that reads pictures and texts in one space chooses, for each picture, among candidates that differ in the one skill alone:
+the picture is right where what its prompt says has the largest cosine (forced choice, as Thrush et al. 2022, arXiv:2204.03162,
+choose between two captions). So chance is known: one by the number of candidates. What the judge gets wrong of real pictures of
+the same prompts is its own error, and bounds what any model can reach; it stands beside every number.
 """
 
 from collections.abc import Sequence
@@ -29,21 +29,24 @@ NAMES = {
 """The number of each skill."""
 
 
-def choices(images: np.ndarray, captions: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """float64 (N,): 1 where image (N, D) is nearest to the first of its captions, 0 where to another one.
+Layout = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Regions of a picture, each as its feature (D,) and those of the wordings of what is to be seen there (W, D)."""
 
-    captions: for each image its candidates, each a matrix (wordings, D), of which the mean direction counts. Equal cosines are
-    wrong. Raises UserError for features that are not finite and for different lengths.
+
+def chosen(candidates: Sequence[Sequence[Layout]]) -> float:
+    """1.0 where a picture fits the first of its candidates best, 0.0 where another one fits as well or better.
+
+    A candidate fits as well as the best of its layouts, and that by the mean cosine over its regions: of the region's feature and
+    the mean direction of the wordings. Raises UserError for features that are not finite.
     """
-    rows = unit(checks.features("suite image", images, least=1))
-    checks.same_length("suite images", rows, "sets of captions", captions)
-    return np.array([_first(row, own) for row, own in zip(rows, captions, strict=True)])
-
-
-def _first(image: np.ndarray, candidates: Sequence[np.ndarray]) -> float:
-    texts = unit(np.stack([unit(checks.features("caption", own, least=1)).mean(axis=0) for own in candidates]))
-    right, *others = (texts @ image).tolist()
+    right, *others = (max(_fit(layout) for layout in own) for own in candidates)
     return float(all(right > other for other in others))
+
+
+def _fit(layout: Layout) -> float:
+    texts = unit(np.stack([unit(words).mean(axis=0) for _, words in layout]))
+    images = unit(checks.features("region", np.stack([image for image, _ in layout]), least=1))
+    return float((texts * images).sum(axis=1).mean())
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:

@@ -108,6 +108,7 @@ eval.extractor
 eval.images
 eval.inception
 eval.metrics
+eval.prompts
 eval.reference
 eval.replicates
 eval.resize

@@ -2,11 +2,12 @@
 
     python tools/needed.py
 
-Two models draw the same prompts with the same seeds. A *share* (of prompts that are right, of pictures that are preferred) changes
-by so many points, and besides so many prompts change sides without a net change, half of them each way: models of one base agree on
-most prompts, and the less they do, the more are needed. A *mean* (the loss of each picture) changes by a share of the standard
-deviation of the pairs' own changes, drawn from Student's t with 5 degrees, whose tails are heavier than a normal's. Tests are those
-of the verdict: McNemar's exact test and Student's t of pairs, at the level that Holm's method asks of the first of so many.
+Two models draw the same prompts with the same seeds. A *share* (of prompts that are right, of pictures that are preferred)
+changes by so many points, and besides so many prompts change sides without a net change, half of them each way: models of one
+base agree on most prompts, and the less they do, the more are needed. A *mean* (the loss of each picture) changes by a share of
+the standard deviation of the pairs' own changes, drawn from Student's t with 5 degrees, whose tails are heavier than a normal's.
+Tests are those of the verdict: exact (McNemar) and Student's t of pairs, at the level that Holm's method asks of the first of
+so many.
 """
 
 import functools

@@ -22,6 +22,9 @@ CLIPS = ("tiny_clip", "clip")
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
+PROMPTS = 40
+"""Of each skill, unless `prompts` says otherwise."""
+
 
 @dataclass
 class Evaluation:
@@ -62,7 +65,7 @@ class Evaluation:
     images: int = 100
     """Generated images. FID depends on it: compare only sets of equal size."""
 
-    prompts: int = 40
+    prompts: int = PROMPTS
     """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A change of a share by 30
     points is seen from about 40, by 15 points from about 150 (docs/evaluation.md)."""
 

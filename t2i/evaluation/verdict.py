@@ -71,12 +71,14 @@ class Row:
     higher_is_better: bool | None
     verdict: str
     """`better`, `worse` or `cannot tell`; `larger` or `smaller` where neither is better."""
+    of: int = 0
+    """How many pairs it is of, where they are others than the pictures: prompts of a suite, held-out pictures."""
 
     @property
     def label(self) -> str:
         """The metric's name in a sentence."""
         name = self.metric.split("[")[0]
-        return LABELS.get(name, name.replace("_", " "))
+        return LABELS.get(name, name.replace("_", " ")) + (f" (of {self.of:,})" if self.of else "")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Verdict:
             if any(row.verdict == verdict for row in self.rows)
         ]
         sentence = f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
-        return f"{sentence} ({self.too_few})" if self.too_few else sentence
+        return f"{sentence} ({self.too_few})" if self.too_few and not found else sentence
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -191,10 +193,11 @@ def _told(
     samples = int(first.definition["generated_count"])
     owners = [result.units.generated for result in ((first,) if paired else (first, second))]
     pairs = min(samples if owner is None else len(np.unique(owner)) for owner in owners)
-    enough = pairs >= (fewest_pairs(tests) if paired else fewest_each(tests))
+    needed = fewest_pairs(tests) if paired else fewest_each(tests)
     rows = []
     for key, change in changes.items():
         rising, own = higher_is_better(key), next(adjusted)
+        of = change.pairs if first.terms[key].alone else 0
         rows.append(
             Row(
                 key,
@@ -206,7 +209,8 @@ def _told(
                 change.smallest_detectable(tests),
                 change.test,
                 rising,
-                _verdict(change.difference, own, rising) if enough else UNCLEAR,
+                _verdict(change.difference, own, rising) if (of or pairs) >= needed else UNCLEAR,
+                of,
             )
         )
     if samples < FEW:

@@ -9,7 +9,10 @@ from t2i.evaluation.extractors import inception_weights
 
 from ..conftest import SCENES, TOY, Lab
 
-METRICS = "eval.metrics=[fid,kid,inception_score,clip_score,agreement,prdc,cmmd,vendi,memorisation,fd_dinov2,held_out_loss@8,composition]"
+METRICS = (
+    "eval.metrics=[fid,kid,inception_score,clip_score,agreement,prdc,cmmd,vendi,memorisation,fd_dinov2,"
+    "held_out_loss@8,composition]"
+)
 
 
 def test_two_processes_and_other_batches_measure_the_same(empty_lab: Lab) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from t2i.data.pictures import Pictures
-    from t2i.evaluation.extractors.registry import Extractor
     from t2i.evaluation.suites.scenes import Posed
 
 METRIC = "composition"
@@ -92,12 +91,14 @@ class Composition(Stage):
         return Address({"extractor": extractors.identity(self.config.eval)[1]}, self._slice())
 
     def build(self, run: Run, folder: Path) -> None:
+        from t2i.evaluation.suites.judges import by_choice
+
         suite, clip = self.suite(), extractor_of(self.config, run)
         pictures = self._real(suite) if (drawn := self.pictures) is None else None
         if pictures is None:
             assert drawn is not None
             pictures = generated_pictures(made(drawn, run).path, len(suite))
-        hits = judged(suite, pictures, clip, self.config.eval.batch_size)
+        hits = by_choice(suite, pictures, clip, self.config.eval.batch_size)
         if run.main:
             rows = [
                 {"skill": own.item.skill, "prompt": own.item.prompt, "right": hit}
@@ -146,47 +147,3 @@ class Composition(Stage):
             "judge_sha256": digest,
             "rule": "the best of candidates that differ in the skill, by the mean cosine over regions",
         }
-
-
-def judged(suite: "Sequence[Posed]", pictures: "Pictures", clip: "Extractor", batch_size: int) -> list[float]:
-    """1.0 or 0.0 for each picture. Every process has to call it; each reads its share."""
-    import numpy as np
-
-    from t2i.evaluation.extractors import registry as extractors
-    from t2i.evaluation.metrics.composition import chosen
-    from t2i.evaluation.suites.scenes import Region, regions
-
-    rows: dict[Region, list[int]] = {}
-    for number, posed in enumerate(suite):
-        for region in regions(posed):
-            rows.setdefault(region, []).append(number)
-    read: dict[tuple[int, Region], np.ndarray] = {}
-    for region, own in rows.items():
-        cut = _cut(pictures, own, region)
-        features = extractors.shared_image_features(clip, "suite", cut, batch_size)
-        read |= {(row, region): feature for row, feature in zip(own, features, strict=True)}
-    parts = dict.fromkeys(part for posed in suite for own in posed.candidates for layout in own for part in layout)
-    wordings = list(dict.fromkeys(text for part in parts for text in part.wordings))
-    known = dict(zip(wordings, extractors.text_features(clip, wordings, batch_size), strict=True))
-    texts = {part.wordings: np.stack([known[text] for text in part.wordings]) for part in parts}
-    return [
-        chosen(
-            [
-                [[(read[number, part.region], texts[part.wordings]) for part in layout] for layout in own]
-                for own in posed.candidates
-            ]
-        )
-        for number, posed in enumerate(suite)
-    ]
-
-
-def _cut(pictures: "Pictures", rows: Sequence[int], region: Any) -> "Pictures":
-    """A region of these pictures, in their own pixels."""
-    from t2i.data.pictures import Pictures
-
-    left, top, side = region.box(pictures.shape[1])
-
-    def read(some: Sequence[int]) -> "np.ndarray":
-        return pictures.read([rows[row] for row in some])[:, top : top + side, left : left + side]
-
-    return Pictures((len(rows), side, side, 3), read)

@@ -15,8 +15,8 @@ from t2i.evaluation.extractors.registry import Extractor, build
 from t2i.evaluation.metrics import composition
 from t2i.evaluation.metrics.measurement import Inputs, Suited
 from t2i.evaluation.statistics.paired import holm
+from t2i.evaluation.suites.judges import by_choice
 from t2i.evaluation.suites.scenes import SKILLS, Region, chance, suite
-from t2i.stages.composition import judged
 
 SUITE = suite(12)
 OF_COLOUR = ("colour", "attribute binding")
@@ -104,7 +104,7 @@ def colour_blind(scene: Scene) -> Scene:
 
 
 def test_a_painter_blind_to_colours_fails_by_the_skills_of_colour_alone(clip: Extractor) -> None:
-    real, blind = (hits(judged(SUITE, drawn(change), clip, 64)) for change in (lambda scene: scene, colour_blind))
+    real, blind = (hits(by_choice(SUITE, drawn(change), clip, 64)) for change in (lambda scene: scene, colour_blind))
 
     def read(own: dict[str, np.ndarray]) -> Inputs:
         return Inputs(np.empty((0, 0), np.float32), 0, 100, suite=Suited("toy", own, real, chance(SUITE)))

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from t2i.evaluation.statistics.intervals import LEVEL  # noqa: E402
 from t2i.evaluation.statistics.paired import POWER, difference  # noqa: E402
-from t2i.evaluation.statistics.shares import Discordant, mcnemar  # noqa: E402
 from t2i.evaluation.statistics.terms import Units, of_mean  # noqa: E402
 from t2i.randomness import generator  # noqa: E402
 
@@ -35,18 +35,18 @@ TESTS = (1, 8)
 MOST = 1 << 14
 
 
-@functools.cache
-def p_of(gained: int, lost: int) -> float:
-    """Of the exact test."""
-    return mcnemar(Discordant(float(gained), float(lost), float(gained + lost)))
-
-
 def share_seen(points: int, sides: int, tests: int, count: int, repetitions: int = 2000) -> float:
     """Power of `count` prompts."""
     rng = generator("needed", "share", points, sides, count)
     up, down = points / 100 + sides / 200, sides / 200
     drawn = rng.multinomial(count, [up, down, 1 - up - down], size=repetitions)
-    return float(np.mean([p_of(gained, lost) <= (1 - LEVEL) / tests for gained, lost, _ in drawn.tolist()]))
+    return float(np.mean(p_of(drawn[:, 0], drawn[:, 1]) <= (1 - LEVEL) / tests))
+
+
+def p_of(gained: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Of McNemar's exact test: both tails of the binomial distribution, which is symmetric."""
+    found: np.ndarray = np.minimum(1.0, 2.0 * stats.binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
+    return found
 
 
 def mean_seen(deviation: float, tests: int, count: int, repetitions: int = 500) -> float:
@@ -60,9 +60,11 @@ def mean_seen(deviation: float, tests: int, count: int, repetitions: int = 500) 
 
 def needed(seen: Callable[[int], float]) -> str:
     """The smallest number that shows the change in 80 of 100 cases, to two digits."""
-    low, high = 2, MOST
-    if seen(high) < POWER:
-        return f"> {MOST:,}"
+    low, high = 2, 4
+    while seen(high) < POWER:
+        low, high = high, 2 * high
+        if high > MOST:
+            return f"> {MOST:,}"
     while high - low > max(1, high // 40):
         middle = (low + high) // 2
         low, high = (low, middle) if seen(middle) >= POWER else (middle, high)
@@ -87,7 +89,7 @@ def main() -> None:
     print(f"|---|{'---|' * len(TESTS)}")
     for deviation in DEVIATIONS:
         cells = [needed(functools.partial(mean_seen, deviation, tests)) for tests in TESTS]
-        print(f"| {deviation:g} standard deviations | {' | '.join(cells)} |", flush=True)
+        print(f"| {deviation:g} of the standard deviation | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

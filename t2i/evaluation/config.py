@@ -66,8 +66,8 @@ class Evaluation:
     """Generated images. FID depends on it: compare only sets of equal size."""
 
     prompts: int = PROMPTS
-    """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A change of a share by 30
-    points is seen from about 40, by 15 points from about 150 (docs/evaluation.md)."""
+    """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A share that changes by 40
+    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md)."""
 
     resolution: Optional[int] = None
     """Side in pixels that generated images are brought to before anything else (Pillow's bicubic, as published protocols

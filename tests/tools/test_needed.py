@@ -2,10 +2,12 @@
 
 import functools
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from tools.needed import mean_seen, needed, share_seen
+from t2i.evaluation.statistics.shares import Discordant, mcnemar
+from tools.needed import mean_seen, needed, p_of, share_seen
 
 
 @pytest.mark.parametrize("count", [12, 18, 30])
@@ -24,6 +26,12 @@ def test_the_power_of_a_mean_is_about_that_of_the_t_test() -> None:
     limit = stats.t.ppf(0.975, 33)
     power = stats.nct.sf(limit, 33, 0.5 * 34**0.5)
     assert mean_seen(0.5, 1, 34) == pytest.approx(power, abs=0.06)
+
+
+def test_the_test_is_that_of_the_verdict() -> None:
+    pairs = [(0, 0), (6, 0), (3, 9), (20, 20), (11, 40)]
+    expected = [mcnemar(Discordant(float(gained), float(lost), 100.0)) for gained, lost in pairs]
+    assert p_of(*np.array(pairs).T) == pytest.approx(expected)
 
 
 def test_what_is_not_there_is_not_found() -> None:

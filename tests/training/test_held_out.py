@@ -171,9 +171,10 @@ def test_tuned_weights_are_compared_picture_by_picture(
     toy: Model, loaded: Callable[[Model], Models], models: Models
 ) -> None:
     """Under the same noise the change of a hardly changed model is far smaller than what pictures differ by."""
-    tuned = loaded(toy)
+    tuned, strategy = loaded(toy), Attn2ToV()
+    strategy.attach(tuned)
     with torch.no_grad():
-        for parameter in Attn2ToV().trainable(tuned).values():
+        for parameter in strategy.trainable(tuned).values():
             parameter *= 1.05
     before, after = inputs(of(models)), inputs(of(tuned))
     change = held_out_loss.difference(before, after)["held_out_loss@8"]

@@ -65,7 +65,7 @@ class HeldOutLoss(Stage):
         own = list(range(rank(), count, world_size()))
         found = torch.zeros(count, TIMES, dtype=torch.float64, device=run.accelerator.device)
         found[own] = torch.from_numpy(held_out_losses(models, split, own, seed)).to(found.device)
-        summed = run.accelerator.reduce(found, "sum").cpu().numpy()  # type: ignore[union-attr]
+        summed = run.accelerator.reduce(found, "sum").cpu().numpy()
         if run.main:
             np.save(folder / "losses.npy", summed)
             write_json(folder / "definition.json", definition(models, split, count, seed))

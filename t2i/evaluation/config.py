@@ -43,6 +43,20 @@ class Evaluation:
     dinov2: str = "facebook/dinov2-large"
     """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
 
+    pickscore: str = "yuvalkirstain/PickScore_v1"
+    """Weights of PickScore: a folder in transformers' CLIP layout or a hub id."""
+
+    hpsv2: str = "xswu/HPSv2"
+    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it or
+    in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
+
+    clip_h: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    """Tokenizer of the two above where their own folder has none: a folder or a hub id, of which no weights are fetched."""
+
+    vlm: str = "Qwen/Qwen3-VL-2B-Instruct"
+    """Vision-language model that is asked questions about pictures: a folder or a hub id of Qwen3-VL or of BLIP-VQA
+    (`Salesforce/blip-vqa-base`, the light one)."""
+
     reference: str = HELD_OUT
     """What pictures are held against: `held_out` (real pictures of the dataset); a folder of pictures; a run of task=prepare (its
     held-out pictures); a run of task=generate or task=evaluate, whose generated pictures are the reference (as a grid of

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
-from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, PROMPTS
+from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS
 from t2i.processes import device_type
 from t2i.sampling.given import STRENGTH
 
@@ -154,9 +154,13 @@ def numbers(config: Config) -> dict[str, Any]:
     """Behind the numbers of a set of pictures, beside the digests of what they are held against. Keys that came later are said
     where they act, so that finished numbers have their address.
     """
-    own = config.eval
-    later = {"prompts"} if own.prompts == PROMPTS and "composition" not in own.metrics else set()
-    return {name: value for name, value in as_dict(own).items() if name not in {"reference", *later}}
+    own, later = config.eval, {"prompts": PROMPTS, "judge": JUDGES[0]}
+    silent = (
+        set()
+        if "composition" in own.metrics
+        else {name for name, value in later.items() if getattr(own, name) == value}
+    )
+    return {name: value for name, value in as_dict(own).items() if name not in {"reference", *silent}}
 
 
 def held_out_loss(config: Config) -> dict[str, Any]:

@@ -107,6 +107,7 @@ eval.exact
 eval.extractor
 eval.images
 eval.inception
+eval.judge
 eval.metrics
 eval.prompts
 eval.reference

@@ -22,6 +22,9 @@ CLIPS = ("tiny_clip", "clip")
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
+JUDGES = ("clip", "vlm")
+"""Who reads pictures of a prompt suite; the first unless `judge` says otherwise."""
+
 PROMPTS = 40
 """Of each skill, unless `prompts` says otherwise."""
 
@@ -83,6 +86,10 @@ class Evaluation:
     """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A share that changes by 40
     points is seen from about 40, by 20 points from about 100 (docs/evaluation.md)."""
 
+    judge: str = "clip"
+    """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill (chance is known), or
+    `vlm`, which is asked questions. The numbers carry its name."""
+
     resolution: Optional[int] = None
     """Side in pixels that generated images are brought to before anything else (Pillow's bicubic, as published protocols
     go from 512 to 256); null: as they were generated."""
@@ -122,6 +129,8 @@ class Evaluation:
                 f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or "
                 "an .npz of features or moments"
             )
+        if self.judge not in JUDGES:
+            raise ConfigError(f"eval.judge={self.judge}; valid judges: {', '.join(JUDGES)}")
         if self.resize is not None:
             resize.policy(self.resize)
         if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):

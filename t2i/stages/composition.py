@@ -1,4 +1,4 @@
-"""`composition`: which prompts of the suite a picture shows, read by the evaluator; of a model, or of the world itself."""
+"""`composition`: which prompts of the suite pictures show, read by an evaluator; of a model, or of the world itself."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.data.sources.scenes_dataset import Light, Scenes
 from t2i.evaluation.config import BUNDLED
+from t2i.processes import device_type, rank, world_size
 from t2i.stages.captions import Texts
 from t2i.stages.generated import Generated
 from t2i.stages.networks import extractor_of
@@ -25,16 +26,18 @@ if TYPE_CHECKING:
     from t2i.data.pictures import Pictures
     from t2i.evaluation.suites.scenes import Posed
 
-METRIC = "composition"
+METRIC, VLM = "composition", "vlm"
 """The metric that reads it."""
 FILE = "composition.json"
 
 
 def refusal(config: Config) -> str:
     """Why the suite's pictures cannot be judged; empty where they can."""
-    if config.eval.clip != BUNDLED or isinstance(config.dataset, Scenes):
+    if config.eval.judge == VLM or config.eval.clip != BUNDLED or isinstance(config.dataset, Scenes):
         return ""
-    return "needs dataset=scenes: the bundled evaluator knows pictures of no other world (eval.clip names another one)"
+    return (
+        "needs dataset=scenes: the bundled evaluator knows pictures of no other world (eval.judge=vlm asks another one)"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,11 @@ class Composition(Stage):
         from t2i.evaluation.suites.scenes import VERSION
 
         own = self.config.eval
-        found = {"suite": ["scenes", VERSION], "prompts": own.prompts, "clip": own.clip}
-        found |= {**identity.resized(self.config), **identity.inexact(self.config)}
+        found: dict[str, Any] = {"suite": ["scenes", VERSION], "prompts": own.prompts}
+        if own.judge == VLM:
+            found["vlm"] = own.vlm
+        else:
+            found |= {"clip": own.clip, **identity.resized(self.config), **identity.inexact(self.config)}
         return found if self.weights is not None else {**found, "size": self._size(), "dusk": self._dusk()}
 
     def _size(self) -> int:
@@ -86,25 +92,51 @@ class Composition(Stage):
         return isinstance(self.config.dataset, Scenes) and self.config.dataset.light is Light.dusk
 
     def address(self, run: Run) -> Address:
-        from t2i.evaluation.extractors import registry as extractors
+        return Address({"extractor": self._judge()[1]}, self._slice())
 
-        return Address({"extractor": extractors.identity(self.config.eval)[1]}, self._slice())
+    def _judge(self) -> tuple[str, str]:
+        """Its name, and the digest of its weights."""
+        from t2i.evaluation.extractors import registry, vlm
+
+        own = self.config.eval
+        return vlm.identity(own) if own.judge == VLM else registry.identity(own)
 
     def build(self, run: Run, folder: Path) -> None:
-        from t2i.evaluation.suites.judges import by_choice
-
-        suite, clip = self.suite(), extractor_of(self.config, run)
-        pictures = self._real(suite) if (drawn := self.pictures) is None else None
-        if pictures is None:
-            assert drawn is not None
-            pictures = generated_pictures(made(drawn, run).path, len(suite))
-        hits = by_choice(suite, pictures, clip, self.config.eval.batch_size)
+        suite, drawn = self.suite(), self.pictures
+        pictures = self._real(suite) if drawn is None else generated_pictures(made(drawn, run).path, len(suite))
+        hits = (
+            self._asked(run, suite, pictures) if self.config.eval.judge == VLM else self._chosen(run, suite, pictures)
+        )
         if run.main:
             rows = [
                 {"skill": own.item.skill, "prompt": own.item.prompt, "right": hit}
                 for own, hit in zip(suite, hits, strict=True)
             ]
-            write_json(folder / FILE, {"judge": clip.name, "prompts": rows})
+            write_json(folder / FILE, {"judge": self._judge()[0], "prompts": rows})
+
+    def _chosen(self, run: Run, suite: "Sequence[Posed]", pictures: "Pictures") -> list[float]:
+        from t2i.evaluation.suites.judges import by_choice
+
+        return by_choice(suite, pictures, extractor_of(self.config, run), self.config.eval.batch_size)
+
+    def _asked(self, run: Run, suite: "Sequence[Posed]", pictures: "Pictures") -> list[float]:
+        """Each process asks about its share."""
+        import torch
+
+        from t2i.data.pictures import Pictures
+        from t2i.evaluation.extractors import vlm
+        from t2i.evaluation.suites.judges import by_questions
+
+        own = self.config.eval
+        model = run.kept("vlm", [own.vlm, device_type()], lambda: vlm.build(own, device_type()))
+        rows = list(range(rank(), len(suite), world_size()))
+        share = Pictures((len(rows), *pictures.shape[1:]), lambda some: pictures.read([rows[row] for row in some]))
+        found = torch.zeros(len(suite), device=run.accelerator.device)
+        if rows:
+            right = by_questions([suite[row].item for row in rows], share, model, own.batch_size)
+            found[rows] = torch.tensor(right, device=found.device)
+        summed: list[float] = run.accelerator.reduce(found, "sum").tolist()
+        return summed
 
     def _real(self, suite: "Sequence[Posed]") -> "Pictures":
         import numpy as np
@@ -135,15 +167,15 @@ class Composition(Stage):
 
     def definition(self, run: Run) -> dict[str, Any]:
         """What decides the numbers beside the weights that draw, as JSON values."""
-        from t2i.evaluation.extractors import registry as extractors
-
-        judge, digest = extractors.identity(self.config.eval)
-        suite = self.suite()
+        judge, digest = self._judge()
+        suite, asked = self.suite(), self.config.eval.judge == VLM
         return {
             **self._slice(),
             "prompts_sha256": digest_of([own.item.prompt for own in suite]),
-            "candidates_sha256": digest_of([repr(own.candidates) for own in suite]),
+            "readings_sha256": digest_of([own.item.questions if asked else repr(own.candidates) for own in suite]),
             "judge": judge,
             "judge_sha256": digest,
-            "rule": "the best of candidates that differ in the skill, by the mean cosine over regions",
+            "rule": "every question answered rather with yes than with no"
+            if asked
+            else "the best of candidates that differ in the skill, by the mean cosine over regions",
         }

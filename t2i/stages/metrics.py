@@ -152,7 +152,8 @@ class Metrics(Stage):
         composed, real = stages.get("composition"), stages.get("composition of real pictures")
         if isinstance(composed, Composition) and isinstance(real, Composition):
             judge, hits = composed.read(run)
-            suited = Suited(judge, hits, real.read(run)[1], chance(composed.suite()))
+            blind = {} if self.config.eval.judge == composition.VLM else chance(composed.suite())
+            suited = Suited(judge, hits, real.read(run)[1], blind)
             samples, own[composition.METRIC] = replace(samples, suite=suited), composed.definition(run)
         reason = composition.refusal(self.config)
         return replace(samples, own=own, lacking={composition.METRIC: reason} if reason else {})

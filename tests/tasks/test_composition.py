@@ -7,6 +7,7 @@ import pytest
 from t2i.evaluation.metrics.composition import NAMES
 
 from ..conftest import SCENES, TOY, Ended, Lab
+from ..evaluation import toy_judges
 
 ASKED = ["eval.metrics=[composition,held_out_loss@8]", "eval.prompts=2", "eval.images=9"]
 EVALUATE = ["task=evaluate", *SCENES, *TOY, *ASKED]
@@ -74,3 +75,20 @@ def test_data_without_a_suite_say_so(empty_lab: Lab, folder_data: Path) -> None:
         "task=evaluate", f"pictures={folder_data}", "eval.metrics=[vendi,composition,held_out_loss@8]"
     )
     assert given.status == 0 and given.out.count("not measured: needs the model that drew the pictures") == 2
+
+
+def test_a_vision_language_model_can_be_the_judge(lab: Lab, base: Ended, tmp_path: Path) -> None:
+    """Of the same pictures; its name is in the numbers, and what chance would be nobody knows."""
+    folder = toy_judges.blip(tmp_path / "toy_blip")
+    asked = lab.here(*EVALUATE, "eval.judge=vlm", f"eval.vlm={folder}")
+    assert {f"{name}[toy_blip]" for name in NAMES.values()} <= asked.metrics.keys()
+    assert (
+        "composition_count[toy_blip].real" in asked.metrics
+        and "composition_count[toy_blip].chance" not in asked.metrics
+    )
+    drawn = [stage for name, stage in asked.json("stages.json").items() if name.startswith("generated/")]
+    assert drawn and all(stage["reused"] for stage in drawn)
+    own = asked.json("definition.json")["numbers"]["composition"]
+    assert own["judge"] == "toy_blip" and own["rule"] == "every question answered rather with yes than with no"
+    refused = lab.here("task=evaluate", "eval.judge=me")
+    assert refused.status == 2 and "valid judges: clip, vlm" in refused.err

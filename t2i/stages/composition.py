@@ -49,7 +49,7 @@ class Composition(Stage):
 
     name = "composition"
     collective = True
-    resources = ("eval",)
+    resources = ("eval", "numbers")
 
     @property
     def pictures(self) -> Optional[Generated]:

@@ -62,6 +62,9 @@ def test_a_second_run_makes_nothing_again(lab: Lab, base: Ended) -> None:
     made = {name: stage["reused"] for name, stage in again.json("stages.json").items()}
     assert {"composition", "held_out_loss", "metrics"} <= {name.partition("/")[0] for name in made}
     assert all(made.values())
+    planned = lab.here(*EVALUATE, "plan=true")
+    for name in ("composition", "held_out_loss"):
+        assert any(name in line and "in the store" in line for line in planned.out.splitlines()), planned.out
 
 
 def test_data_without_a_suite_say_so(empty_lab: Lab, folder_data: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
-from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
+from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS
 from t2i.processes import device_type
 from t2i.sampling.given import STRENGTH
 
@@ -151,8 +151,26 @@ def resized(config: Config) -> dict[str, Any]:
 
 
 def numbers(config: Config) -> dict[str, Any]:
-    """Behind the numbers of a set of pictures, beside the digests of what they are held against."""
-    return {name: value for name, value in as_dict(config.eval).items() if name != "reference"}
+    """Behind the numbers of a set of pictures, beside the digests of what they are held against. Keys that came later are said
+    where they act, so that finished numbers have their address.
+    """
+    own, later = config.eval, {"prompts": PROMPTS, "judge": JUDGES[0]}
+    silent = (
+        set()
+        if "composition" in own.metrics
+        else {name for name, value in later.items() if getattr(own, name) == value}
+    )
+    return {name: value for name, value in as_dict(own).items() if name not in {"reference", *silent}}
+
+
+def held_out_loss(config: Config) -> dict[str, Any]:
+    """Behind the loss of held-out pictures, beside data, model and weights."""
+    return {
+        "seed": config.eval.seed,
+        "resolution": config.model.resolution,
+        "precision": config.launch.precision,
+        "device": device_type(),
+    }
 
 
 def cell(config: Config, trains: bool) -> dict[str, Any]:

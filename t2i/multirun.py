@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable")
+ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable", ".real", ".chance")
 """Ends of the names of numbers that belong to another one."""
 COLUMNS = 5
 """Numbers of each run in the table of a multirun."""

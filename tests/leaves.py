@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "dataset.size": 96,
     "elsewhere": "scenes",
     "eval.extractor": "clip",
+    "eval.judge": "vlm",
     "eval.class_prompts": ["a photo of a {}"],
     "eval.metrics": ["clip_score", "kid"],
     "eval.resize": "clean",

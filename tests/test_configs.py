@@ -107,7 +107,9 @@ eval.exact
 eval.extractor
 eval.images
 eval.inception
+eval.judge
 eval.metrics
+eval.prompts
 eval.reference
 eval.replicates
 eval.resize

@@ -22,6 +22,12 @@ CLIPS = ("tiny_clip", "clip")
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
+JUDGES = ("clip", "vlm")
+"""Who reads pictures of a prompt suite; the first unless `judge` says otherwise."""
+
+PROMPTS = 40
+"""Of each skill, unless `prompts` says otherwise."""
+
 
 @dataclass
 class Evaluation:
@@ -39,6 +45,20 @@ class Evaluation:
 
     dinov2: str = "facebook/dinov2-large"
     """Weights of DINOv2: a folder or a hub id; FD-DINOv2 is stated for the large one."""
+
+    pickscore: str = "yuvalkirstain/PickScore_v1"
+    """Weights of PickScore: a folder in transformers' CLIP layout or a hub id."""
+
+    hpsv2: str = "xswu/HPSv2"
+    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it or
+    in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
+
+    clip_h: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
+    """Tokenizer of the two above where their own folder has none: a folder or a hub id, of which no weights are fetched."""
+
+    vlm: str = "Qwen/Qwen3-VL-2B-Instruct"
+    """Vision-language model that is asked questions about pictures: a folder or a hub id of Qwen3-VL or of BLIP-VQA
+    (`Salesforce/blip-vqa-base`, the light one)."""
 
     reference: str = HELD_OUT
     """What pictures are held against: `held_out` (real pictures of the dataset); a folder of pictures; a run of task=prepare (its
@@ -61,6 +81,14 @@ class Evaluation:
 
     images: int = 100
     """Generated images. FID depends on it: compare only sets of equal size."""
+
+    prompts: int = PROMPTS
+    """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A share that changes by 40
+    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md)."""
+
+    judge: str = "clip"
+    """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill (chance is known), or
+    `vlm`, which is asked questions. The numbers carry its name."""
 
     resolution: Optional[int] = None
     """Side in pixels that generated images are brought to before anything else (Pillow's bicubic, as published protocols
@@ -102,6 +130,8 @@ class Evaluation:
                 f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or "
                 "an .npz of features or moments"
             )
+        if self.judge not in JUDGES:
+            raise ConfigError(f"eval.judge={self.judge}; valid judges: {', '.join(JUDGES)}")
         if self.resize is not None:
             resize.policy(self.resize)
         if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):
@@ -113,6 +143,6 @@ class Evaluation:
             raise ConfigError(f"eval.class_prompts={self.class_prompts}: each needs one {{}} for the class name")
         if self.resolution is not None and self.resolution < 8:
             raise ConfigError(f"eval.resolution={self.resolution}; expected at least 8 pixels, or null to leave it")
-        for key, least in (("images", 2), ("batch_size", 1), ("replicates", 100), ("seed", 0)):
+        for key, least in (("images", 2), ("prompts", 2), ("batch_size", 1), ("replicates", 100), ("seed", 0)):
             if getattr(self, key) < least:
                 raise ConfigError(f"eval.{key}={getattr(self, key)}; expected an integer of at least {least}")

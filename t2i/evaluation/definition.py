@@ -63,10 +63,18 @@ class Definition:
     generation: dict[str, Any]
     """How the images came to be: scheduler, steps, guidance, seed ..."""
     versions: dict[str, str]
+    numbers: dict[str, Any]
+    """Of each metric that is of other things than these images, by its name: what defines it besides. Two results in which one
+    differs are compared by their other metrics."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
+        """Plain values, ready for JSON; `numbers` where there are any, so that older definitions are equal."""
+        found = asdict(self)
+        return found if self.numbers else {name: value for name, value in found.items() if name != NUMBERS}
+
+
+NUMBERS = "numbers"
+"""The field of a definition that is of single metrics."""
 
 
 def define(
@@ -108,6 +116,7 @@ def define(
         interval=f"{LEVEL:.0%}, from contributions; seed {config.seed}",
         generation=dict(samples.generation),
         versions=versions(),
+        numbers={name: dict(own) for name, own in samples.own.items()},
     )
 
 

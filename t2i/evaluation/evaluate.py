@@ -22,7 +22,8 @@ class Result:
 
     metrics: dict[str, float]
     """`fid[tiny_clip]`, with the bounds of its 95 % interval as `fid[tiny_clip].low` and `.high`, and, where that is for this
-    reference, those for the world as `fid[tiny_clip].world.low` and `.world.high`; bounds that are infinite are left out."""
+    reference, those for the world as `fid[tiny_clip].world.low` and `.world.high`; bounds that are infinite are left out. What a
+    number is read against stands beside it: `composition_colour[tiny_clip].real` and `.chance`."""
     per_sample: dict[str, np.ndarray]
     """float64 (N,) for the metrics that have a value per image."""
     definition: dict[str, Any]
@@ -67,10 +68,10 @@ def result_of(
     found: dict[str, Measurement] = {}
     skipped: dict[str, str] = {}
     for name in config.metrics:
-        if reason := _lacks(name, inputs.get(name)):
+        if reason := samples.lacking.get(name) or _lacks(name, inputs.get(name)):
             skipped[name] = reason
             continue
-        found |= registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name))
+        found |= registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name, inputs[name]))
     if not found:
         reasons = "; ".join(f"{name} {reason}" for name, reason in skipped.items())
         raise UserError(f"none of eval.metrics can be measured on this data ({reasons}): choose others")
@@ -94,12 +95,19 @@ def numbers_of(found: Mapping[str, Measurement]) -> dict[str, float]:
         for ending, interval in (("", own.interval), (".world", own.world)):
             bounds = {} if interval is None else {"low": interval.low, "high": interval.high}
             metrics |= {f"{key}{ending}.{end}": bound for end, bound in bounds.items() if np.isfinite(bound)}
+        for name, known in own.beside.items():
+            metrics[f"{key}.{name}"] = known.value
+            ends = {"low": known.low, "high": known.high} if known.low < known.high else {}
+            metrics |= {f"{key}.{name}.{end}": bound for end, bound in ends.items() if np.isfinite(bound)}
     return metrics
 
 
-def source_of(name: str, extractor: str, clip: str) -> str:
-    """The name of the network that metric `name` takes its features from."""
-    return clip if registry.METRICS[name].features is Features.CLIP else extractor
+def source_of(name: str, extractor: str, clip: str, inputs: Inputs) -> str:
+    """The name of the network that metric `name` takes its features from; empty for what is read by none."""
+    features = registry.METRICS[name].features
+    if features is Features.SUITE and inputs.suite is not None:
+        return inputs.suite.judge
+    return {Features.CLIP: clip, Features.MODEL: ""}.get(features, extractor)
 
 
 def _lacks(name: str, inputs: Inputs | None) -> str:

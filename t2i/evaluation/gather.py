@@ -12,7 +12,7 @@ from t2i.evaluation import checks
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import registry as extractors
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
-from t2i.evaluation.metrics.measurement import Features, Inputs
+from t2i.evaluation.metrics.measurement import Features, Inputs, Suited
 from t2i.evaluation.metrics.registry import METRICS
 from t2i.evaluation.metrics.zero_shot import class_features
 from t2i.evaluation.statistics.gaussian import Gaussian
@@ -77,6 +77,14 @@ class Samples:
     """Which images belong together because they are of one picture."""
     generation: Mapping[str, Any] = field(default_factory=dict)
     """How the images came to be (scheduler, steps, guidance, seed ...): goes into the definition."""
+    held_out_losses: np.ndarray | None = None
+    """Of the model that made the images: float64 (P, T), each held-out picture at each of the times."""
+    suite: Suited | None = None
+    """What a judge read of the same model's pictures of a prompt suite."""
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What defines the numbers of a metric that are of other things than these images, by the metric's name."""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Why a metric cannot be measured, where that is known already, by its name."""
 
 
 def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> dict[str, Inputs]:
@@ -87,16 +95,19 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
     """
     if samples.captions is not None:
         checks.same_length("generated images", samples.generated, "captions", samples.captions)
-    wanted = [METRICS[name].features for name in config.metrics]
+    wanted = {METRICS[name].features for name in config.metrics} - {Features.MODEL, Features.SUITE}
     made: dict[Features, Inputs] = {}
-    if extractor is not clip and any(features is not Features.CLIP for features in wanted):
+    if extractor is not clip and wanted - {Features.CLIP}:
         made[Features.ANY] = _of_images(config, samples, extractor)
-    if extractor is clip or Features.CLIP in wanted:
+    if wanted and (extractor is clip or Features.CLIP in wanted):
         rest = samples if extractor is clip else replace(samples, train_features={}, reference_moments=None)
         made[Features.CLIP] = _of_texts_too(config, rest, clip)
         made.setdefault(Features.ANY, made[Features.CLIP])
     if extractor.kind == Features.DINOV2.value and Features.ANY in made:
         made[Features.DINOV2] = made[Features.ANY]
+    nothing = np.empty((len(samples.generated), 0), np.float32)
+    bare = Inputs(nothing, config.seed, config.replicates, held_out_losses=samples.held_out_losses, suite=samples.suite)
+    made |= {Features.MODEL: bare, Features.SUITE: bare}
     return {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
 
 

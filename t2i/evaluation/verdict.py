@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from t2i.errors import UserError
-from t2i.evaluation.definition import differences
+from t2i.evaluation.definition import NUMBERS, differences
 from t2i.evaluation.evaluate import Result
-from t2i.evaluation.metrics.registry import higher_is_better
+from t2i.evaluation.metrics.registry import higher_is_better, metric_of
 from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.independent import fewest_each
 from t2i.evaluation.statistics.intervals import LEVEL, Interval
@@ -38,6 +38,13 @@ LABELS = {
     "fd_dinov2": "FD-DINOv2",
     "vendi": "Vendi score",
     "memorisation_distance": "distance to training images",
+    "held_out_loss@8": "held-out loss at 8 times",
+    "composition_object": "composition: object",
+    "composition_two_objects": "composition: two objects",
+    "composition_count": "composition: count",
+    "composition_colour": "composition: colour",
+    "composition_position": "composition: position",
+    "composition_binding": "composition: attribute binding",
 }
 """Names in sentences; others are written as they are."""
 
@@ -64,12 +71,14 @@ class Row:
     higher_is_better: bool | None
     verdict: str
     """`better`, `worse` or `cannot tell`; `larger` or `smaller` where neither is better."""
+    of: int = 0
+    """How many pairs it is of, where they are others than the pictures: prompts of a suite, held-out pictures."""
 
     @property
     def label(self) -> str:
         """The metric's name in a sentence."""
         name = self.metric.split("[")[0]
-        return LABELS.get(name, name.replace("_", " "))
+        return LABELS.get(name, name.replace("_", " ")) + (f" (of {self.of:,})" if self.of else "")
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ class Verdict:
             if any(row.verdict == verdict for row in self.rows)
         ]
         sentence = f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
-        return f"{sentence} ({self.too_few})" if self.too_few else sentence
+        return f"{sentence} ({self.too_few})" if self.too_few and not found else sentence
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -128,10 +137,19 @@ class Verdict:
 
 def changes_of(first: Result, second: Result, paired: bool = True) -> dict[str, PairedDifference]:
     """How every number that both results can test changed from `first` to `second`, by its name."""
-    both = {key: (own, second.terms[key]) for key, own in first.terms.items() if key in second.terms}
+    both = {
+        key: (own, second.terms[key])
+        for key, own in first.terms.items()
+        if key in second.terms and _own(first, key) == _own(second, key)
+    }
     if paired:
         return {key: difference(*terms, first.units) for key, terms in both.items()}
     return {key: independent.difference(*terms, (first.units, second.units)) for key, terms in both.items()}
+
+
+def _own(result: Result, key: str) -> Any:
+    """What defines the metric of a number beside the definition of all: a loss under another schedule is another number."""
+    return result.definition.get(NUMBERS, {}).get(metric_of(key))
 
 
 def decide(first: Result, second: Result, paired: bool = True) -> Verdict:
@@ -175,10 +193,11 @@ def _told(
     samples = int(first.definition["generated_count"])
     owners = [result.units.generated for result in ((first,) if paired else (first, second))]
     pairs = min(samples if owner is None else len(np.unique(owner)) for owner in owners)
-    enough = pairs >= (fewest_pairs(tests) if paired else fewest_each(tests))
+    needed = fewest_pairs(tests) if paired else fewest_each(tests)
     rows = []
     for key, change in changes.items():
         rising, own = higher_is_better(key), next(adjusted)
+        of = change.pairs if first.terms[key].alone else 0
         rows.append(
             Row(
                 key,
@@ -190,7 +209,8 @@ def _told(
                 change.smallest_detectable(tests),
                 change.test,
                 rising,
-                _verdict(change.difference, own, rising) if enough else UNCLEAR,
+                _verdict(change.difference, own, rising) if (of or pairs) >= needed else UNCLEAR,
+                of,
             )
         )
     if samples < FEW:
@@ -204,7 +224,8 @@ OF_PAIRS = ("prompts_sha256", "classes_sha256")
 
 def refuse_unlike(first: Mapping[str, Any], second: Mapping[str, Any], paired: bool = True) -> None:
     """UserError that names the fields in which two definitions differ, with both values of the first of them."""
-    if fields := [name for name in differences(first, second) if paired or name not in OF_PAIRS]:
+    shared = ({name: value for name, value in own.items() if name != NUMBERS} for own in (first, second))
+    if fields := [name for name in differences(*shared) if paired or name not in OF_PAIRS]:
         both = " and ".join(_value(definition, fields[0]) for definition in (first, second))
         raise UserError(
             f"the two results are not comparable, they differ in {', '.join(fields)} ({fields[0]}: {both}): evaluate both "

@@ -41,7 +41,7 @@ def _fetch(source: str, key: str) -> Path:
     from huggingface_hub import snapshot_download
 
     name, _, revision = source.partition("@")
-    settings = ["*.json", "*.txt"]
+    settings = ["*.json", "*.txt", "*.jinja"]
     try:
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
             folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=[*settings, weights]))

@@ -26,9 +26,20 @@ METRICS = {
     "vendi": "Vendi score",
     "memorisation_distance": "Distance to training images",
     "mifid": "MIFID",
+    "held_out_loss@8": "Held-out loss at 8 times",
+    "composition_object": "Composition: object",
+    "composition_two_objects": "Composition: two objects",
+    "composition_count": "Composition: count",
+    "composition_colour": "Composition: colour",
+    "composition_position": "Composition: position",
+    "composition_binding": "Composition: attribute binding",
 }
 """Metrics that are written with the network that they look through, in brackets."""
-WORDS = {"seconds_per_image": "seconds a picture", "evaluations_per_image": "network calls a picture"}
+WORDS = {
+    "seconds_per_image": "seconds a picture",
+    "evaluations_per_image": "network calls a picture",
+    "held_out_loss@8": "held-out loss at 8 times",
+}
 """Numbers without brackets whose names are no words of any sentence."""
 PLAIN = {
     "images": "pictures",
@@ -37,7 +48,7 @@ PLAIN = {
 }
 """Columns that are named by a bare word: only a whole text is taken for one."""
 ANY_WORD = re.compile(r"(?<![\w.=])(" + "|".join(WORDS) + r")(?!\w)")
-BRACKETED = re.compile(r"(?<![\w.=])([a-z]\w*)\[([^\[\]\s,]+)\]")
+BRACKETED = re.compile(r"(?<![\w.=])([a-z][\w@]*)\[([^\[\]\s,]+)\]")
 
 
 def readable(text: str) -> str:

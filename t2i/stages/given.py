@@ -9,6 +9,7 @@ from t2i import identity
 from t2i.context import Run
 from t2i.data.given.folder import Gallery
 from t2i.evaluation.config import HELD_OUT, NONE
+from t2i.stages import composition, held_out_loss
 from t2i.stages.metrics import Metrics, read_result, write_result
 from t2i.stages.networks import extractors_of
 from t2i.stages.reference import Reference
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 WITHOUT = "vendi"
 """The metric that asks for no reference and no captions: measured where there is no reference."""
+
+
+OF_MODELS, NO_MODEL = (
+    (held_out_loss.METRIC, composition.METRIC),
+    "needs the model that drew the pictures (task=evaluate weights=...)",
+)
+"""Metrics that are of a model and not of given pictures, and why they are not measured."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,11 @@ class MetricsOfGiven(Stage):
         from t2i.evaluation.gather import Samples
 
         captions = None if self.given.captions is None else list(self.given.captions)
-        samples = Samples(brought_to(self.given.pictures, self.config.eval.resolution), captions, units=self._units())
+        pictures, lacking = (
+            brought_to(self.given.pictures, self.config.eval.resolution),
+            dict.fromkeys(OF_MODELS, NO_MODEL),
+        )
+        samples = Samples(pictures, captions, units=self._units(), lacking=lacking)
         return samples if self.against is None else self.against.known_to(samples, run)
 
     def _units(self) -> "Units":

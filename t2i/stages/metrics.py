@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
+from t2i.stages import composition, held_out_loss
 from t2i.stages.captions import HeldOut, captions_of, categories_of, other_captions, rows_of
+from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
+from t2i.stages.held_out_loss import HeldOutLoss
 from t2i.stages.networks import extractors_of
 from t2i.stages.pictures import generated_pictures, read_pictures
 from t2i.stages.prepared import Prepared
@@ -89,6 +92,11 @@ class Metrics(Stage):
         }
         if "memorisation" in self.config.eval.metrics:
             known["training_features"] = TrainingFeatures(self.config)
+        if held_out_loss.METRIC in self.config.eval.metrics:
+            known["held_out_loss"] = HeldOutLoss(self.config, self.weights)
+        if composition.METRIC in self.config.eval.metrics and not composition.refusal(self.config):
+            known["composition"] = Composition(self.config, self.weights)
+            known["composition of real pictures"] = Composition(self.config, None)
         return known
 
     def hangs_on(self) -> Any:
@@ -130,7 +138,25 @@ class Metrics(Stage):
             units=self._units(data, facts),
             generation=_generation(config, made(self.pictures, run).path),
         )
-        return self.reference.known_to(samples, run)
+        return self.reference.known_to(self._with_others(samples, run), run)
+
+    def _with_others(self, samples: "Samples", run: Run) -> "Samples":
+        """With what is measured beside these pictures: losses, and pictures of a suite."""
+        from t2i.evaluation.metrics.measurement import Suited
+        from t2i.evaluation.suites.scenes import chance
+
+        stages, own = self.inputs(), dict[str, Any]()
+        if isinstance(losses := stages.get("held_out_loss"), HeldOutLoss):
+            found, own[held_out_loss.METRIC] = losses.read(run)
+            samples = replace(samples, held_out_losses=found)
+        composed, real = stages.get("composition"), stages.get("composition of real pictures")
+        if isinstance(composed, Composition) and isinstance(real, Composition):
+            judge, hits = composed.read(run)
+            blind = {} if self.config.eval.judge == composition.VLM else chance(composed.suite())
+            suited = Suited(judge, hits, real.read(run)[1], blind)
+            samples, own[composition.METRIC] = replace(samples, suite=suited), composed.definition(run)
+        reason = composition.refusal(self.config)
+        return replace(samples, own=own, lacking={composition.METRIC: reason} if reason else {})
 
     def _units(self, data: "Data", facts: "Facts") -> "Units":
         """Which captions are of one picture, and which reference picture that is."""

@@ -1,6 +1,7 @@
 """The numbers of an evaluated model: their table and their definition."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from t2i.config import Config
@@ -31,6 +32,23 @@ def tell(config: Config, run: Run, name: str, measured: Measured) -> None:
         run.say(f"{metric:<32} not measured: {reason}")
 
 
+BESIDE = (".real", ".chance")
+"""Ends of the names of numbers that another one is read against."""
+
+
+def beside(metrics: Mapping[str, float], name: str) -> str:
+    """` (real pictures 0.97 [0.87, 0.99], chance 0.11)`: what a number is read against; empty for most."""
+    from t2i.reporting.numbers import number
+
+    real, chance = (f"{name}{end}" for end in BESIDE)
+    told = []
+    if real in metrics:
+        told.append(f"real pictures {number(metrics[real], metrics.get(f'{real}.low'), metrics.get(f'{real}.high'))}")
+    if chance in metrics:
+        told.append(f"chance {number(metrics[chance])}")
+    return f" ({', '.join(told)})" if told else ""
+
+
 def _drawn(config: Config) -> str:
     return f"generated ones of {config.eval.reference}"
 
@@ -40,12 +58,12 @@ def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
     from t2i.reporting.numbers import number
 
     first = next(iter(columns.values()))
-    names = [name for name in first if not name.endswith((".low", ".high"))]
+    names = [name for name in first if not name.endswith((".low", ".high", *BESIDE))]
     alone = len(columns) == 1 and any(name.endswith(".world.low") for name in first)
 
     def shown(metrics: dict[str, float], name: str, end: str = "") -> str:
         low, high = metrics.get(f"{name}{end}.low"), metrics.get(f"{name}{end}.high")
-        return "" if end and low is None else number(metrics[name], low, high)
+        return "" if end and low is None else number(metrics[name], low, high) + ("" if end else beside(metrics, name))
 
     return {
         "columns": ["metric", *columns, *(["for the world"] if alone else [])],

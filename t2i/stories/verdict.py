@@ -7,6 +7,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.stages.captions import rows_of
 from t2i.stages.metrics import Measured
+from t2i.stories.composition import skills_table
 from t2i.stories.evaluation import metrics_table
 
 if TYPE_CHECKING:
@@ -59,11 +60,15 @@ def tell(
     )
     if verdict.samples < 1000 and any(row.metric.startswith("fid[") for row in verdict.rows):
         text += f" {FEW_NOTE}"
-    tables = [verdict_table(verdict, first, second, names), untested_table(verdict, first, second, names)]
+    tables = [verdict_table(verdict, first, second, names)]
+    measured = {name: own.result.metrics for name, own in zip(names, (first, second), strict=True)}
+    if (skills := skills_table(measured, verdict)) is not None:
+        tables.append(skills)
+    untested = untested_table(verdict, first, second, names)
     run.section(
         title,
         text,
-        [table for table in tables if table["rows"]],
+        [*tables, *([untested] if untested["rows"] else [])],
         [
             *changes_figure(run, verdict, mark),
             *_pictures(config, run, first, second, names, Prepared(first.data), mark),
@@ -74,8 +79,9 @@ def tell(
         else {},
     )
     run.detail(text)
-    for line in lines(tables[0]["columns"], tables[0]["rows"]):
-        run.detail(line)
+    for table in tables:
+        for line in lines(table["columns"], table["rows"]):
+            run.detail(line)
 
 
 def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str = "") -> dict[str, str]:
@@ -219,4 +225,5 @@ def _both_ends(order: Sequence[int]) -> list[int]:
 
 
 def _metric(key: str) -> str:
-    return key.removesuffix(".low").removesuffix(".high").removesuffix(".world")
+    plain = key.removesuffix(".low").removesuffix(".high").removesuffix(".world")
+    return plain.removesuffix(".real").removesuffix(".chance")

@@ -9,9 +9,12 @@ from t2i import identity
 from t2i.config import Config, Task, as_dict, as_override, composed
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
+from t2i.evaluation.suites.scenes import VERSION
 from t2i.messages import explain
-from t2i.stages import reference, references
+from t2i.stages import composition, held_out_loss, reference, references
+from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
+from t2i.stages.held_out_loss import HeldOutLoss
 from t2i.stages.metrics import Metrics
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared
@@ -87,7 +90,7 @@ class Identities:
 
         run, own = self._run, cell_config(self._config, self._run, cell)
         slices = {"pictures": identity.pictures(own), "numbers": identity.numbers(own)}
-        versions = [Generated.version, Metrics.version, reference.Reference.version]
+        versions: list[int | str] = [Generated.version, Metrics.version, reference.Reference.version, *_further(own)]
         found: dict[str, Any] = {
             "data": made(Prepared(own), run).digest,
             "model": model_digest(own, run),
@@ -102,6 +105,15 @@ class Identities:
             tuned = find_tuned(own, run)
             found |= {"weights": tuned.digest if tuned else None}
         return {**found, **slices, "versions": versions}
+
+
+def _further(own: Config) -> list[str]:
+    """Versions of what only some metrics read."""
+    read = {
+        held_out_loss.METRIC: f"loss {HeldOutLoss.version}",
+        composition.METRIC: f"suite {VERSION}, {Composition.version}",
+    }
+    return [version for name, version in read.items() if name in own.eval.metrics]
 
 
 def study_name(config: Config, run: Run, known: Identities) -> str:

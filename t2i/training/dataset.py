@@ -207,7 +207,7 @@ def latent_set(
         distinct = ["", *dict.fromkeys(captions)]
         places = {caption: i for i, caption in enumerate(distinct)}
         states = _text_states(store, distinct, models, setting, device, split.name)
-    own = [_picture(split, i) for i in range(len(split))] if models.family.reads_sizes else []
+    own = [picture_of(split, i) for i in range(len(split))] if models.family.reads_sizes else []
     return LatentSet(models, split.ids, sizes, own, split.captions, *views, states, places, text_trains, config)
 
 
@@ -266,7 +266,8 @@ def _size(split: Split, position: int) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _picture(split: Split, position: int) -> Picture:
+def picture_of(split: Split, position: int) -> Picture:
+    """The sizes of a picture, as a family reads them."""
     width, height = split.originals[position].tolist()
     left, top = split.corner(position)
     return Picture((height, width), (top, left), _size(split, position)[::-1])

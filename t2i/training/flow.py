@@ -56,6 +56,14 @@ class Flow:
     def times(self, count: int) -> list[float]:
         return [(k + 0.5) * TRAINED / count for k in range(count)]
 
+    def starts(self, count: int) -> list[float]:
+        return [k * TRAINED / count for k in range(count)]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Paths are straight: their shift moves times, and a loss at given times does not see it."""
+        return {"predicts": "flow"}
+
     def ranges(self, count: int) -> list[str]:
         return [f"{k / count:g}-{(k + 1) / count:g}" for k in range(count)]
 

@@ -1,5 +1,6 @@
 """What is minimised: the objective of a family's denoiser, with all randomness a function of the sample."""
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Objective(Protocol):
 
     def ranges(self, count: int) -> list[str]:
         """These ranges in words."""
+
+    def starts(self, count: int) -> list[float]:
+        """The times at which these ranges begin: k / count of the whole, k = 0 ... count - 1."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What decides a loss beside network, latents, noise and time, as JSON values."""
 
     def tensor(self, times: Sequence[float]) -> torch.Tensor:
         """Times (n,) as the denoiser is told them."""
@@ -109,6 +117,15 @@ class Diffusion:
 
     def times(self, count: int) -> list[float]:
         return [round((k + 0.5) * self.trained / count) for k in range(count)]
+
+    def starts(self, count: int) -> list[float]:
+        return [k * self.trained // count for k in range(count)]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The signal's share at each timestep is the schedule."""
+        shares = hashlib.sha256(self.schedule.alphas_cumprod.double().numpy().round(9).tobytes()).hexdigest()
+        return {"predicts": "velocity" if self.velocity else "noise", "schedule_sha256": shares}
 
     def ranges(self, count: int) -> list[str]:
         length = self.trained // count

@@ -147,7 +147,12 @@ def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: Cli
     assert found.metrics["inception_score[colours]"] == pytest.approx(
         inception_score(softmax(logits, axis=1)), rel=1e-4
     )
-    assert found.skipped == {"fd_dinov2": "needs eval.extractor=dinov2", "fid_infinity": "needs 30 samples, of 10"}
+    assert found.skipped == {
+        "fd_dinov2": "needs eval.extractor=dinov2",
+        "fid_infinity": "needs 30 samples, of 10",
+        "held_out_loss@8": "needs held_out_losses",
+        "composition": "needs suite",
+    }
     assert found.definition["resize"] == "torch_fidelity" and found.definition["antialias"] is False
     assert found.definition["train_sha256"] != "none"
 

@@ -7,7 +7,7 @@ from t2i.errors import UserError
 from t2i.evaluation import verdict
 from t2i.evaluation.evaluate import Result, numbers_of
 from t2i.evaluation.metrics import registry
-from t2i.evaluation.metrics.measurement import Inputs
+from t2i.evaluation.metrics.measurement import Inputs, Suited
 from t2i.randomness import generator
 
 
@@ -66,6 +66,44 @@ def test_numbers_of_a_verdict_are_finite() -> None:
     """Two pairs: no interval is bounded, and what is not is left out of metrics.json."""
     found = decided(2, (0, 1), "kid")
     assert found.numbers.keys() == {f"kid[toy].{name}" for name in ("difference", "p", "p_holm")}
+
+
+def composed(count: int, right: int, **of_loss: object) -> Result:
+    """Six measured pictures, and beside them `count` prompts of which the first `right` are right, and a loss."""
+    inputs = Inputs(
+        np.empty((6, 0), np.float32),
+        0,
+        100,
+        suite=Suited("toy", {"colour": (np.arange(count) < right).astype(float)}, {}, {}),
+        held_out_losses=generator("verdict", "losses").random((9, 8)),
+    )
+    found = {
+        key: own
+        for name, source in (("composition", "toy"), ("held_out_loss@8", ""))
+        for key, own in registry.measure(name, inputs, source).items()
+    }
+    definition = {"generated_count": 6, "numbers": {"held_out_loss@8": of_loss}}
+    terms = {key: own.terms for key, own in found.items() if own.terms is not None}
+    return Result(numbers_of(found), {}, definition, terms=terms)
+
+
+def test_prompts_of_a_suite_are_as_many_pairs_as_they_are() -> None:
+    """Ten lost of forty, in a table of two, though of six pictures alone nothing could be told."""
+    found = verdict.decide(composed(40, 30), composed(40, 20))
+    assert found.sentence == "worse by composition: colour (of 40) at N = 6"
+    row = next(row for row in found.rows if row.metric == "composition_colour[toy]")
+    assert row.p == pytest.approx(2 / 2**10) and row.adjusted == pytest.approx(4 / 2**10)
+    assert verdict.decide(composed(40, 30), composed(40, 30)).answer == "cannot tell"
+
+
+def test_a_number_of_another_definition_is_left_out_and_the_others_are_compared() -> None:
+    """A loss under another noise schedule is another quantity; what was drawn can be compared."""
+    first, second = composed(40, 30, predicts="noise"), composed(40, 20, predicts="velocity")
+    assert [row.metric for row in verdict.decide(first, second).rows] == ["composition_colour[toy]"]
+    assert len(verdict.decide(first, composed(40, 20, predicts="noise")).rows) == 2
+    second.definition["generated_count"] = 7
+    with pytest.raises(UserError, match="differ in generated_count"):
+        verdict.decide(first, second)
 
 
 def test_gains_and_losses_together_are_mixed() -> None:

@@ -16,10 +16,11 @@ metric's true change is, at this number of pictures, is its mean over repetition
 import sys
 from collections import defaultdict
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from t2i.evaluation.metrics.measurement import Inputs, Measurement, changes
+from t2i.evaluation.metrics.measurement import Inputs, Measurement, Suited, changes
 from t2i.evaluation.metrics.registry import METRICS
 from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.paired import PairedDifference
@@ -83,7 +84,17 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         other_texts=others,
         units=units,
     )
-    return base, replace(base, generated=drawn(*second))
+    apart = np.random.default_rng([seed, count, width, 1])
+    prompted = apart.standard_normal((count, 5))
+
+    def beside(offset: float, scale: float) -> dict[str, Any]:
+        """Losses and prompts of a suite, which are other samples than the pictures."""
+        values = (prompted + apart.standard_normal((count, 5))) * 0.5**0.5 * scale + offset
+        right = (np.abs(values[:, 4]) > 0.7).astype(np.float64)
+        return {"held_out_losses": values[:, :4] ** 2, "suite": Suited("toy", {"colour": right}, {}, {})}
+
+    base = replace(base, **beside(*first))
+    return base, replace(base, generated=drawn(*second), **beside(*second))
 
 
 def strangers(kind: str, count: int, width: int, seed: int) -> tuple[Inputs, Inputs]:

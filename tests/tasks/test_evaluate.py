@@ -9,11 +9,14 @@ from t2i.evaluation.extractors import inception_weights
 
 from ..conftest import SCENES, TOY, Lab
 
-METRICS = "eval.metrics=[fid,kid,inception_score,clip_score,agreement,prdc,cmmd,vendi,memorisation,fd_dinov2]"
+METRICS = (
+    "eval.metrics=[fid,kid,inception_score,clip_score,agreement,prdc,cmmd,vendi,memorisation,fd_dinov2,"
+    "held_out_loss@8,composition]"
+)
 
 
 def test_two_processes_and_other_batches_measure_the_same(empty_lab: Lab) -> None:
-    command = ["task=evaluate", *SCENES, *TOY, "eval.images=9", METRICS]
+    command = ["task=evaluate", *SCENES, *TOY, "eval.images=9", "eval.prompts=2", METRICS]
     one = empty_lab.here(*command, "eval.batch_size=7")
     two = empty_lab.away(*command, "eval.batch_size=1", "launch.processes=2")
     assert two.metrics == pytest.approx(one.metrics, rel=1e-9)
@@ -23,6 +26,8 @@ def test_two_processes_and_other_batches_measure_the_same(empty_lab: Lab) -> Non
         "coverage[tiny_clip]",
         "kid[tiny_clip].world.high",
         "mifid[tiny_clip]",
+        "held_out_loss@8.high",
+        "composition_binding[tiny_clip].real.low",
     } <= one.metrics.keys()
     assert "fd_dinov2" in one.out and "needs eval.extractor=dinov2" in one.out
     definition = one.json("definition.json")

@@ -1,6 +1,6 @@
 """What every metric receives and returns: one signature, so that a new metric is one file and one registry entry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -22,6 +22,23 @@ class Features(Enum):
     """Images and texts in one space: that of `eval.extractor` if it is a CLIP, otherwise `eval.clip`."""
     DINOV2 = "dinov2"
     """DINOv2 only."""
+    MODEL = "model"
+    """None: what the model itself does, by a number of its own."""
+    SUITE = "suite"
+    """None: pictures of a prompt suite, and the judge that read them."""
+
+
+@dataclass(frozen=True)
+class Suited:
+    """Which pictures of a prompt suite show what their prompts ask for, by skill: 1, 0 or NaN a prompt, float64 (n,)."""
+
+    judge: str
+    """The network that read them: goes into the number's name."""
+    hits: Mapping[str, np.ndarray]
+    real: Mapping[str, np.ndarray]
+    """The same of real pictures of the same prompts, by the same judge; empty where there are none."""
+    chance: Mapping[str, float]
+    """What a picture of anything is taken for right by; a skill is missing where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,10 @@ class Inputs:
     """Which images belong together, because they are of one picture."""
     moments: Gaussian | None = None
     """Mean and covariance of a reference whose features nobody has."""
+    held_out_losses: np.ndarray | None = None
+    """float64 (P, T): the loss of each held-out picture at each of the times."""
+    suite: Suited | None = None
+    """What a judge read of the pictures of a prompt suite."""
 
 
 REFERENCE, WORLD = "this reference", "the world"
@@ -73,6 +94,8 @@ class Measurement:
     """The same value with the reference's own sampling error, where `interval` is for this reference."""
     scope: str = ""
     """What `interval` is for: REFERENCE, WORLD, or empty where no reference is looked at."""
+    beside: Mapping[str, Interval] = field(default_factory=dict)
+    """What the number is read against, by name: `real`, `chance`."""
 
 
 def measured(terms: Terms, units: Units, per_sample: np.ndarray | None = None) -> Measurement:

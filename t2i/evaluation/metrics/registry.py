@@ -4,9 +4,11 @@ from t2i.evaluation.metrics import (
     agreement,
     clip_score,
     cmmd,
+    composition,
     fd_dinov2,
     fid,
     fid_infinity,
+    held_out_loss,
     inception_score,
     kid,
     memorisation,
@@ -38,9 +40,15 @@ METRICS: dict[str, Metric] = {
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
     "vendi": Metric(vendi.measure, (), higher_is_better=True),
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
+    "held_out_loss@8": Metric(held_out_loss.measure, ("held_out_losses",), Features.MODEL),
+    "composition": Metric(composition.measure, ("suite",), Features.SUITE, higher_is_better=True),
 }
 
-NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation"}
+NUMBERS_OF = {
+    **dict.fromkeys(prdc.NAMES, "prdc"),
+    "memorisation_distance": "memorisation",
+    **dict.fromkeys(composition.NAMES.values(), "composition"),
+}
 """The metric of each tested number that is not named like it."""
 
 SMALLEST = {"prdc": prdc.K + 1, "fid_infinity": fid_infinity.LEAST}
@@ -54,11 +62,17 @@ def missing(name: str, inputs: Inputs) -> list[str]:
 
 
 def measure(name: str, inputs: Inputs, extractor: str) -> dict[str, Measurement]:
-    """Metric `name`, its numbers named for the features they come from: `fid[tiny_clip]`."""
-    return {f"{key}[{extractor}]": value for key, value in METRICS[name].measure(inputs).items()}
+    """Metric `name`, its numbers named for the features they come from: `fid[tiny_clip]`; of none, by their name alone."""
+    bracket = f"[{extractor}]" if extractor else ""
+    return {f"{key}{bracket}": value for key, value in METRICS[name].measure(inputs).items()}
+
+
+def metric_of(key: str) -> str:
+    """The metric that the number `key` (`recall[tiny_clip]`) is of."""
+    name = key.partition("[")[0]
+    return NUMBERS_OF.get(name, name)
 
 
 def higher_is_better(key: str) -> bool | None:
     """Whether a rise of the number `key` (`recall[tiny_clip]`) is a gain; None where neither is."""
-    name = key.partition("[")[0]
-    return METRICS[NUMBERS_OF.get(name, name)].higher_is_better
+    return METRICS[metric_of(key)].higher_is_better

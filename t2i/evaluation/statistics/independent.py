@@ -12,7 +12,7 @@ import numpy as np
 
 from t2i.evaluation.statistics.intervals import LEVEL, Interval, around
 from t2i.evaluation.statistics.paired import EQUAL, FEW, PairedDifference
-from t2i.evaluation.statistics.terms import ROUNDING, Spread, Terms, Units, side, spread, worth
+from t2i.evaluation.statistics.terms import ROUNDING, Spread, Terms, Units, side, spread, units_of, worth
 
 WELCH, SHARES = "Welch's t of independent sets", "Agresti and Caffo's test of two shares"
 
@@ -28,7 +28,7 @@ def fewest_each(tests: int = 1) -> int:
 
 def difference(first: Terms, second: Terms, units: tuple[Units, Units]) -> PairedDifference:
     """How `second` differs from `first`, two independent sets against the same reference, or none. units: of each."""
-    change = second.value - first.value
+    change, units = second.value - first.value, (units_of(first, units[0]), units_of(second, units[1]))
     counts = [_count(own, label) for own, label in zip((first, second), units, strict=True)]
     pairs = min(counts)
     span = (first.lowest - second.highest, second.highest - first.lowest)

@@ -63,6 +63,8 @@ class Terms:
     """float64 (N,) of a share: 1, 0, or NaN where a sample does not count."""
     samples: int = 0
     """Images that a share of `replicates` is made of at most."""
+    alone: bool = False
+    """Whether its samples are others than the images that `Units` speaks of, each of them drawn by itself."""
 
     @property
     def share(self) -> bool:
@@ -90,6 +92,7 @@ class Terms:
             span,
             freedom=self.freedom,
             samples=self.samples,
+            alone=self.alone,
             **arrays,
         )
 
@@ -142,6 +145,7 @@ def spread(terms: Terms, units: Units, world: bool, exact: bool = False) -> Spre
     of a discrepancy near zero is skewed, and what is counted too much makes up for that.
     Freedom of a sum of variances after Satterthwaite (1946, Biometrics Bulletin 2).
     """
+    units = units_of(terms, units)
     if terms.replicates is not None:
         own = len(np.unique(units.generated)) if units.generated is not None else terms.samples
         return Spread(float(np.square(terms.replicates).sum()), float(terms.freedom or 1.0), own)
@@ -164,6 +168,11 @@ def spread(terms: Terms, units: Units, world: bool, exact: bool = False) -> Spre
         # both taken out, found changes that are not there in 10 of 100 comparisons.
         variance = max(variance + 2.0 * _covariance(terms.generated, terms.reference, units), sides[0][0])
     return Spread(float(variance), float(freedom), count)
+
+
+def units_of(terms: Terms, units: Units) -> Units:
+    """Which of its samples belong together."""
+    return Units() if terms.alone else units
 
 
 def interval(terms: Terms, units: Units, world: bool, level: float = LEVEL) -> Interval:

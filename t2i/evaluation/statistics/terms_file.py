@@ -10,6 +10,8 @@ import numpy as np
 from t2i.evaluation.statistics.terms import ARRAYS, Terms, Units
 
 PLAIN = ("value", "scale", "lowest", "highest", "freedom", "samples")
+LATER = ("alone",)
+"""Fields that came later: written where they are set."""
 
 
 def save(path: Path, terms: Mapping[str, Terms], units: Units) -> None:
@@ -23,7 +25,7 @@ def save(path: Path, terms: Mapping[str, Terms], units: Units) -> None:
     arrays |= {
         f"units.{side}": labels for side in ("generated", "reference") if (labels := getattr(units, side)) is not None
     }
-    about = [{"name": key, **{name: _word(getattr(own, name)) for name in PLAIN}} for key, own in terms.items()]
+    about = [{"name": key, **_plain(own)} for key, own in terms.items()]
     np.savez(path, about=np.array(json.dumps(about)), **arrays)
 
 
@@ -33,7 +35,7 @@ def load(path: Path) -> tuple[dict[str, Terms], Units]:
         arrays = {name: file[name] for name in file.files}
     found = {}
     for number, own in enumerate(json.loads(str(arrays["about"]))):
-        plain: dict[str, Any] = {name: _number(own[name]) for name in PLAIN}
+        plain: dict[str, Any] = {name: _number(own[name]) for name in (*PLAIN, *LATER) if name in own}
         found[own["name"]] = Terms(
             **plain, **{name: arrays[f"{number}.{name}"] for name in ARRAYS if f"{number}.{name}" in arrays}
         )
@@ -46,7 +48,7 @@ def plain(own: Terms, units: Units) -> dict[str, Any]:
     arrays |= {
         f"units.{side}": labels for side in ("generated", "reference") if (labels := getattr(units, side)) is not None
     }
-    return {name: _word(getattr(own, name)) for name in PLAIN} | {
+    return _plain(own) | {
         name: [None if value != value else float(f"{value:.7g}") for value in values.tolist()]
         for name, values in arrays.items()
     }
@@ -61,8 +63,14 @@ def restored(found: Mapping[str, Any]) -> tuple[Terms, Units]:
     }
     sides = [found.get(f"units.{side}") for side in ("generated", "reference")]
     labels = [None if side is None else np.array(side, dtype=np.int64) for side in sides]
-    numbers: dict[str, Any] = {name: _number(found[name]) for name in PLAIN}
+    numbers: dict[str, Any] = {name: _number(found[name]) for name in (*PLAIN, *LATER) if name in found}
     return Terms(**numbers, **arrays), Units(*labels)
+
+
+def _plain(own: Terms) -> dict[str, Any]:
+    """The fields that are no arrays, as JSON values."""
+    found = {name: _word(getattr(own, name)) for name in PLAIN}
+    return found | {name: value for name in LATER if (value := getattr(own, name))}
 
 
 def _word(value: float | int | None) -> float | int | str | None:

@@ -9,7 +9,7 @@ from t2i.evaluation.metrics.cmmd import cmmd
 from t2i.evaluation.metrics.fid import frechet_distance
 from t2i.evaluation.metrics.fid_infinity import fid_infinity, fid_points
 from t2i.evaluation.metrics.kid import kernel_distance, kernel_distance_subsets, subset_rows
-from t2i.evaluation.metrics.measurement import WORLD, Inputs
+from t2i.evaluation.metrics.measurement import WORLD, Inputs, Suited
 from t2i.evaluation.metrics.memorisation import mifid, nearest_training
 from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
 from t2i.evaluation.metrics.ref_clip_score import ref_clip_scores
@@ -254,8 +254,11 @@ FINE = {
     ("clip_score", "one sample"),
     ("ref_clip_score", "one sample"),
     ("inception_score", "one sample"),
+    ("held_out_loss@8", "one sample"),
+    ("held_out_loss@8", "other width"),
+    *(("composition", fault) for fault in ("non-finite", "beyond float32", "one sample", "other width")),
 }
-"""Metrics without a reference, and those that have a value for one image."""
+"""Metrics without a reference, those that have a value for one image, and what reads no features."""
 
 
 @pytest.mark.parametrize("name", registry.METRICS)
@@ -278,6 +281,8 @@ def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, faul
         logit_scale=1.0,
         train=rest,
         other_texts=[rest[:2]] * len(generated),
+        held_out_losses=np.abs(generated),
+        suite=Suited("toy", {"colour": np.array([0.0, 1.0])}, {}, {}),
     )
     if (name, fault) in FINE:
         assert all(np.isfinite(found.interval.value) for found in registry.METRICS[name].measure(inputs).values())

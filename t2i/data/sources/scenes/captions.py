@@ -15,9 +15,9 @@ PLACES: dict[str, str] = {
 }
 _WITHOUT_SINGULAR = ("scissors",)
 _PLURALS = {"bus": "buses", "sheep": "sheep", "scissors": "scissors"}
-_NUMBERS = {2: "two", 3: "three"}
+NUMBERS = {2: "two", 3: "three"}
 _OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-_LONG = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
+LONG = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
 _SIDE = {"left of": "on the left", "right of": "on the right", "above": "at the top", "below": "at the bottom"}
 
 
@@ -26,23 +26,24 @@ def plural(category: str) -> str:
     return _PLURALS.get(category, f"{category}s")
 
 
-def _with_article(words: str, category: str) -> str:
+def with_article(words: str, category: str) -> str:
+    """`a red car`, `an orange`, `scissors`: the words with the article that the category takes."""
     if category in _WITHOUT_SINGULAR:
         return words
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _coloured(thing: Thing) -> str:
-    return _with_article(f"{thing.colour} {thing.category}", thing.category)
+    return with_article(f"{thing.colour} {thing.category}", thing.category)
 
 
 def _one(scene: Scene) -> tuple[str, list[str]]:
     (thing,) = scene.things
     place, name, colour = PLACES[scene.background], thing.category, thing.colour
-    plain = _with_article(name, name)
+    plain = with_article(name, name)
     are, it, there = ("are", "they are", "there are") if name in _WITHOUT_SINGULAR else ("is", "it is", "there is")
-    sized = _with_article(f"{thing.size_name} {colour} {name}", name)
-    sized_plain = _with_article(f"{thing.size_name} {name}", name)
+    sized = with_article(f"{thing.size_name} {colour} {name}", name)
+    sized_plain = with_article(f"{thing.size_name} {name}", name)
     return f"{_coloured(thing)} {place}", [
         f"a picture of {plain}, the {name} {are} {colour}",
         f"{there} {_coloured(thing)} {place}",
@@ -57,7 +58,7 @@ def _one(scene: Scene) -> tuple[str, list[str]]:
 
 def _several(scene: Scene) -> tuple[str, list[str]]:
     thing = scene.things[0]
-    number, names, place = _NUMBERS[len(scene.things)], plural(thing.category), PLACES[scene.background]
+    number, names, place = NUMBERS[len(scene.things)], plural(thing.category), PLACES[scene.background]
     first = f"{number} {thing.colour} {names} {place}"
     return first, [
         f"a picture of {number} {names}, the {names} are {thing.colour}",
@@ -73,16 +74,16 @@ def _several(scene: Scene) -> tuple[str, list[str]]:
 def _pair(scene: Scene, relation: str) -> tuple[str, list[str]]:
     one, other = scene.things
     place, back = PLACES[scene.background], _OPPOSITE[relation]
-    plain, other_plain = (_with_article(thing.category, thing.category) for thing in (one, other))
+    plain, other_plain = (with_article(thing.category, thing.category) for thing in (one, other))
     first = f"{_coloured(one)} {relation} {_coloured(other)} {place}"
     return first, [
-        f"{_coloured(one)} {_LONG[relation]} {other_plain}",
-        f"{_coloured(other)} {_LONG[back]} {_coloured(one)}",
+        f"{_coloured(one)} {LONG[relation]} {other_plain}",
+        f"{_coloured(other)} {LONG[back]} {_coloured(one)}",
         f"{_coloured(other)} {back} {plain} {place}",
         f"a picture of {_coloured(one)} and {_coloured(other)}",
         f"{_coloured(one)} {_SIDE[relation]}, {_coloured(other)} {_SIDE[back]}",
         f"{plain} and {other_plain} {place}",
-        f"a drawing of {plain} {_LONG[relation]} {other_plain}",
+        f"a drawing of {plain} {LONG[relation]} {other_plain}",
     ]
 
 

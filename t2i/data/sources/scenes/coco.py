@@ -57,11 +57,16 @@ def _attributes(scene: Scene) -> dict[str, Any]:
     }
 
 
+def at_dusk(picture: Image.Image) -> Image.Image:
+    """The same picture, RGB, in failing light."""
+    return Image.blend(picture, Image.new("RGB", picture.size, _NIGHT), _DARKNESS)
+
+
 def _rows(scene: Scene, number: int, file_name: str, path: Path, size: int, dusk: bool) -> SceneRows:
     """Draw one scene into `path`; its image row, its instances and its captions, still without identifiers."""
     picture, extents = draw(scene, size)
     if dusk:
-        picture = Image.blend(picture, Image.new("RGB", picture.size, _NIGHT), _DARKNESS)
+        picture = at_dusk(picture)
     picture.save(path, format="PNG")
     image = {"id": number, "file_name": file_name, "width": size, "height": size, "license": 1}
     instances = []

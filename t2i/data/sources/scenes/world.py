@@ -4,7 +4,7 @@
 `render` draws the description at any size between 64 and 512 pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -71,10 +71,14 @@ NATURAL: dict[str, tuple[str, ...]] = {
 }
 RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below")
 LARGE_FROM = 0.6
-_PLACES = {
+PLACES = {
+    1: ((0.5, 0.53),),
     2: ((0.265, 0.54), (0.735, 0.54)),
     3: ((0.25, 0.32), (0.75, 0.32), (0.5, 0.72)),
 }
+"""Where the centres of so many things of a kind are, before each is moved a little."""
+_SIZES = {1: 0.76, 2: 0.43, 3: 0.4}
+_BESIDE = ((0.265, 0.53), (0.735, 0.53)), ((0.5, 0.265), (0.5, 0.735))
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,12 @@ def _colour(category: str, rng: np.random.Generator) -> str:
     return list(COLOURS)[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
 
+def places_of(relation: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where the first and the second thing of a relation are: their centres, before each is moved a little."""
+    first, second = _BESIDE[relation in ("above", "below")]
+    return (first, second) if relation in ("left of", "above") else (second, first)
+
+
 def _thing(category: str, colour: str, place: tuple[float, float], size: float, rng: np.random.Generator) -> Thing:
     x, y = (round(float(value + rng.uniform(-0.03, 0.03)), 4) for value in place)
     size = round(size * float(rng.uniform(0.94, 1.06)), 4)
@@ -129,15 +139,27 @@ def describe(seed: int, index: int) -> Scene:
         return Scene(seed, index, background, (_thing(first, colour, (0.5, 0.53), size, rng),), None)
     if kind < 0.82:
         count = 2 if rng.random() < 0.6 else 3
-        size = {2: 0.43, 3: 0.4}[count]
+        size = _SIZES[count]
         return Scene(
-            seed, index, background, tuple(_thing(first, colour, place, size, rng) for place in _PLACES[count]), None
+            seed, index, background, tuple(_thing(first, colour, place, size, rng) for place in PLACES[count]), None
         )
     relation = RELATIONS[int(rng.integers(len(RELATIONS)))]
-    places = ((0.265, 0.53), (0.735, 0.53)) if relation in ("left of", "right of") else ((0.5, 0.265), (0.5, 0.735))
-    here, there = places if relation in ("left of", "above") else places[::-1]
+    here, there = places_of(relation)
     one, other = _thing(first, colour, here, 0.43, rng), _thing(second, _colour(second, rng), there, 0.43, rng)
     return Scene(seed, index, background, (one, other), relation)
+
+
+def arrange(
+    seed: int, index: int, background: str, things: Sequence[tuple[str, str]], relation: str | None = None
+) -> Scene:
+    """The scene of this number with these things, category and colour of each, where `describe` would put so many: one, two or
+    three of a kind, or two in a relation.
+    """
+    rng = generator(seed, "scenes", "arranged", index)
+    places = PLACES[len(things)] if relation is None else places_of(relation)
+    size = _SIZES[len(things)]
+    shown = [_thing(*thing, place, size, rng) for thing, place in zip(things, places, strict=True)]
+    return Scene(seed, index, background, tuple(shown), relation)
 
 
 def portray(seed: int, index: int, name: str) -> Scene:

@@ -1,24 +1,21 @@
 """At which checkpoint should a training have stopped? The best one, those that cannot be told from it, and from when on
 pictures come closer to those that are trained on.
 
-Who looks at K checkpoints and names the best of them has chosen the one whose chance was kindest: its lead over another is
-no test any more (the winner's curse). So the best is held against every other with p values that are adjusted for *all*
-pairs of checkpoints, the base model among them: whichever is chosen, its pairs are among those (Tukey 1953, "The Problem of
-Multiple Comparisons"; with the best in particular, Hsu 1984, Annals of Statistics 12). The tests are the verdict's, the
-adjustment is Holm's, and what the sentence says of the nearest training pictures is in the same table of tests.
+The best is held against every other with p values that are adjusted for all pairs of checkpoints, the base model among them
+(`statistics/simultaneous.py`): that it was chosen is paid for. What the sentence says of the nearest training pictures is in
+the same table of tests.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Optional
 
 from t2i.evaluation.evaluate import Result
 from t2i.evaluation.metrics.registry import higher_is_better
-from t2i.evaluation.statistics import independent
+from t2i.evaluation.statistics import independent, simultaneous
 from t2i.evaluation.statistics.intervals import LEVEL
-from t2i.evaluation.statistics.paired import FEW as FEW_PAIRS
-from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs, holm
+from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs
+from t2i.evaluation.statistics.simultaneous import pairwise
 from t2i.evaluation.statistics.terms import Terms, Units
 from t2i.evaluation.verdict import FEW, LABELS, ROBUST
 
@@ -148,14 +145,14 @@ def ranked(steps: Sequence[int], results: Sequence[Result], metric: str, real: O
     are trained on, where they are known.
     """
     nearest = next((key for key in results[0].terms if key.partition("[")[0] == NEAREST), None)
-    found: dict[Any, PairedDifference] = _pairs(results, metric)
-    if nearest is not None:
-        found |= _pairs(results, nearest)
-        for k, result in enumerate(results if real is not None else ()):
-            assert real is not None
+    found: dict[Any, PairedDifference] = {}
+    for key in dict.fromkeys([metric, *([nearest] if nearest else [])]):
+        own = pairwise([result.terms[key] for result in results], results[0].units)
+        found |= {(key, *pair): change for pair, change in own.items()}
+    if nearest is not None and real is not None:
+        for k, result in enumerate(results):
             found["real", k] = independent.difference(real, result.terms[nearest], (Units(), result.units))
-    found = {name: own for name, own in found.items() if own.test != FEW_PAIRS}
-    adjusted = dict(zip(found, holm([own.p for own in found.values()]).tolist(), strict=True))
+    adjusted = simultaneous.adjusted(found)
     sign = -1.0 if higher_is_better(metric) is False else 1.0
     values = tuple(result.metrics[metric] for result in results)
     best = max(range(len(results)), key=lambda k: (sign * values[k], -k))
@@ -177,14 +174,6 @@ def ranked(steps: Sequence[int], results: Sequence[Result], metric: str, real: O
         len(found),
         count if units is None else len(set(units.tolist())),
     )
-
-
-def _pairs(results: Sequence[Result], metric: str) -> dict[Any, PairedDifference]:
-    """How the later of every two differs from the earlier, by (metric, earlier, later)."""
-    return {
-        (metric, i, j): difference(results[i].terms[metric], results[j].terms[metric], results[i].units)
-        for i, j in combinations(range(len(results)), 2)
-    }
 
 
 def _nearer(found: Mapping[Any, PairedDifference], clear: set[Any], name: Any) -> bool:

@@ -39,12 +39,15 @@ class Sweep:
     {when: {strategy: lora}} beside low and high (or `values`) it exists only there."""
     fixed: dict[str, Any] = field(default_factory=dict)
     """Overrides that are the same in every cell, e.g. {scheduler.steps: 40}."""
-    metric: str = "clip_score[tiny_clip]"
-    """The number that ranks the cells; also seconds_per_image, evaluations_per_image, held_out_loss."""
+    metric: Optional[str] = None
+    """The number that ranks the cells, e.g. clip_score[tiny_clip]; also seconds_per_image, evaluations_per_image, held_out_loss.
+    null: the CLIP score, and beside it KID (of eval.metrics the first that say whether pictures show what was asked for, and
+    whether they look like real ones), since guidance chosen by one of them alone misleads."""
     direction: Direction = Direction.maximize
     """Whether a higher or a lower metric is better."""
-    also: dict[str, Direction] = field(default_factory=dict)
-    """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell."""
+    also: Optional[dict[str, Direction]] = None
+    """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell. null: KID
+    where metric is null, otherwise none; {} for none."""
     reference: Optional[str] = None
     """A scheduler, e.g. dpmpp_2m, whose pictures of the same captions and seeds the cells are held against; null: what
     eval.reference says."""
@@ -76,8 +79,9 @@ class Sweep:
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """All of them, the ranking metric first."""
-        return {self.metric: self.direction, **self.also}
+        """All of them, the ranking metric first; before they are settled (`objectives.py`) those that were named."""
+        first = {} if self.metric is None else {self.metric: self.direction}
+        return {**first, **(self.also or {})}
 
     @property
     def budget_seconds(self) -> Optional[float]:
@@ -107,8 +111,9 @@ class Sweep:
             raise ConfigError(f"sweeps.sampler={self.sampler.value} needs a number of cells: sweeps.trials=20")
         if self.also and self.sampler in (Sampler.cmaes,):
             raise ConfigError("sweeps.sampler=cmaes has one objective; use sweeps.sampler=nsga2, or empty sweeps.also")
-        if self.racing and (self.also or not self.metric.startswith("clip_score[")):
+        if self.racing and (self.also or not (self.metric or "clip_score[").startswith("clip_score[")):
             raise ConfigError(
-                "sweeps.racing=true compares CLIP scores; use sweeps.metric=clip_score[...] and no sweeps.also"
+                "sweeps.racing=true compares CLIP scores, and a cell that loses by them may lead by another metric; use "
+                "sweeps.metric=clip_score[...] and no sweeps.also"
             )
         _ = self.budget_seconds

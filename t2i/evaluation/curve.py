@@ -71,13 +71,23 @@ class Curve:
 
     @property
     def stop(self) -> Optional[int]:
-        """Where to stop: the best, or, where its pictures are nearer to the training set than real ones are, the last one
-        before that which cannot be told from it. None where there is none, and where training is not told from the base model.
+        """Where to stop: at the best, where the last is told from it or training pictures come closer behind it; otherwise at the
+        earliest that cannot be told from it. Where its pictures are nearer to the training set than real ones are, at the last
+        such before that. None where there is none, and where training is not told from the base model.
         """
         if self.best == 0 or 0 in self.tied:
             return None
         bound = len(self.steps) if self.closer_than_real is None else self.closer_than_real
-        return max((k for k in self.tied if k < bound), default=None) if self.best >= bound else self.best
+        among = [k for k in (self.best, *self.tied) if k < bound]
+        if self.best >= bound:
+            return max(among, default=None)
+        return min(among) if self._level else self.best
+
+    @property
+    def _level(self) -> bool:
+        """Whether nothing is told behind the best: neither worse nor nearer to the training set."""
+        nearer = self.closer is not None or self.closer_than_real is not None
+        return not nearer and self.last in (self.best, *self.tied)
 
     @property
     def label(self) -> str:
@@ -116,9 +126,8 @@ class Curve:
             return "what was gained may be memory; train on more pictures"
         if self.stop == self.last:
             return "it has not turned yet; train longer"
-        if self.last in self.tied and self.closer is None and self.closer_than_real is None:
-            return "any of these will do"
-        return f"stop at {self.steps[self.stop]:,}"
+        earliest = ", the earliest of these" if self._level and self.tied else ""
+        return f"stop at {self.steps[self.stop]:,}{earliest}"
 
     def _named(self, index: int) -> str:
         return f"step {self.steps[index]:,}" if index else "the base model"

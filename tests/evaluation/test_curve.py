@@ -127,8 +127,8 @@ PLAIN = curve(3, PEAK, NEARER)
     [
         (
             {"best": 4, "tied": (5, 6), "closer": 7, "closer_than_real": None},
-            "the best by CLIP score is step 600; 800 and 1,000 cannot be told from it; the last, step 2,000, is worse; from 1,200 on "
-            "the nearest training picture comes closer: stop at 600",
+            "the best by CLIP score is step 600; 800 and 1,000 cannot be told from it; the last, step 2,000, is worse; from "
+            "1,200 on the nearest training picture comes closer: stop at 600",
         ),
         (
             {"best": 9, "tied": (8,), "closer": None, "closer_than_real": None},
@@ -145,8 +145,8 @@ PLAIN = curve(3, PEAK, NEARER)
         ),
         (
             {"best": 9, "tied": (5,), "closer": None, "closer_than_real": 7},
-            "the best by CLIP score is step 2,000; 800 cannot be told from it; from 1,200 on pictures are nearer to the training set "
-            "than real held-out ones are: stop at 800",
+            "the best by CLIP score is step 2,000; 800 cannot be told from it; from 1,200 on pictures are nearer to the training "
+            "set than real held-out ones are: stop at 800",
         ),
         (
             {"best": 0, "tied": (), "closer": None, "closer_than_real": None},

@@ -41,13 +41,12 @@ class Sweep:
     """Overrides that are the same in every cell, e.g. {scheduler.steps: 40}."""
     metric: Optional[str] = None
     """The number that ranks the cells, e.g. clip_score[tiny_clip]; also seconds_per_image, evaluations_per_image, held_out_loss.
-    null: the CLIP score, and beside it KID (of eval.metrics the first that say whether pictures show what was asked for, and
-    whether they look like real ones), since guidance chosen by one of them alone misleads."""
+    null: the CLIP score and, unless `also` names others, KID - of eval.metrics the first that say whether pictures show what was
+    asked for, and whether they look like real ones -, since guidance that is chosen by one of them alone misleads."""
     direction: Direction = Direction.maximize
     """Whether a higher or a lower metric is better."""
-    also: Optional[dict[str, Direction]] = None
-    """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell. null: KID
-    where metric is null, otherwise none; {} for none."""
+    also: dict[str, Direction] = field(default_factory=dict)
+    """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell."""
     reference: Optional[str] = None
     """A scheduler, e.g. dpmpp_2m, whose pictures of the same captions and seeds the cells are held against; null: what
     eval.reference says."""
@@ -81,7 +80,7 @@ class Sweep:
     def objectives(self) -> dict[str, Direction]:
         """All of them, the ranking metric first; before they are settled (`objectives.py`) those that were named."""
         first = {} if self.metric is None else {self.metric: self.direction}
-        return {**first, **(self.also or {})}
+        return {**first, **self.also}
 
     @property
     def budget_seconds(self) -> Optional[float]:

@@ -24,12 +24,12 @@ def settled(config: Config) -> Config:
     """
     sweeps = config.sweeps
     if sweeps.metric is not None:
-        return replace(config, sweeps=replace(sweeps, also=sweeps.also or {}))
-    shown, *like_real = _pair(config)
-    one = sweeps.racing or sweeps.sampler is Sampler.cmaes
-    also = dict.fromkeys(like_real, Direction.minimize) if sweeps.also is None and not one else sweeps.also or {}
-    direction = sweeps.direction if shown.partition("[")[0] in SHOWN else Direction.minimize
-    return replace(config, sweeps=replace(sweeps, metric=shown, direction=direction, also=also))
+        return config
+    first, *others = _pair(config)
+    one = sweeps.also or sweeps.racing or sweeps.sampler is Sampler.cmaes
+    also = sweeps.also if one else dict.fromkeys(others, Direction.minimize)
+    direction = sweeps.direction if first.partition("[")[0] in SHOWN else Direction.minimize
+    return replace(config, sweeps=replace(sweeps, metric=first, direction=direction, also=also))
 
 
 def _pair(config: Config) -> list[str]:

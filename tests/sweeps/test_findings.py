@@ -65,7 +65,7 @@ def test_a_sweep_that_is_told_nothing_has_two_objectives() -> None:
         (["sweeps=tune"], ["held_out_loss"]),
         (["sweeps=pareto"], [CLIP, "fid[tiny_clip]", SECONDS]),
         (["sweeps.racing=true"], [CLIP]),
-        (["sweeps.also={seconds_per_image:minimize}"], [CLIP, SECONDS]),
+        (["++sweeps.also={seconds_per_image:minimize}"], [CLIP, SECONDS]),
         (["eval.metrics=[clip_score,fid]"], [CLIP, "fid[tiny_clip]"]),
         (["eval.metrics=[clip_score,vendi]"], [CLIP]),
         (["eval.extractor=inception", "eval.clip=some/clip-b"], ["clip_score[clip-b]", "kid[inception]"]),

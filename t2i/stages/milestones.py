@@ -1,7 +1,7 @@
 """The models of a training's curve: the base, what it had tuned at each kept step, and what it ended with."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OF_THE_RUN = ("dataset", "model", "strategy", "training", "scheduler", "cfg", "eval", "sampling", "seed", "batch_size")
 """Top keys that a curve takes from the run whose checkpoints it measures."""
 FIXED = ("dataset", "model", "strategy", "training", "weights", "weights_scale", "experiment")
-"""Those of them, and others, that cannot be typed: the training is what it was."""
+"""Those of them, and others, that cannot be typed otherwise: the training is what it was."""
 MEMORISATION = "memorisation"
 
 
@@ -102,13 +102,6 @@ def config_of(config: Config, run: Run) -> Config:
         raise ConfigError(
             "task=curve needs a training that kept checkpoints (training.milestones=[...]); type run=<run folder>"
         )
-    typed = [override.lstrip("+~").partition("=")[0].replace("/", ".") for override in run.overrides]
-    for name in typed:
-        if (top := name.partition(".")[0]) in FIXED:
-            raise ConfigError(
-                f"task=curve takes {top} from its run and {name} was typed; leave it out (eval, scheduler, cfg and seed say how "
-                "it is measured)"
-            )
     path = Path(config.run).expanduser() / "config.yaml"
     if not path.exists():
         raise ConfigError(
@@ -116,9 +109,13 @@ def config_of(config: Config, run: Run) -> Config:
         )
     then: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     now, values = as_dict(config), as_dict(config)
+    typed = [override.lstrip("+~").partition("=")[0].replace("/", ".") for override in run.overrides]
+    for name in typed:
+        if name.partition(".")[0] in FIXED:
+            _refuse_other(name, _at(now, name), _at(then, name))
     values |= {name: then[name] for name in OF_THE_RUN if name in then}
     for name in sorted(typed, key=lambda name: name.count(".")):
-        if name.partition(".")[0] in OF_THE_RUN:
+        if name.partition(".")[0] in {*OF_THE_RUN} - {*FIXED}:
             _put(values, now, name.split("."))
     if "launch.mixed_precision" not in typed:
         values["launch"]["mixed_precision"] = then.get("launch", {}).get("mixed_precision")
@@ -126,6 +123,23 @@ def config_of(config: Config, run: Run) -> Config:
     found = restore(values)
     found.validate()
     return found
+
+
+def _at(values: Mapping[str, Any], name: str) -> Any:
+    """What a typed key means: of a group, what its option is called."""
+    found: Any = values
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found.get("name", found.get("kind")) if isinstance(found, Mapping) else found
+
+
+def _refuse_other(name: str, now: Any, then: Any) -> None:
+    """ConfigError for a key of the training that was typed otherwise than the run has it."""
+    measured = "leave it out (eval, scheduler, cfg and seed say how it is measured)"
+    if name == "experiment":
+        raise ConfigError(f"task=curve takes what an experiment sets from its run and {name} was typed; {measured}")
+    if now != then:
+        raise ConfigError(f"task=curve takes {name}={then} from its run and {name}={now} was typed; {measured}")
 
 
 def _put(values: dict[str, Any], now: dict[str, Any], keys: Sequence[str]) -> None:

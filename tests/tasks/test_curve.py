@@ -96,10 +96,13 @@ def test_other_captions_may_be_measured_and_another_training_may_not(lab: Lab, w
     fewer = lab.here("task=curve", f"run={whole.folder}", "eval.images=8", "eval.metrics=[clip_score]")
     assert fewer.status == 0, fewer.err
     assert "kid[tiny_clip]" not in {row[0] for row in section(fewer)["tables"][0]["rows"]}
-    for typed in ("dataset=pip", "training.steps=3", "strategy.rank=8", "model=tiny_flow", "experiment=pip"):
+    for typed in ("dataset=pip", "training.steps=3", "strategy.rank=8", "model=tiny_sdxl", "experiment=pip"):
         refused = lab.here("task=curve", f"run={whole.folder}", typed)
         assert refused.status == 2
-        assert f"task=curve takes {typed.partition('=')[0].partition('.')[0]} from its run" in refused.err
+        assert "task=curve takes " in refused.err and f"{typed.partition('=')[0]}" in refused.err, refused.err
+        assert "was typed; leave it out" in refused.err
+    same = lab.here("task=curve", f"run={whole.folder}", *TRAINED, *MEASURED, "dataset=scenes", "plan=true")
+    assert same.status == 0 and "0 to be made" in same.out, same.err
 
 
 def test_what_is_no_run_with_checkpoints_is_refused(lab: Lab, whole: Ended, tuned_run: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from t2i.evaluation.statistics.terms import Terms
     from t2i.evaluation.verdict import Row, Verdict
 
-TITLE = "When to stop"
 RINGED = "Ring: the best by the first metric; hollow: cannot be told from it."
 
 
@@ -91,14 +90,15 @@ def _section(
     )
     if real is not None:
         text += f" {_memory(curve, measured, real)}"
-    table = _table(curve, measured, against, before)
     run.section(
-        TITLE,
+        "When to stop",
         text,
-        [table],
+        [_steps(curve, measured, against, before)],
         [_figure(run, curve, measured, against, real)],
         **({"question": "When should it have stopped?", "verdict": f"**{sentence}**"} if alone else {}),
     )
+    table = _table(curve, measured, against, before)
+    run.section("Every checkpoint", "", [table])
     run.say(f"    {curve.sentence}" if not alone else curve.sentence)
     for line in lines(table["columns"], table["rows"]):
         run.detail(line)
@@ -122,33 +122,60 @@ def _memory(curve: "Curve", measured: Sequence[Measured], real: "Terms") -> str:
 
 
 def _nearest(measured: Measured) -> str:
+    """The number that tells it; empty where it was not measured."""
     from t2i.evaluation.curve import NEAREST
 
-    return next(key for key in measured.result.terms if key.partition("[")[0] == NEAREST)
+    return next((key for key in measured.result.terms if key.partition("[")[0] == NEAREST), "")
+
+
+def _steps(
+    curve: "Curve", measured: Sequence[Measured], against: "Sequence[Verdict]", before: "Sequence[Verdict]"
+) -> dict[str, Any]:
+    """One row a checkpoint: the metric that ranks, and how near the nearest training picture is."""
+    nearest = [key for key in _metrics(curve, against) if key == _nearest(measured[0])]
+    rows: list[list[Any]] = []
+    for k, own in enumerate(measured):
+        mark = "best" if k == curve.best else "tied" if k in curve.tied else ""
+        changes = [_change(table, k, curve.metric) for table in (against, before)]
+        rows.append(
+            [_step(curve, k), mark, _value(own, curve.metric), *changes, *(_value(own, key) for key in nearest)]
+        )
+    return {
+        "columns": ["step", "", curve.metric, "against the base", "against the one before", *nearest],
+        "rows": rows,
+        "caption": "Values and changes with 95 % intervals. Best, and tied with it: by p adjusted for all pairs of checkpoints; "
+        f"p of changes is adjusted for the {against[0].tests} tests of every metric at every checkpoint.",
+        "keys": 2,
+    }
 
 
 def _table(
     curve: "Curve", measured: Sequence[Measured], against: "Sequence[Verdict]", before: "Sequence[Verdict]"
 ) -> dict[str, Any]:
     """One row a metric and a step, the ranking metric first."""
-    from t2i.reporting.numbers import number
-
     rows: list[list[Any]] = []
     for metric in _metrics(curve, against):
         for k, own in enumerate(measured):
-            values = own.result.metrics
-            mark = ""
-            if metric == curve.metric:
-                mark = "best" if k == curve.best else "tied" if k in curve.tied else ""
-            value = number(values[metric], values.get(f"{metric}.low"), values.get(f"{metric}.high"))
             changes = [_change(table, k, metric) for table in (against, before)]
-            rows.append([metric, f"{curve.steps[k]:,}" if k else "base", mark, value, *changes])
+            rows.append([metric, _step(curve, k), _value(own, metric), *changes])
     return {
-        "columns": ["metric", "step", "", "value", "against the base", "against the one before"],
+        "columns": ["metric", "step", "value", "against the base", "against the one before"],
         "rows": rows,
-        "caption": f"Values and changes with 95 % intervals, p adjusted for the {against[0].tests} tests of the column; a "
-        "verdict needs it at 5 %. Best, and tied with it: by p adjusted for all pairs of checkpoints.",
+        "caption": f"Every metric with a test at every checkpoint; p adjusted for the {against[0].tests} tests of the column, and "
+        "a verdict needs it at 5 %.",
+        "keys": 2,
     }
+
+
+def _step(curve: "Curve", k: int) -> str:
+    return f"{curve.steps[k]:,}" if k else "base"
+
+
+def _value(own: Measured, metric: str) -> str:
+    from t2i.reporting.numbers import number
+
+    values = own.result.metrics
+    return number(values[metric], values.get(f"{metric}.low"), values.get(f"{metric}.high"))
 
 
 def _metrics(curve: "Curve", against: "Sequence[Verdict]") -> list[str]:

@@ -36,18 +36,20 @@ def alone(lab: Lab, whole: Ended) -> Ended:
     return ended
 
 
-def section(ended: Ended) -> dict[str, Any]:
-    (found,) = [part for part in ended.json("sections.json") if part["title"] == "When to stop"]
+def section(ended: Ended, title: str = "When to stop") -> dict[str, Any]:
+    (found,) = [part for part in ended.json("sections.json") if part["title"] == title]
     return dict(found)
 
 
 def test_a_pipeline_with_milestones_tells_its_curve(whole: Ended) -> None:
-    told = section(whole)
-    (table,) = told["tables"]
-    kid = [row for row in table["rows"] if row[0] == "kid[tiny_clip]"]
-    assert [row[1] for row in kid] == ["base", "2", "4"] and sorted(row[2] for row in kid).count("best") == 1
-    assert kid[0][4:] == ["", ""] and all("p " in cell for row in kid[1:] for cell in row[4:])
-    assert {row[0] for row in table["rows"]} == {
+    (steps,), (every,) = section(whole)["tables"], section(whole, "Every checkpoint")["tables"]
+    assert [row[0] for row in steps["rows"]] == ["base", "2", "4"]
+    assert [row[1] for row in steps["rows"]].count("best") == 1 and steps["columns"][
+        -1
+    ] == "memorisation_distance[tiny_clip]"
+    kid = [row for row in every["rows"] if row[0] == "kid[tiny_clip]"]
+    assert kid[0][3:] == ["", ""] and all("p " in cell for row in kid[1:] for cell in row[3:])
+    assert {row[0] for row in every["rows"]} == {
         "kid[tiny_clip]",
         "clip_score[tiny_clip]",
         "memorisation_distance[tiny_clip]",
@@ -95,7 +97,7 @@ def test_a_curve_goes_on_where_it_was(lab: Lab, whole: Ended, tmp_path: Path) ->
 def test_other_captions_may_be_measured_and_another_training_may_not(lab: Lab, whole: Ended) -> None:
     fewer = lab.here("task=curve", f"run={whole.folder}", "eval.images=8", "eval.metrics=[clip_score]")
     assert fewer.status == 0, fewer.err
-    assert "kid[tiny_clip]" not in {row[0] for row in section(fewer)["tables"][0]["rows"]}
+    assert "kid[tiny_clip]" not in {row[0] for row in section(fewer, "Every checkpoint")["tables"][0]["rows"]}
     for typed in ("dataset=pip", "training.steps=3", "strategy.rank=8", "model=tiny_sdxl", "experiment=pip"):
         refused = lab.here("task=curve", f"run={whole.folder}", typed)
         assert refused.status == 2

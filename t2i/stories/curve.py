@@ -161,8 +161,8 @@ def _table(
     return {
         "columns": ["metric", "step", "value", "against the base", "against the one before"],
         "rows": rows,
-        "caption": f"Every metric with a test at every checkpoint; p adjusted for the {against[0].tests} tests of the column, and "
-        "a verdict needs it at 5 %.",
+        "caption": f"Every metric with a test at every checkpoint; p adjusted for the {against[0].tests} tests of the column; a "
+        "verdict needs it at 5 %.",
         "keys": 2,
     }
 
@@ -195,7 +195,7 @@ def _change(table: "Sequence[Verdict]", k: int, metric: str) -> str:
     row = _row(table, k, metric)
     if row is None:
         return ""
-    return f"{row.verdict}\n{number(row.change.value, row.change.low, row.change.high)}, p {row.adjusted:.2g}"
+    return f"{row.verdict}\n{number(row.change.value, row.change.low, row.change.high)}\np {row.adjusted:.2g}"
 
 
 def _figure(

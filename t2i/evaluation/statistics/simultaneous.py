@@ -1,7 +1,7 @@
 """Several sets against each other, where the one that is named is chosen by looking at all of them.
 
 The best of K is the one whose chance was kindest, too (the winner's curse): tests of it against the others, adjusted for those
-K - 1, find a difference among ten equal sets in 11 of 100 tables. So p values are adjusted for all pairs: whichever set is
+K - 1, find a difference among ten equal sets in 13 of 100 tables. So p values are adjusted for all pairs: whichever set is
 named, its pairs are among them (Tukey 1953, "The Problem of Multiple Comparisons"; Hsu 1984, Annals of Statistics 12, for
 comparisons with the best). By Holm's method, which holds however the tests hang together.
 """

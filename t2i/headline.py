@@ -38,6 +38,7 @@ def name_of(config: Config) -> str:
         Task.generate: f"generate with {model}, {steps}, guidance {config.cfg.scale:g}",
         Task.sweep: f"sweep {config.sweeps.name} of {model} on {dataset}",
         Task.compare: f"compare {compared}",
+        Task.curve: f"curve of {Path(config.run).name if config.run else 'a training'}",
         Task.drift: f"drift of {model} on {dataset}",
         Task.verify: f"verify {config.model.name}, {strategy}",
         Task.clip: f"CLIP tuning on {dataset}",

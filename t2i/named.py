@@ -18,7 +18,7 @@ READ_BY: Mapping[str, tuple[Task, ...]] = {
     "mask": (Task.generate,),
     "recipe": (Task.generate,),
     "runs": (Task.compare, Task.report, Task.diff, Task.drift),
-    "run": (Task.export, Task.bundle),
+    "run": (Task.export, Task.bundle, Task.curve),
     "format": (Task.export,),
     "dtype": (Task.export,),
     "fused": (Task.export,),

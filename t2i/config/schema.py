@@ -107,7 +107,8 @@ class Config:
     """Folders of pictures, whoever made them: one for task=evaluate, two or more for task=compare, [a,b]. What they are held
     against is eval.reference; captions come from captions.json, .csv or .txt, files beside them, or from inside of PNGs."""
     run: Optional[str] = None
-    """Run folder that task=bundle packs, or whose weights task=export writes (null: those of `weights`)."""
+    """Run folder that task=bundle packs, whose weights task=export writes (null: those of `weights`), or whose checkpoints
+    task=curve measures."""
     format: Format = Format.diffusers
     """Of task=export: diffusers (a pipeline's folder), single_file (a checkpoint in the original layout), kohya or peft (the
     adapter alone)."""

@@ -16,6 +16,7 @@ class Task(Enum):
     evaluate = "evaluate"
     compare = "compare"
     drift = "drift"
+    curve = "curve"
     sweep = "sweep"
     report = "report"
     store = "store"

@@ -102,10 +102,10 @@ def numbers_of(found: Mapping[str, Measurement]) -> dict[str, float]:
     return metrics
 
 
-def source_of(name: str, extractor: str, clip: str, inputs: Inputs) -> str:
+def source_of(name: str, extractor: str, clip: str, inputs: Inputs | None = None) -> str:
     """The name of the network that metric `name` takes its features from; empty for what is read by none."""
     features = registry.METRICS[name].features
-    if features is Features.SUITE and inputs.suite is not None:
+    if features is Features.SUITE and inputs is not None and inputs.suite is not None:
         return inputs.suite.judge
     return {Features.CLIP: clip, Features.MODEL: ""}.get(features, extractor)
 

@@ -162,23 +162,28 @@ def decide(first: Result, second: Result, paired: bool = True) -> Verdict:
 
 def decide_all(first: Result, others: Sequence[Result], paired: bool = True) -> list[Verdict]:
     """How each of `others` differs from `first`, Holm's method over all metrics of all of them; raises as `decide`."""
+    return decide_pairs([(first, other) for other in others], paired)
+
+
+def decide_pairs(pairs: Sequence[tuple[Result, Result]], paired: bool = True) -> list[Verdict]:
+    """How the second of each pair differs from the first, Holm's method over all metrics of all of them; raises as
+    `decide`.
+    """
     found = []
-    for second in others:
+    for first, second in pairs:
         refuse_unlike(first.definition, second.definition, paired)
         own = changes_of(first, second, paired)
         # What N is too small for (nearest neighbours below 40) is not in the table; it stands among the numbers without a test.
         found.append({key: change for key, change in own.items() if change.test != FEW_PAIRS} or own)
     if not all(found):
-        measured = ", ".join(dict.fromkeys(key.partition("[")[0] for key in first.metrics if "." not in key))
+        measured = ", ".join(dict.fromkeys(key.partition("[")[0] for key in pairs[0][0].metrics if "." not in key))
         raise UserError(
             f"none of the measured metrics ({measured}) has a test of its change: add clip_score, kid or fid "
             "to eval.metrics and evaluate both again"
         )
     tests = sum(map(len, found))
     adjusted = iter(holm([change.p for changes in found for change in changes.values()]).tolist())
-    return [
-        _told(first, second, changes, adjusted, tests, paired) for second, changes in zip(others, found, strict=True)
-    ]
+    return [_told(*pair, changes, adjusted, tests, paired) for pair, changes in zip(pairs, found, strict=True)]
 
 
 def _told(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from t2i.reporting.projection import projection
     from t2i.reporting.search import effects, front
     from t2i.reporting.sheets import contact_sheet, picture_pairs
+    from t2i.reporting.tracks import metrics_over_steps
 
 __all__ = [
     "base_versus_tuned",
@@ -58,6 +59,7 @@ __all__ = [
     "loss_and_samples",
     "loss_curve",
     "matrices",
+    "metrics_over_steps",
     "picture_pairs",
     "pictures_by_group",
     "projection",
@@ -90,6 +92,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "projection": ["projection"],
     "search": ["effects", "front"],
     "sheets": ["contact_sheet", "picture_pairs"],
+    "tracks": ["metrics_over_steps"],
 }
 """Where each figure is drawn."""
 _HOME = {figure: module for module, figures in MODULES.items() for figure in figures}

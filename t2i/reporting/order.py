@@ -49,6 +49,7 @@ KINDS = (
         tables=1,
         figures=2,
     ),
+    Kind(("When to stop",), ("Every checkpoint",), tables=1, figures=1),
     Kind(("Pictures",), figures=ALL),
     Kind(
         (

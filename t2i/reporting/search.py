@@ -56,25 +56,34 @@ def front(
     title: str,
     labels: tuple[str, str],
     subtitle: str = "",
+    tied: Sequence[bool] = (),
+    suggested: int | None = None,
 ) -> Path:
     """Each cell as a point over two objectives; the cells that no other beats in all objectives are joined and named.
 
-    labels: of both axes, with their unit and which end is better. Raises ValueError when the sequences differ in length.
+    labels: of both axes, with their unit and which end is better. tied: which others are on the front because they cannot be
+    told from the best, hollow; suggested: the cell with a ring. Raises ValueError when the sequences differ in length.
     """
     if not len(names) == len(x) == len(y) == len(on_front) or not names:
         raise ValueError(f"found {len(names)} names, {len(x)} and {len(y)} values; expected as many of each, and one")
     figure = style.chart(7.4, 4.6, title, subtitle)
     axes = figure.add_subplot()
     first, second, chosen = np.asarray(x, float), np.asarray(y, float), np.asarray(on_front, bool)
-    if not chosen.all():
-        axes.scatter(first[~chosen], second[~chosen], color=style.MUTED, s=26, label="beaten by another cell")
+    alike = np.asarray(tied, bool) if len(tied) else np.zeros(len(names), bool)
+    beaten = ~chosen & ~alike
+    if beaten.any():
+        axes.scatter(first[beaten], second[beaten], color=style.MUTED, s=26, label="beaten by another cell")
+    if alike.any():
+        axes.plot(first[alike], second[alike], "o", color=style.TUNED, markerfacecolor=style.PAPER, label="tied")
     order = np.argsort(first[chosen])
     axes.plot(first[chosen][order], second[chosen][order], color=style.TUNED, alpha=0.3, linewidth=1.4)
     axes.plot(first[chosen], second[chosen], "o", color=style.TUNED, label="on the front")
+    if suggested is not None:
+        axes.plot(first[suggested], second[suggested], "o", color=style.INK, markerfacecolor="none", markersize=13)
     axes.margins(0.12)
     axes.set(xlabel=readable(labels[0]), ylabel=readable(labels[1]))
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
-    points = {index: name for index, name in enumerate(names) if chosen[index]}
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)
+    points = {index: name for index, name in enumerate(names) if chosen[index] or index == suggested}
     _name(axes, np.column_stack([first, second]), points)
     return style.save(figure, path)
 

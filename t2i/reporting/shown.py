@@ -36,6 +36,28 @@ class Gain:
     """`better`, `worse`, or anything else, which is drawn in grey."""
 
 
+@dataclass(frozen=True)
+class Track:
+    """One metric over the checkpoints of a training, in its own unit."""
+
+    name: str
+    values: list[float]
+    low: list[float]
+    high: list[float]
+    verdicts: list[str]
+    """Of each against the first: `better`, `worse`, or anything else, which is drawn in grey."""
+    best: int | None = None
+    """Which one is the best, where the metric ranks them."""
+    tied: tuple[int, ...] = ()
+    """Which cannot be told from it."""
+    level: float | None = None
+    """A number to hold them against, as a line."""
+    closer: int | None = None
+    """Where a shaded part begins."""
+    note: str = ""
+    """Beside the name: which end is better, or what the line is."""
+
+
 def fitted(picture: np.ndarray, side: int) -> np.ndarray:
     """The whole picture in the middle of a square of `side` pixels on light grey; uint8 (side, side, 3)."""
     height, width = picture.shape[:2]

@@ -98,17 +98,21 @@ def _leads(label: str, best: str, alike: Sequence[str]) -> str:
 
 def _best(sides: Sequence[Side], verdicts: "Sequence[Verdict]", metric: str, paired: bool) -> tuple[str, list[str]]:
     """Which of all, the first too, is the best by a metric, and which cannot be told from it: their change against it has a p
-    above 5 %, adjusted for all of them."""
+    above 5 %, adjusted for all pairs, as the best was chosen by looking at all of them."""
+    from itertools import combinations
+
     from t2i.evaluation.metrics.registry import higher_is_better
     from t2i.evaluation.statistics.intervals import LEVEL
-    from t2i.evaluation.statistics.paired import holm
+    from t2i.evaluation.statistics.simultaneous import adjusted
     from t2i.evaluation.verdict import changes_of
 
     sign = -1.0 if higher_is_better(metric) is False else 1.0
-    ranked = max(sides, key=lambda side: sign * side.shown.result.metrics[metric])
-    rest = [side for side in sides if side is not ranked]
-    p = holm([changes_of(ranked.shown.result, side.shown.result, paired)[metric].p for side in rest])
-    return ranked.name, [side.name for side, own in zip(rest, p.tolist(), strict=True) if own > 1.0 - LEVEL]
+    results = [side.shown.result for side in sides]
+    best = max(range(len(sides)), key=lambda k: sign * results[k].metrics[metric])
+    pairs = combinations(range(len(sides)), 2)
+    p = adjusted({(i, j): changes_of(results[i], results[j], paired)[metric] for i, j in pairs})
+    apart = {k for pair, own in p.items() if best in pair and own <= 1.0 - LEVEL for k in pair}
+    return sides[best].name, [side.name for k, side in enumerate(sides) if k != best and k not in apart]
 
 
 def _figure(

@@ -13,8 +13,7 @@ from t2i.errors import ConfigError
 from t2i.stages.pictures import read_pictures
 from t2i.store import damage
 from t2i.stories import report
-from t2i.stories.evaluation import metrics_table
-from t2i.sweeps.config import Direction
+from t2i.stories.cells import raced, sure, table
 from t2i.sweeps.findings import SCORES, Finding, effects, plain, shares, shown
 
 if TYPE_CHECKING:
@@ -29,21 +28,25 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     """Add the sweep to the run's story, as a page of its own too, and write `sweeps.apply`."""
     from t2i.reporting.numbers import number
 
-    metric, best = config.sweeps.metric, finding.best
+    metric, best = next(iter(finding.standings)), finding.best
     settings = {
         key: value for key, value in {**config.sweeps.fixed, **best.cell}.items() if not key.startswith("eval.")
     }
     command = " ".join(shlex.quote(as_override(key, value)) for key, value in settings.items())
-    value = number(best.numbers[metric], best.numbers.get(f"{metric}.low"), best.numbers.get(f"{metric}.high"))
+    value = ", ".join(
+        f"{name} = {number(best.numbers[name], best.numbers.get(f'{name}.low'), best.numbers.get(f'{name}.high'))}"
+        for name in finding.standings
+    )
     new = sum(outcome.new and bool(outcome.numbers) for outcome in finding.outcomes)
+    what = "suggested" if finding.several else "best"
     text = (
-        f"{len(finding.outcomes)} cells ({new} new): best {metric} = {value} with `{command}`. {_sure(finding)}"
-        f"{_race(finding)}{_explained(config, study, finding)}"
+        f"{len(finding.outcomes)} cells ({new} new): {what} {value} with `{command}`. {sure(finding)}"
+        f"{raced(finding)}{_explained(config, study, finding)}"
     )
     figures = [*_maps(config, run, finding), *_fronts(config, run, finding), *_effects(config, run, finding)]
     figures += _pictures(config, run, finding)
     # In a pipeline the page answers another question.
-    head = {"question": "Which setting is best?", "verdict": f"**{command}** - {_sure(finding)}"}
+    head = {"question": "Which setting is best?", "verdict": f"**{command}** - {sure(finding)}"}
     run.section(
         "Sweep", text, [table(finding, metric)], figures, best=command, **(head if config.task.value == "sweep" else {})
     )
@@ -54,24 +57,6 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
         path = report.write([run.folder], run.folder / "report.html")
         run.tracker.artifact(path)
         run.say(f"report: {path}")
-
-
-def _sure(finding: Finding) -> str:
-    tied = sum(finding.tied) - 1
-    if not tied:
-        return f"No other cell is tied with it ({finding.method})."
-    more = f" About {finding.needed:,} pictures a cell would part it from the runner-up." if finding.needed else ""
-    cells = "1 other cell cannot" if tied == 1 else f"{tied} other cells cannot"
-    return f"{cells} be told from it with this many pictures ({finding.method}).{more}"
-
-
-def _race(finding: Finding) -> str:
-    beaten = [outcome for outcome in finding.outcomes if outcome.beaten]
-    if not beaten:
-        return ""
-    made = sum(outcome.numbers["images"] for outcome in finding.outcomes if outcome.numbers)
-    whole = finding.best.numbers["images"] * len(finding.outcomes)
-    return f" {len(beaten)} cells left the race early: {made:,.0f} of {whole:,.0f} pictures were made ({made / whole:.0%})."
 
 
 def _explained(config: Config, study: "Study", finding: Finding) -> str:
@@ -95,29 +80,6 @@ def _importance(study: "Study") -> dict[str, float]:
     return optuna.importance.get_param_importances(study.optuna, evaluator=evaluator, params=sorted(shared))
 
 
-def table(finding: Finding, metric: str) -> dict[str, Any]:
-    """One row a cell, one column a number, each with its interval, `metric` first, by which the cells are ranked; the best
-    cell and those tied with it are marked.
-    """
-    heads = [row[0] for row in metrics_table({"value": plain(finding.best.numbers)})["rows"]]
-    heads.sort(key=lambda head: head != metric)
-    keys = list(dict.fromkeys(key for outcome in finding.outcomes for key in outcome.cell))
-    rows = []
-    for outcome, tied in zip(finding.outcomes, finding.tied, strict=True):
-        mark = "best" if outcome is finding.best else "tied" if tied else ""
-        if outcome.beaten:
-            mark = f"beaten after {outcome.numbers['images']:.0f}"
-        told = (
-            {row[0]: row[1] for row in metrics_table({"value": plain(outcome.numbers)})["rows"]}
-            if outcome.numbers
-            else {}
-        )
-        values = [told.get(head, "" if outcome.numbers else "failed") for head in heads]
-        rows.append([*(spelt(outcome.cell[key]) if key in outcome.cell else "" for key in keys), mark, *values])
-    caption = f"Every cell: value and 95 % interval. Tied: cannot be told from the best ({finding.method})."
-    return {"columns": [*keys, "", *heads], "rows": rows, "caption": caption, "keys": len(keys) + 1}
-
-
 def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
     """Heat maps, for grids of one or two dimensions."""
     from t2i.reporting.figures import heat_map
@@ -130,7 +92,7 @@ def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
     rows = [spelt(value) for value in space[upper[0]]] if upper else [config.sweeps.name]
     columns = [as_override(last, value) for value in space[last]]
     count = config.sweeps.fixed.get("eval.images", config.eval.images)
-    maps = {name: direction is Direction.maximize for name, direction in config.sweeps.objectives.items()}
+    maps = {name: own.higher_is_better for name, own in finding.standings.items()}
     bases = [name for name in plain(finding.best.numbers) if not name.endswith((".low", ".high"))]
     maps |= {name: False for name in bases if name.startswith(("fid[", "kid[")) and name not in maps}
     made = []
@@ -139,7 +101,8 @@ def _maps(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]]:
             np.array([plain(outcome.numbers).get(name + end, math.nan) for outcome in finding.outcomes]).reshape(shape)
             for end in ("", ".low", ".high")
         )
-        tied = np.array(finding.tied).reshape(shape) if name == config.sweeps.metric else None
+        own = finding.standings.get(name)
+        tied = np.array(own.tied).reshape(shape) if own is not None and (own.tested or not finding.several) else None
         path = run.figures() / f"heat_map_{name.split('[')[0]}.png"
         heat_map(rows, columns, value, path, f"{name} by {' and '.join(space)}", name, higher, low, high, tied)
         made.append((path, f"{name} in every cell, {count} pictures a cell, with 95 % intervals."))
@@ -158,37 +121,47 @@ def _fronts(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str]
     """Quality against time, and against each further objective."""
     from t2i.reporting.figures import front
 
-    metric = config.sweeps.metric
-    against = [name for name in config.sweeps.also if name != metric] or [COSTS[0]]
-    whole = [o for o in finding.outcomes if o.numbers and not o.beaten]
+    metric, *others = finding.standings
+    measured = [k for k, o in enumerate(finding.outcomes) if o.numbers and not o.beaten]
     made = []
-    for name in against:
-        if len(whole) < 3 or any(name not in outcome.numbers for outcome in whole):
+    for name in others or [COSTS[0]]:
+        if len(measured) < 3 or any(name not in finding.outcomes[k].numbers for k in measured):
             continue
-        directions = {COSTS[0]: Direction.minimize, **config.sweeps.objectives}
-        signs = [1 if directions[key] is Direction.maximize else -1 for key in (name, metric)]
-        points = [(outcome.numbers[name], outcome.numbers[metric]) for outcome in whole]
+        higher = {COSTS[0]: False} | {key: own.higher_is_better for key, own in finding.standings.items()}
+        signs = [1 if higher[key] else -1 for key in (name, metric)]
+        points = [(finding.outcomes[k].numbers[name], finding.outcomes[k].numbers[metric]) for k in measured]
         chosen = [
             not any(
                 signs[0] * p[0] >= signs[0] * q[0] and signs[1] * p[1] >= signs[1] * q[1] and p != q for p in points
             )
             for q in points
         ]
-        labels = tuple(
-            f"{key} ({'higher' if sign > 0 else 'lower'} is better)"
-            for key, sign in zip((name, metric), signs, strict=True)
-        )
+        tied = [False] * len(measured)
+        if finding.several and len(finding.standings) == 2:  # with more, the front is no line in this plane
+            on_front = [finding.front[k] for k in measured]
+            chosen, tied = (
+                [own and on for own, on in zip(chosen, on_front, strict=True)],
+                [on and not own for own, on in zip(chosen, on_front, strict=True)],
+            )
+        labels = [f"{key} ({'higher' if higher[key] else 'lower'} is better)" for key in (name, metric)]
         path = run.figures() / f"front_{name.split('[')[0]}.png"
         front(
-            [shown(outcome) for outcome in whole],
+            [shown(finding.outcomes[k]) for k in measured],
             [point[0] for point in points],
             [point[1] for point in points],
             chosen,
             path,
             f"{metric} against {name}",
             (labels[0], labels[1]),
+            tied=tied,
+            suggested=next((n for n, k in enumerate(measured) if finding.outcomes[k] is finding.best), None)
+            if finding.several
+            else None,
         )
-        made.append((path, "Cells on the front are not beaten in both at once."))
+        caption = "Cells on the front are not beaten in both at once."
+        if any(tied):
+            caption += " Hollow: on the front because they cannot be told from the best."
+        made.append((path, f"{caption}{' Ring: the suggested one.' if finding.several else ''}"))
     return made
 
 
@@ -199,7 +172,10 @@ def _effects(config: Config, run: Run, finding: Finding) -> list[tuple[Path, str
     if not found:
         return []
     path = draw(
-        found, run.figures() / "effects.png", f"What each setting does to {config.sweeps.metric}", config.sweeps.metric
+        found,
+        run.figures() / "effects.png",
+        f"What each setting does to {(metric := next(iter(finding.standings)))}",
+        metric,
     )
     return [(path, "Mean over all cells with a value; the bar goes from the lowest of them to the highest.")]
 
@@ -271,7 +247,7 @@ def apply(config: Config, settings: dict[str, Any]) -> Path:
             level[name] = value
     lines = [
         "# @package _global_",
-        f"# The best of sweeps={config.sweeps.name} by {config.sweeps.metric}, model={config.model.name}.",
+        f"# The best of sweeps={config.sweeps.name} by {' and '.join(config.sweeps.objectives)}, model={config.model.name}.",
     ]
     content: dict[str, Any] = (
         {"defaults": [{f"override /{key}": value} for key, value in groups.items()]} if groups else {}

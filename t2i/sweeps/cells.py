@@ -26,6 +26,9 @@ from t2i.store import digest_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.space import Cell, Dimension, cells, key_of
 
+RECORD = 2
+"""Version of what a study keeps of a cell beside its numbers."""
+
 
 def cell_config(config: Config, run: Run, cell: Cell) -> Config:
     """The configuration of a run with the fixed settings of the sweep and the values of one cell.
@@ -90,7 +93,13 @@ class Identities:
 
         run, own = self._run, cell_config(self._config, self._run, cell)
         slices = {"pictures": identity.pictures(own), "numbers": identity.numbers(own)}
-        versions: list[int | str] = [Generated.version, Metrics.version, reference.Reference.version, *_further(own)]
+        versions: list[int | str] = [
+            Generated.version,
+            Metrics.version,
+            reference.Reference.version,
+            RECORD,
+            *_further(own),
+        ]
         found: dict[str, Any] = {
             "data": made(Prepared(own), run).digest,
             "model": model_digest(own, run),

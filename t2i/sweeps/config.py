@@ -39,8 +39,10 @@ class Sweep:
     {when: {strategy: lora}} beside low and high (or `values`) it exists only there."""
     fixed: dict[str, Any] = field(default_factory=dict)
     """Overrides that are the same in every cell, e.g. {scheduler.steps: 40}."""
-    metric: str = "clip_score[tiny_clip]"
-    """The number that ranks the cells; also seconds_per_image, evaluations_per_image, held_out_loss."""
+    metric: Optional[str] = None
+    """The number that ranks the cells, e.g. clip_score[tiny_clip]; also seconds_per_image, evaluations_per_image, held_out_loss.
+    null: the CLIP score and, unless `also` names others, KID - of eval.metrics the first that say whether pictures show what was
+    asked for, and whether they look like real ones -, since guidance that is chosen by one of them alone misleads."""
     direction: Direction = Direction.maximize
     """Whether a higher or a lower metric is better."""
     also: dict[str, Direction] = field(default_factory=dict)
@@ -76,8 +78,9 @@ class Sweep:
 
     @property
     def objectives(self) -> dict[str, Direction]:
-        """All of them, the ranking metric first."""
-        return {self.metric: self.direction, **self.also}
+        """All of them, the ranking metric first; before they are settled (`objectives.py`) those that were named."""
+        first = {} if self.metric is None else {self.metric: self.direction}
+        return {**first, **self.also}
 
     @property
     def budget_seconds(self) -> Optional[float]:
@@ -107,8 +110,9 @@ class Sweep:
             raise ConfigError(f"sweeps.sampler={self.sampler.value} needs a number of cells: sweeps.trials=20")
         if self.also and self.sampler in (Sampler.cmaes,):
             raise ConfigError("sweeps.sampler=cmaes has one objective; use sweeps.sampler=nsga2, or empty sweeps.also")
-        if self.racing and (self.also or not self.metric.startswith("clip_score[")):
+        if self.racing and (self.also or not (self.metric or "clip_score[").startswith("clip_score[")):
             raise ConfigError(
-                "sweeps.racing=true compares CLIP scores; use sweeps.metric=clip_score[...] and no sweeps.also"
+                "sweeps.racing=true compares CLIP scores, and a cell that loses by them may lead by another metric; use "
+                "sweeps.metric=clip_score[...] and no sweeps.also"
             )
         _ = self.budget_seconds

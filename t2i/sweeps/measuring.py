@@ -45,8 +45,11 @@ def measured_cell(config: Config, run: Run, cell: Cell, report: "Report") -> dic
     scores = measured.result.per_sample.get(f"clip_score[{measured.result.definition['clip']}]")
     if scores is not None:
         numbers[SCORES] = [round(float(score), 4) for score in scores]
-    if own.sweeps.metric in measured.result.terms:
-        numbers[TERMS] = terms_file.plain(measured.result.terms[own.sweeps.metric], measured.result.units)
+    numbers[TERMS] = {
+        name: terms_file.plain(measured.result.terms[name], measured.result.units)
+        for name in config.sweeps.objectives
+        if name in measured.result.terms
+    }
     return {**numbers, PICTURES: str(measured.folder)}
 
 

@@ -13,6 +13,7 @@ from t2i.stages.evaluated import note
 from t2i.stages.fitting import fit_images
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
+from t2i.stages.milestones import Point, measuring, of_training
 from t2i.stages.nearest import Nearest
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared, data_of
@@ -22,7 +23,7 @@ from t2i.stages.training import Trained, Training
 from t2i.stages.training_features import TrainingFeatures
 from t2i.stages.weights import Given, Weights
 from t2i.store import write_json
-from t2i.stories import charts, report
+from t2i.stories import charts, curve, report
 from t2i.stories.memorisation import memorisation
 from t2i.stories.samples import samples
 from t2i.stories.summary import next_commands, summary
@@ -127,7 +128,14 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
         tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned", cost=cost)
         run.say(f"    tuned against base: {verdict.sentence}")
         samples(config, run, tuned)
+    if points := _curve(config, run):
+        yield "curve", curve.told(measuring(config), run, points)
     yield "memorisation", memorisation(config, run, *numbers, metrics)
+
+
+def _curve(config: Config, run: Run) -> list[Point]:
+    """Where this run trains and keeps milestones: the models of its curve."""
+    return of_training(measuring(config), run) if Part.train in config.parts else []
 
 
 def _elsewhere(config: Config, run: Run, weights: Weights) -> Generator[tuple[str, dict[str, float]], None, str]:
@@ -182,6 +190,9 @@ def _compared(config: Config, run: Run) -> Goals:
     yield "base", [base]
     yield "tuned", [tuned]
     yield "comparison", [Comparison(config, base, (tuned,))]
+    if points := _curve(config, run):
+        measured = tuple(point.numbers for point in points)
+        yield "checkpoints", [*measured, Comparison(measuring(config), measured[0], measured[1:])]
     if config.elsewhere is not None:
         other = elsewhere_of(config, run)
         there = Metrics(other), Metrics(other, tuned.weights)

@@ -21,6 +21,7 @@ from t2i.sweeps import workers
 from t2i.sweeps.cells import Identities, cell_config, cell_trains, grid_cells, require_read, weights_of
 from t2i.sweeps.config import Sampler
 from t2i.sweeps.measuring import measured_cell
+from t2i.sweeps.objectives import settled
 from t2i.sweeps.opening import study_of
 from t2i.sweeps.reference import drawn, referred
 from t2i.sweeps.space import Cell, cells
@@ -60,7 +61,7 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
     if not workers.is_worker():
         require_read(config, run)
-    config = referred(config, run)
+    config = referred(settled(config), run)
     known = Identities(config, run)
     for cell in [{}, *grid_cells(config)] if world_size() > 1 else []:
         known(cell)  # by all processes: what is read for it may have to be prepared
@@ -88,7 +89,8 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
             child.metrics(plain(numbers))
             if damage(Path(numbers.get("pictures", "/nowhere"))) == []:
                 child.image(read_pictures(Path(numbers["pictures"]), 1)[0], "first caption")
-        run.detail(f"{label}: {config.sweeps.metric} = {numbers.get(config.sweeps.metric, float('nan')):.3f}")
+        metric = config.sweeps.metric or ""  # planned: there is one
+        run.detail(f"{label}: {metric} = {numbers.get(metric, float('nan')):.3f}")
         return numbers
 
     if config.sweeps.workers > 1 and (config.sweeps.sampler is not Sampler.grid or study.missing()):

@@ -97,7 +97,7 @@ class Training:
     export_best: bool = False
     """Export the checkpoint with the lowest held-out loss instead of the last step."""
     milestones: list[int] = field(default_factory=list)
-    """Steps whose checkpoints are kept for good."""
+    """Steps whose checkpoints are kept for good; task=curve, and the report of a pipeline, measure each of them."""
     attention_slicing: bool = False
     """Attention one head at a time: less memory, slower."""
     channels_last: bool = False

@@ -70,6 +70,7 @@ TASKS: dict[str, list[str]] = {
     "evaluate": ["weights={lora}"],
     "compare": ["runs=[{base},{tuned}]"],
     "drift": ["runs=[{lora},{text_encoder}]", "dataset.domains=[animal,food]", "dataset.val=40"],
+    "curve": ["run={kept}", "training.steps=2", "training.milestones=[1]"],
     "sweep": SWEEP,
     "pipeline": [*SWEEP, "parts=[data,verify,train,compare]"],
     "pipeline plan": ["plan=true"],
@@ -79,7 +80,8 @@ TASKS: dict[str, list[str]] = {
     "diff": ["runs=[{lora},{text_encoder}]"],
     "bundle": ["run={lora}"],
 }
-"""What is typed behind a task; {...}: the run folder of a strategy's training, or of a measurement of the base or tuned model."""
+"""What is typed behind a task; {...}: the run folder of a strategy's training, of one that kept a checkpoint, or of a measurement
+of the base or tuned model."""
 ELSEWHERE = {Task.train, Task.export, Task.rerun, Task.prompt, Task.serve, Task.clip}
 """Tasks that have a test of their own below."""
 
@@ -96,15 +98,17 @@ class Runs:
         arguments = tuple(one.replace("[ddim,euler]", SWEPT.get(self.model, "[ddim,euler]")) for one in arguments)
         return self.lab.here(*self.typed, *LINE, *arguments, **options)
 
-    def trained(self, kind: str) -> Ended:
+    def trained(self, kind: str, *more: str) -> Ended:
         """Two steps of a strategy."""
-        more = STRATEGIES[kind] if self.model not in NO_CLIP else []
-        return self.ask("task=train", f"strategy={kind}", *more, "training.steps=2")
+        own = STRATEGIES[kind] if self.model not in NO_CLIP else []
+        return self.ask("task=train", f"strategy={kind}", *own, "training.steps=2", *more)
 
     def __getitem__(self, name: str) -> Path:
         if name not in self.folders:
             if name in STRATEGIES:
                 ended = self.trained(name)
+            elif name == "kept":
+                ended = self.trained("lora", "training.milestones=[1]", "training.resume=never")
             else:
                 ended = self.ask("task=evaluate", *([f"weights={self['lora']}"] if name == "tuned" else []))
             assert ended.status == 0, ended.err
@@ -131,7 +135,7 @@ def test_every_task_works(runs: Runs, name: str) -> None:
 
 
 def _filled(argument: str, runs: Runs) -> str:
-    for key in [*STRATEGIES, "base", "tuned"]:
+    for key in [*STRATEGIES, "kept", "base", "tuned"]:
         if f"{{{key}}}" in argument:
             argument = argument.replace(f"{{{key}}}", str(runs[key]))
     return argument

@@ -39,7 +39,8 @@ def test_a_dashboard_tells_what_the_sweep_is_about(lab: Lab, swept: Ended) -> No
     url = f"sqlite:///{lab.root / 'sweeps.db'}"
     titles = [name for name in optuna.get_all_study_names(url) if name.startswith("tiny on scenes: cfg.scale [")]
     study = optuna.load_study(study_name=titles[0], storage=url)
-    assert study.metric_names == ["clip_score[tiny_clip]"]
+    assert study.metric_names == ["clip_score[tiny_clip]", "kid[tiny_clip]"]
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     told, stages = study.user_attrs, swept.json("stages.json")
     assert told["weights"] == "of the base model" and re.fullmatch(r"tiny \([0-9a-f]{32}\)", told["model"])
     assert told["data"] in {f"scenes ({stage['digest']})" for stage in stages.values()}
@@ -157,9 +158,36 @@ def test_the_best_setting_becomes_an_experiment(
     assert again.status == 2 and "choose another name" in again.err
 
 
+def test_a_sweep_tells_its_front_its_ties_and_one_suggestion(lab: Lab, main_job: Ended) -> None:
+    """Two metrics where none is named; the study of one that is named stays one of one objective."""
+    ended = lab.here(*GRID)
+    (section,) = ended.json("sections.json")
+    table, text = section["tables"][0], section["text"]
+    marks = [row[2] for row in table["rows"]]
+    assert table["columns"][:6] == [
+        "scheduler",
+        "cfg.scale",
+        "",
+        "tied with the best in",
+        "clip_score[tiny_clip]",
+        "kid[tiny_clip]",
+    ]
+    assert marks.count("suggested") == 1 and set(marks) <= {"suggested", "front", ""}
+    assert "not beaten by another in clip_score[tiny_clip] and kid[tiny_clip] at once" in text
+    assert section["facts"]["best"] in ended.out.replace("\n", "") or section["facts"]["best"] in text
+    figures = {Path(figure["path"]).name for figure in section["figures"]}
+    assert {"front_kid.png", "heat_map_clip_score.png", "heat_map_kid.png"} <= figures
+    alone = lab.here(*GRID, "sweeps.metric='clip_score[tiny_clip]'")
+    assert "built " not in alone.out
+    (section,) = alone.json("sections.json")
+    assert [row[2] for row in section["tables"][0]["rows"]].count("best") == 1
+    best = max(float(str(row[3]).split()[0]) for row in section["tables"][0]["rows"])
+    assert alone.metrics["best.clip_score[tiny_clip]"] == pytest.approx(best, abs=0.06)
+
+
 def test_a_race_makes_fewer_pictures_and_finds_the_same(lab: Lab, main_job: Ended) -> None:
     more = ["eval.images=12", "sweeps.space={scheduler.steps:[8,1]}", "sweeps.round=4"]
-    whole = lab.here(*SCENES, *TOY, "task=sweep", "sweeps=steps", *more)
+    whole = lab.here(*SCENES, *TOY, "task=sweep", "sweeps=steps", *more, "sweeps.metric='clip_score[tiny_clip]'")
     race = lab.here(*SCENES, *TOY, "task=sweep", "sweeps=steps", *more, "sweeps.racing=true")
     assert race.metrics["images"] < whole.metrics["images"] == 24
     name = "best.clip_score[tiny_clip]"

@@ -80,7 +80,7 @@ def test_over_resolutions_and_the_pictures_are_of_the_size_that_is_told(lab: Lab
 
 def test_over_texts_that_are_none_or_hold_commas(lab: Lab, main_job: Ended) -> None:
     values = [None, "blurry, low quality", "None"]
-    ended = lab.here(*SWEEP, space(cfg__negative_prompt=values))
+    ended = lab.here(*SWEEP, space(cfg__negative_prompt=values), "sweeps.metric='clip_score[tiny_clip]'")
     require_equal(lab, ended, "cfg.negative_prompt", values)
     (section,) = ended.json("sections.json")
     best = max(cells(ended), key=lambda cell: float(cell["clip_score[tiny_clip]"].split()[0]))

@@ -121,7 +121,7 @@ def test_who_watches_gets_previews_and_others_do_not(studio: Studio, painter: Sl
 
 def test_what_fails_is_one_sentence_and_the_next_job_is_drawn(studio: Studio, painter: SlowPainter) -> None:
     for failure, code, sentence in (
-        (ConfigError("scheduler.steps=100 is too many"), 400, "scheduler.steps=100 is too many"),
+        (ConfigError("scheduler.steps=100 is too many"), 400, "scheduler.steps=100 is too many."),
         (RuntimeError("shape mismatch at 0x7f"), 500, "The picture could not be made; the server's run.log says why."),
     ):
         painter.failure = failure

@@ -116,7 +116,10 @@ class Runs:
         return self.folders[name]
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# tiny is what every other test of a task runs with.
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "tiny")) for name in MODELS]
+)
 def runs(request: pytest.FixtureRequest, lab: Lab) -> Runs:
     return Runs(lab, request.param)
 

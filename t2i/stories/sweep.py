@@ -48,7 +48,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     # In a pipeline the page answers another question.
     head = {"question": "Which setting is best?", "verdict": f"**{command}** - {sure(finding)}"}
     run.section(
-        "Sweep", text, [table(finding, metric)], figures, best=command, **(head if config.task.value == "sweep" else {})
+        "Sweep", text, [table(finding)], figures, best=command, **(head if config.task.value == "sweep" else {})
     )
     run.detail(text)
     if config.sweeps.apply:

@@ -55,12 +55,12 @@ def raced(finding: Finding) -> str:
     return f" {len(beaten)} cells left the race early: {made:,.0f} of {whole:,.0f} pictures were made ({made / whole:.0%})."
 
 
-def table(finding: Finding, metric: str) -> dict[str, Any]:
-    """One row a cell, one column a number, each with its interval, `metric` first, by which the cells are ranked; the best
+def table(finding: Finding) -> dict[str, Any]:
+    """One row a cell, one column a number, each with its interval, the objectives first; the best
     cell and those tied with it are marked, of several objectives the front, and in which of them a cell is tied with the best.
     """
     heads = [row[0] for row in metrics_table({"value": plain(finding.best.numbers)})["rows"]]
-    heads.sort(key=lambda head: list(finding.standings).index(head) if head in finding.standings else len(heads))
+    heads = [*finding.standings, *(head for head in heads if head not in finding.standings)]
     keys = list(dict.fromkeys(key for outcome in finding.outcomes for key in outcome.cell))
     rows = []
     for k, outcome in enumerate(finding.outcomes):

@@ -88,6 +88,8 @@ def _section(
         f"p adjusted for the {curve.tests} tests among them (Holm 1979), so that the choice of the best is paid for. Its value "
         "is flattered by the choice: other seeds (seed=...) tell it without."
     )
+    if curve.last != curve.best:
+        text += f" {_end(curve)}"
     if real is not None:
         text += f" {_memory(curve, measured, real)}"
     run.section(
@@ -102,6 +104,15 @@ def _section(
     run.say(f"    {curve.sentence}" if not alone else curve.sentence)
     for line in lines(table["columns"], table["rows"]):
         run.detail(line)
+
+
+def _end(curve: "Curve") -> str:
+    from t2i.reporting.numbers import number
+
+    own = curve.end.difference
+    change = number(own.value, own.low, own.high)
+    best = f"at step {curve.steps[curve.best]:,}" if curve.best else "of the base model"
+    return f"{curve.label} at step {curve.steps[-1]:,} minus that {best}: {change}, p {curve.end_adjusted:.2g}."
 
 
 def _memory(curve: "Curve", measured: Sequence[Measured], real: "Terms") -> str:

@@ -28,7 +28,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     """Add the sweep to the run's story, as a page of its own too, and write `sweeps.apply`."""
     from t2i.reporting.numbers import number
 
-    metric, best = next(iter(finding.standings)), finding.best
+    best = finding.best
     settings = {
         key: value for key, value in {**config.sweeps.fixed, **best.cell}.items() if not key.startswith("eval.")
     }
@@ -48,7 +48,7 @@ def tell(config: Config, run: Run, study: "Study", finding: Finding) -> None:
     # In a pipeline the page answers another question.
     head = {"question": "Which setting is best?", "verdict": f"**{command}** - {sure(finding)}"}
     run.section(
-        "Sweep", text, [table(finding, metric)], figures, best=command, **(head if config.task.value == "sweep" else {})
+        "Sweep", text, [table(finding)], figures, best=command, **(head if config.task.value == "sweep" else {})
     )
     run.detail(text)
     if config.sweeps.apply:

@@ -47,7 +47,7 @@ def world(seed: int, quality: list[tuple[float, float]], count: int = 40, **more
 
 
 def marks(finding: Finding) -> list[str]:
-    return [row[1] for row in table(finding, CLIP)["rows"]]
+    return [row[1] for row in table(finding)["rows"]]
 
 
 # -- what a sweep chooses by -----------------------------------------------------------------------------------------------

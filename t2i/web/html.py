@@ -31,7 +31,7 @@ LABELS = {
 }
 """Metrics whose name is not the words of their key."""
 DIRECTIONS = {True: "higher is better", False: "lower is better", None: ""}
-NUMBER = re.compile(r"([a-z0-9_]+)(?:\[([^\]]+)\])?")
+NUMBER = re.compile(r"([a-z0-9_@]+)(?:\[([^\]]+)\])?")
 """A metric's key, with the network whose features it is of; its ends and notes have a dot behind that."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
-from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE
+from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES
 from t2i.processes import device_type
 from t2i.sampling.given import STRENGTH
 
@@ -151,8 +151,11 @@ def resized(config: Config) -> dict[str, Any]:
 
 
 def numbers(config: Config) -> dict[str, Any]:
-    """Behind the numbers of a set of pictures, beside the digests of what they are held against."""
-    return {name: value for name, value in as_dict(config.eval).items() if name != "reference"}
+    """Behind the numbers of a set of pictures, beside the digests of what they are held against. Of the judges those that are
+    asked, so that numbers of before them have their address."""
+    asked = {key for name, keys in JUDGES.items() if name in config.eval.metrics for key in keys}
+    idle = {key for keys in JUDGES.values() for key in keys} - asked
+    return {name: value for name, value in as_dict(config.eval).items() if name != "reference" and name not in idle}
 
 
 def cell(config: Config, trains: bool) -> dict[str, Any]:

@@ -19,6 +19,9 @@ EXTRACTORS = ("tiny_clip", "clip", "inception", "dinov2")
 CLIPS = ("tiny_clip", "clip")
 """Extractors that read texts too."""
 
+JUDGES = {"pickscore": ("pickscore", "clip_h"), "hpsv2": ("hpsv2", "clip_h"), "vqa_score": ("vlm",)}
+"""Metrics that have a judge of their own, and the keys that name it."""
+
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
@@ -62,7 +65,7 @@ class Evaluation:
     alone. `none`, with `pictures`: metrics that need none."""
 
     resize: Optional[str] = None
-    """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
+    """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias`, `clip` or `whole`
     (`t2i/evaluation/extractors/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a
     CLIP clip). Another policy is another number."""
 

@@ -3,7 +3,8 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import resize
 from t2i.evaluation.extractors.precision import dtype_of
+from t2i.evaluation.extractors.judges import Judge
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Facts, Samples, image_format
 from t2i.evaluation.metrics.prdc import K
@@ -63,6 +65,8 @@ class Definition:
     generation: dict[str, Any]
     """How the images came to be: scheduler, steps, guidance, seed ..."""
     versions: dict[str, str]
+    judges: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By metric, of those that have a judge of their own: network, sha256 of weights and tokenizer, resizing, formula."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -75,6 +79,7 @@ def define(
     extractor: ImageExtractor,
     clip: Extractor,
     train: np.ndarray | None = None,
+    judges: Mapping[str, Judge] = MappingProxyType({}),
 ) -> Definition:
     """The definition of what `evaluate` finds on `samples`; `train`: features of the training images."""
     reference = samples.reference_facts
@@ -108,6 +113,7 @@ def define(
         interval=f"{LEVEL:.0%}, from contributions; seed {config.seed}",
         generation=dict(samples.generation),
         versions=versions(),
+        judges={name: own.definition for name, own in judges.items()},
     )
 
 

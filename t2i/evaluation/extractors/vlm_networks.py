@@ -37,8 +37,6 @@ class ImagesOnly(Qwen3VLProcessor):  # type: ignore[misc]
 class Chat:
     """Qwen3-VL (Qwen team 2025, arXiv:2511.21631): the question is a user's turn, the answer the next word."""
 
-    asks = f"user's turn of a chat: picture, question, {INSTRUCTION!r}; sizes of the model's own processor"
-
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._device = device
         self._model: Any = _strict(Qwen3VLForConditionalGeneration, folder).to(device)
@@ -76,8 +74,6 @@ class Blip:
     Its parts are called one by one: the model's own `forward` gives no logits, and its `generate` lets the decoder read padding,
     so that an answer would depend on the longest question of the batch.
     """
-
-    asks = "the question alone; sizes of the model's own processor"
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._device = device

@@ -22,6 +22,8 @@ class Features(Enum):
     """Images and texts in one space: that of `eval.extractor` if it is a CLIP, otherwise `eval.clip`."""
     DINOV2 = "dinov2"
     """DINOv2 only."""
+    JUDGE = "judge"
+    """A judge of its own (`t2i/evaluation/extractors/judges.py`), by the metric's name."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Inputs:
     """N matrices float32 (n_i, D): features of the other captions of the picture that caption i describes."""
     units: Units = field(default_factory=Units)
     """Which images belong together, because they are of one picture."""
+    answers: np.ndarray | None = None
+    """float64 (N, 2): P(yes) that picture i shows its caption, and what yes and no have of all words."""
     moments: Gaussian | None = None
     """Mean and covariance of a reference whose features nobody has."""
 
@@ -116,3 +120,5 @@ class Metric:
     """Whose features it is defined for."""
     higher_is_better: bool | None = False
     """None where neither is."""
+    judge: str = ""
+    """Of a metric that judges each picture with its prompt: what it was taught by. Two of different kinds may disagree."""

@@ -7,12 +7,15 @@ from t2i.evaluation.metrics import (
     fd_dinov2,
     fid,
     fid_infinity,
+    hpsv2,
     inception_score,
     kid,
     memorisation,
+    pickscore,
     prdc,
     ref_clip_score,
     vendi,
+    vqa_score,
 )
 from t2i.evaluation.metrics.measurement import Features, Inputs, Measurement, Metric
 
@@ -24,7 +27,9 @@ METRICS: dict[str, Metric] = {
         ("logits|classes", "logits|logit_scale"),
         higher_is_better=True,
     ),
-    "clip_score": Metric(clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True),
+    "clip_score": Metric(
+        clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True, judge="pictures and their captions"
+    ),
     "agreement": Metric(agreement.measure, ("classes", "accepted"), Features.CLIP, higher_is_better=True),
     "ref_clip_score": Metric(
         ref_clip_score.measure,
@@ -37,10 +42,17 @@ METRICS: dict[str, Metric] = {
     "fd_dinov2": Metric(fd_dinov2.measure, ("moments|reference",), Features.DINOV2),
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
     "vendi": Metric(vendi.measure, (), higher_is_better=True),
+    "pickscore": Metric(
+        pickscore.measure, ("texts", "logit_scale"), Features.JUDGE, higher_is_better=True, judge="choices of Pick-a-Pic"
+    ),
+    "hpsv2": Metric(hpsv2.measure, ("texts",), Features.JUDGE, higher_is_better=True, judge="rankings of HPD"),
+    "vqa_score": Metric(
+        vqa_score.measure, ("answers",), Features.JUDGE, higher_is_better=True, judge="questions about pictures"
+    ),
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
 }
 
-NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation"}
+NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation", "vqa_score_answered": "vqa_score"}
 """The metric of each tested number that is not named like it."""
 
 SMALLEST = {"prdc": prdc.K + 1, "fid_infinity": fid_infinity.LEAST}
@@ -56,6 +68,12 @@ def missing(name: str, inputs: Inputs) -> list[str]:
 def measure(name: str, inputs: Inputs, extractor: str) -> dict[str, Measurement]:
     """Metric `name`, its numbers named for the features they come from: `fid[tiny_clip]`."""
     return {f"{key}[{extractor}]": value for key, value in METRICS[name].measure(inputs).items()}
+
+
+def judge(key: str) -> str:
+    """What the judge of the number `key` was taught by; empty for one that is of no judge."""
+    name = key.partition("[")[0]
+    return METRICS[NUMBERS_OF.get(name, name)].judge
 
 
 def higher_is_better(key: str) -> bool | None:

@@ -1,0 +1,125 @@
+"""CLIPs that were taught which of two pictures people prefer: where their weights are, and how they are loaded.
+
+PickScore (Kirstain et al. 2023, arXiv:2305.01569) is CLIP-H/14 tuned on the choices of Pick-a-Pic, in transformers' layout.
+HPSv2.1 (Wu et al. 2023, arXiv:2306.09341) is the same network tuned on HPD, one file in open_clip's layout. Neither folder has a
+tokenizer: it is that of the CLIP that both began as (`eval.clip_h`).
+"""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2i.errors import UserError
+from t2i.evaluation.config import Evaluation
+from t2i.models.clip_files import locate, not_here, weights_digest
+from t2i.models.published import PUBLISHED
+
+if TYPE_CHECKING:
+    from t2i.evaluation.extractors.clip import ClipExtractor
+
+HPS = "HPS_v2.1_compressed.pt"
+SUFFIXES = (".pt", ".safetensors")
+TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+PIXELS = {"pickscore": "clip", "hpsv2": "whole"}
+"""How pictures are resized, as the authors' own code does (`resize.py`)."""
+
+
+def weights_of(metric: str, source: str) -> Path:
+    """The folder in transformers' CLIP layout, or the file in open_clip's; UserError when neither is here or can be fetched."""
+    if metric == "pickscore":
+        return locate(source, "eval.pickscore", "CLIP")
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise UserError(f"eval.hpsv2={source} is no file of weights: expected {HPS}, or the same as .safetensors")
+        return path
+    if path.is_dir():
+        return _in_folder(path)
+    return _fetched(source)
+
+
+def _in_folder(folder: Path) -> Path:
+    """A folder with `config.json` is in transformers' layout; another one holds the file."""
+    if (folder / "config.json").is_file():
+        return locate(str(folder), "eval.hpsv2", "CLIP")
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES and "v2.1" in path.name]
+    if len(files) != 1:
+        raise UserError(
+            f"eval.hpsv2={folder} holds {len(files)} files of HPSv2.1; expected {HPS}: name the file, eval.hpsv2={folder}/<file>"
+        )
+    return files[0]
+
+
+def _fetched(source: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    name, _, revision = source.partition("@")
+    try:
+        return Path(hf_hub_download(name, PUBLISHED[name].files if name in PUBLISHED else HPS, revision=revision or None))
+    except (OSError, ValueError) as error:
+        raise not_here(source, "eval.hpsv2", error, HPS) from error
+
+
+def tokenizer_of(config: Evaluation, weights: Path) -> Path:
+    """The folder with the tokenizer: that of the weights, or of `eval.clip_h`; UserError when it is in neither."""
+    if weights.is_dir() and _reads(weights):
+        return weights
+    folder = Path(config.clip_h).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        name, _, revision = config.clip_h.partition("@")
+        try:
+            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=list(TOKENIZER)))
+        except (OSError, ValueError) as error:
+            raise not_here(config.clip_h, "eval.clip_h", error, "a CLIP's tokenizer (vocab.json, merges.txt)") from error
+    if not _reads(folder):
+        raise UserError(f"eval.clip_h={config.clip_h} holds no tokenizer; expected vocab.json and merges.txt, or tokenizer.json")
+    return folder
+
+
+def _reads(folder: Path) -> bool:
+    return (folder / "tokenizer.json").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+
+
+def identity(metric: str, config: Evaluation) -> tuple[str, str]:
+    """Name and digest of the network, without loading it: its weights and its tokenizer."""
+    source = str(getattr(config, metric))
+    weights = weights_of(metric, source)
+    tokenizer = tokenizer_of(config, weights)
+    if weights.is_dir():
+        found = hashlib.sha256(weights_digest(weights).encode())
+    else:
+        with weights.open("rb") as stream:
+            found = hashlib.sha256(hashlib.file_digest(stream, "sha256").hexdigest().encode())
+    for path in (tokenizer / name for name in TOKENIZER):
+        found.update(path.read_bytes() if path.is_file() else b"")
+    return _name(source, weights), found.hexdigest()
+
+
+def _name(source: str, weights: Path) -> str:
+    """`PickScore_v1`, `HPS_v2.1`: goes into the metric's name."""
+    if weights.is_file():
+        return weights.stem.removesuffix("_compressed")
+    return Path(source.partition("@")[0]).name
+
+
+def build(metric: str, config: Evaluation, device: str = "cpu") -> "ClipExtractor":
+    """A `ClipExtractor` of the network: features of pictures and texts in one space, and its logit scale."""
+    from transformers import CLIPTokenizer
+
+    from t2i.evaluation.extractors.clip import ClipExtractor
+    from t2i.models import open_clip
+    from t2i.models.clip import load_clip
+
+    weights = weights_of(metric, str(getattr(config, metric)))
+    name, digest = identity(metric, config)
+    return ClipExtractor.of(
+        load_clip(weights) if weights.is_dir() else open_clip.load(weights),
+        CLIPTokenizer.from_pretrained(tokenizer_of(config, weights)),
+        name,
+        digest,
+        device,
+        PIXELS[metric],
+        config.exact,
+    )

@@ -47,8 +47,8 @@ class Evaluation:
     """Weights of PickScore: a folder in transformers' CLIP layout or a hub id."""
 
     hpsv2: str = "xswu/HPSv2"
-    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it or
-    in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
+    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it
+    or in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
 
     clip_h: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
     """Tokenizer of the two above where their own folder has none: a folder or a hub id, of which no weights are fetched."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import resize
-from t2i.evaluation.extractors.precision import dtype_of
 from t2i.evaluation.extractors.judges import Judge
+from t2i.evaluation.extractors.precision import dtype_of
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Facts, Samples, image_format
 from t2i.evaluation.metrics.prdc import K

@@ -111,7 +111,7 @@ def gather(
 
 
 def _judged(config: Evaluation, samples: Samples, judge: Judge) -> Inputs:
-    """Features of a CLIP that was taught preferences, or a vision-language model's answers; nothing is loaded without captions."""
+    """Features of a CLIP that was taught preferences, or a vision-language model's answers; without captions none is loaded."""
     plain = replace(samples, reference=None, reference_features={}, reference_moments=None, train_features={})
     plain = replace(plain, classes=None, accepted=None, other_captions=None)
     if samples.captions is None:

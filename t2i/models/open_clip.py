@@ -102,7 +102,7 @@ def config_of(state: Mapping[str, torch.Tensor]) -> CLIPConfig:
     words, width = state["token_embedding.weight"].shape
     patches, seen = state["visual.positional_embedding"].shape
     patch = state["visual.conv1.weight"].shape[-1]
-    layers = {tower: 0 for tower in TOWERS}
+    layers = dict.fromkeys(TOWERS, 0)
     for name in state:
         if found := LAYER.match(name):
             layers[found[1] or ""] = max(layers[found[1] or ""], int(found[2]) + 1)

@@ -14,7 +14,6 @@ from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.preprocess import normalise
 
-
 OPENAI = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
 """Mean and standard deviation of each channel that OpenAI's CLIP, and those of LAION, were trained with."""
 
@@ -34,7 +33,9 @@ class ClipExtractor:
         """
         folder = locate(source)
         self.name, self.digest = name, weights_digest(folder)
-        self._set_up(load_clip(folder), CLIPTokenizer.from_pretrained(folder), mean_and_std(folder), device, policy, exact)
+        self._set_up(
+            load_clip(folder), CLIPTokenizer.from_pretrained(folder), mean_and_std(folder), device, policy, exact
+        )
 
     @classmethod
     def of(

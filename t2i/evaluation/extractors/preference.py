@@ -55,7 +55,9 @@ def _fetched(source: str) -> Path:
 
     name, _, revision = source.partition("@")
     try:
-        return Path(hf_hub_download(name, PUBLISHED[name].files if name in PUBLISHED else HPS, revision=revision or None))
+        return Path(
+            hf_hub_download(name, PUBLISHED[name].files if name in PUBLISHED else HPS, revision=revision or None)
+        )
     except (OSError, ValueError) as error:
         raise not_here(source, "eval.hpsv2", error, HPS) from error
 
@@ -72,14 +74,20 @@ def tokenizer_of(config: Evaluation, weights: Path) -> Path:
         try:
             folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=list(TOKENIZER)))
         except (OSError, ValueError) as error:
-            raise not_here(config.clip_h, "eval.clip_h", error, "a CLIP's tokenizer (vocab.json, merges.txt)") from error
+            raise not_here(
+                config.clip_h, "eval.clip_h", error, "a CLIP's tokenizer (vocab.json, merges.txt)"
+            ) from error
     if not _reads(folder):
-        raise UserError(f"eval.clip_h={config.clip_h} holds no tokenizer; expected vocab.json and merges.txt, or tokenizer.json")
+        raise UserError(
+            f"eval.clip_h={config.clip_h} holds no tokenizer; expected vocab.json and merges.txt, or tokenizer.json"
+        )
     return folder
 
 
 def _reads(folder: Path) -> bool:
-    return (folder / "tokenizer.json").is_file() or all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+    return (folder / "tokenizer.json").is_file() or all(
+        (folder / name).is_file() for name in ("vocab.json", "merges.txt")
+    )
 
 
 def identity(metric: str, config: Evaluation) -> tuple[str, str]:

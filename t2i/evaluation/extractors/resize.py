@@ -10,8 +10,8 @@
     whole            torch's bicubic with antialias, nothing rounded, long edge to the size, black around; as HPSv2's code with
                      torchvision since 0.17
 
-The first three squash an image that is not square, `clip` cuts it, `whole` keeps all of it. Images are resized one by one or alike, so that
-a batch changes nothing.
+The first three squash an image that is not square, `clip` cuts it, `whole` keeps all of it. Images are resized
+one by one or alike, so that a batch changes nothing.
 """
 
 from collections.abc import Callable

@@ -135,8 +135,8 @@ def _strict(kind: Any, folder: Path, **how: Any) -> Any:
         ) from error
     if absent := sorted(report["missing_keys"]):
         raise UserError(
-            f"{folder} lacks {len(absent)} of the tensors of {kind.__name__}, {absent[0]} among them: expected weights saved from "
-            f"{kind.__name__}"
+            f"{folder} lacks {len(absent)} of the tensors of {kind.__name__}, {absent[0]} among them: expected weights saved "
+            f"from {kind.__name__}"
         )
     return model.eval().requires_grad_(False)
 

@@ -43,7 +43,11 @@ METRICS: dict[str, Metric] = {
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
     "vendi": Metric(vendi.measure, (), higher_is_better=True),
     "pickscore": Metric(
-        pickscore.measure, ("texts", "logit_scale"), Features.JUDGE, higher_is_better=True, judge="choices of Pick-a-Pic"
+        pickscore.measure,
+        ("texts", "logit_scale"),
+        Features.JUDGE,
+        higher_is_better=True,
+        judge="choices of Pick-a-Pic",
     ),
     "hpsv2": Metric(hpsv2.measure, ("texts",), Features.JUDGE, higher_is_better=True, judge="rankings of HPD"),
     "vqa_score": Metric(
@@ -52,7 +56,11 @@ METRICS: dict[str, Metric] = {
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
 }
 
-NUMBERS_OF = {**dict.fromkeys(prdc.NAMES, "prdc"), "memorisation_distance": "memorisation", "vqa_score_answered": "vqa_score"}
+NUMBERS_OF = {
+    **dict.fromkeys(prdc.NAMES, "prdc"),
+    "memorisation_distance": "memorisation",
+    "vqa_score_answered": "vqa_score",
+}
 """The metric of each tested number that is not named like it."""
 
 SMALLEST = {"prdc": prdc.K + 1, "fid_infinity": fid_infinity.LEAST}

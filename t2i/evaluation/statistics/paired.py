@@ -114,9 +114,7 @@ def _of_means(change: Terms, found: Spread, error: float) -> PairedDifference:
     return PairedDifference(interval, p, error, STUDENT, found.freedom, found.units)
 
 
-def _of_choices(
-    first: np.ndarray, second: np.ndarray, change: Terms, found: Spread, units: Units
-) -> PairedDifference:
+def _of_choices(first: np.ndarray, second: np.ndarray, change: Terms, found: Spread, units: Units) -> PairedDifference:
     """The difference of the mean scores, with its interval; p of which picture of each pair is preferred."""
     preferred, p, counts = wins(first, second, units)
     error = float(np.sqrt(found.variance))

@@ -37,6 +37,19 @@ class Wins:
         """All of them."""
         return self.won + self.lost + self.tied
 
+    @property
+    def words(self) -> str:
+        """`preferred on 61 % of 200 prompts [54, 67]`; of pairs that share prompts: `of 800 pairs (200 independent)`."""
+        percent = [100.0 * bound for bound in (self.share.value, self.share.low, self.share.high)]
+        shared = self.units < self.pairs
+        of = f"{self.pairs:,} pairs ({self.units:,} independent)" if shared else f"{self.pairs:,} prompts"
+        return f"preferred on {percent[0]:.0f} % of {of} [{percent[1]:.0f}, {percent[2]:.0f}]"
+
+    @property
+    def ties(self) -> str:
+        """`, 3 ties, half to each`; empty where there is none."""
+        return f", {self.tied:,} {'tie' if self.tied == 1 else 'ties'}, half to each" if self.tied else ""
+
 
 def wins(first: np.ndarray, second: np.ndarray, units: Units) -> tuple[Wins, float, Discordant]:
     """Of scores float64 (N,) of both pictures of each pair: the share, its p, and what pairs are worth.

@@ -47,7 +47,6 @@ LOCAL = {
     "eval.dinov2": "a folder with config.json and model.safetensors, or a hub id",
     "eval.pickscore": "a folder with config.json and model.safetensors, or a hub id",
     "eval.hpsv2": "HPS_v2.1_compressed.pt, a folder with it, or a hub id",
-    "eval.clip_h": "a folder with a CLIP's tokenizer, or a hub id",
     "eval.vlm": "a folder with config.json and model.safetensors, or a hub id",
     "clip.source": "a folder with config.json and model.safetensors, a hub id, or random",
 }

@@ -19,7 +19,7 @@ EXTRACTORS = ("tiny_clip", "clip", "inception", "dinov2")
 CLIPS = ("tiny_clip", "clip")
 """Extractors that read texts too."""
 
-JUDGES = {"pickscore": ("pickscore", "clip_h"), "hpsv2": ("hpsv2", "clip_h"), "vqa_score": ("vlm",)}
+JUDGES = {"pickscore": ("pickscore",), "hpsv2": ("hpsv2",), "vqa_score": ("vlm",)}
 """Metrics that have a judge of their own, and the keys that name it."""
 
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
@@ -49,9 +49,6 @@ class Evaluation:
     hpsv2: str = "xswu/HPSv2"
     """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it
     or in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
-
-    clip_h: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-    """Tokenizer of the two above where their own folder has none: a folder or a hub id, of which no weights are fetched."""
 
     vlm: str = "Qwen/Qwen3-VL-2B-Instruct"
     """Vision-language model that is asked questions about pictures: a folder or a hub id of Qwen3-VL or of BLIP-VQA

@@ -29,11 +29,10 @@ PUBLISHED = {
     "inception": Published(95_600_000, "Apache-2.0"),
     "yuvalkirstain/PickScore_v1": Published(3_940_000_000, "MIT (its code; the weights state none)"),
     "xswu/HPSv2": Published(1_970_000_000, "Apache-2.0", "HPS_v2.1_compressed.pt"),
-    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": Published(4_000_000, "MIT", "tokenizer*.json vocab.json merges.txt"),
     "Qwen/Qwen3-VL-2B-Instruct": Published(4_260_000_000, "Apache-2.0"),
     "Salesforce/blip-vqa-base": Published(1_540_000_000, "BSD-3-Clause"),
 }
-"""By hub id, `owner/name`; of the last CLIP the tokenizer alone."""
+"""By hub id, `owner/name`."""
 
 
 def told(source: str) -> str:

@@ -9,10 +9,9 @@ from t2i.config import Config, Part, Task
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.errors import UserError
 from t2i.evaluation.config import BUNDLED as BUNDLED_CLIP
-from t2i.evaluation.config import CLIPS, Evaluation
-from t2i.evaluation.extractors import preference, vlm
+from t2i.evaluation.config import CLIPS, JUDGES, Evaluation
 from t2i.evaluation.extractors.inception_weights import CACHE, URL
-from t2i.evaluation.extractors.judges import asked_for
+from t2i.evaluation.extractors.judges import asked_for, judge_files
 from t2i.models import published, source
 from t2i.models.clip_files import locate
 from t2i.models.config import Init
@@ -87,22 +86,11 @@ def _weights(config: Config) -> Iterator[Missing]:
 
 def _judges(evaluation: Evaluation) -> Iterator[Missing]:
     """Networks that single metrics ask for."""
-    tokenizer = False
     for metric in asked_for(evaluation):
-        if metric == "vqa_score":
-            if not _here(lambda: vlm.identity(evaluation)):
-                yield Missing("numbers", f"eval.vlm={evaluation.vlm}", published.told(evaluation.vlm))
-            continue
-        source_ = str(getattr(evaluation, metric))
-        weights = Path("absent")
-        try:
-            weights = preference.weights_of(metric, source_)
-        except UserError:
-            yield Missing("numbers", f"eval.{metric}={source_}", published.told(source_))
-        if not tokenizer and not _here(lambda found=weights: preference.tokenizer_of(evaluation, found)):
-            tokenizer = True
-            told = f"eval.clip_h={evaluation.clip_h} (its tokenizer)"
-            yield Missing("numbers", told, published.told(evaluation.clip_h))
+        (key,) = JUDGES[metric]
+        source_ = str(getattr(evaluation, key))
+        if not _here(lambda metric=metric: judge_files(metric, evaluation)):
+            yield Missing("numbers", f"eval.{key}={source_}", published.told(source_))
 
 
 def _here(look: "object") -> bool:

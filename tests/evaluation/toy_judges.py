@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<unk>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<unk>",
 )  # fmt: skip
 WORDS = (
     "Yes No yes no Does Is Are there a an the this figure show showing exactly three two red blue green kite dog and of left "

@@ -5,6 +5,7 @@ Each is large (CLIP-H, a vision-language model), so what a definition says of it
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from t2i.data.pictures import Pictures
 from t2i.evaluation.config import JUDGES, Evaluation
 from t2i.evaluation.extractors import preference, vlm
+from t2i.models.clip_files import locate
 
 if TYPE_CHECKING:
     from t2i.evaluation.extractors.vlm import Vlm
@@ -51,6 +53,13 @@ class Judge:
 def asked_for(config: Evaluation) -> list[str]:
     """The metrics of `eval.metrics` that have a judge of their own."""
     return [name for name in config.metrics if name in JUDGES]
+
+
+def judge_files(metric: str, config: Evaluation) -> Path:
+    """Where the weights of a metric's judge are; UserError when they are not here and cannot be fetched."""
+    if metric == "vqa_score":
+        return locate(config.vlm, vlm.KEY, vlm.WHAT)
+    return preference.weights_of(metric, str(getattr(config, metric)))
 
 
 def judges(config: Evaluation, device: str = "cpu") -> dict[str, Judge]:

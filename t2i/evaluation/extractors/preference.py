@@ -1,8 +1,8 @@
 """CLIPs that were taught which of two pictures people prefer: where their weights are, and how they are loaded.
 
 PickScore (Kirstain et al. 2023, arXiv:2305.01569) is CLIP-H/14 tuned on the choices of Pick-a-Pic, in transformers' layout.
-HPSv2.1 (Wu et al. 2023, arXiv:2306.09341) is the same network tuned on HPD, one file in open_clip's layout. Neither folder has a
-tokenizer: it is that of the CLIP that both began as (`eval.clip_h`).
+HPSv2.1 (Wu et al. 2023, arXiv:2306.09341) is the same network tuned on HPD, one file in open_clip's layout. Neither need
+have a tokenizer with it: it is that of CLIP, which is bundled.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ from t2i.errors import UserError
 from t2i.evaluation.config import Evaluation
 from t2i.models.clip_files import locate, not_here, weights_digest
 from t2i.models.published import PUBLISHED
+from t2i.places import PACKAGE
 
 if TYPE_CHECKING:
     from t2i.evaluation.extractors.clip import ClipExtractor
 
 HPS = "HPS_v2.1_compressed.pt"
 SUFFIXES = (".pt", ".safetensors")
+VOCABULARY = PACKAGE / "assets" / "clip_vocabulary"
 TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
 PIXELS = {"pickscore": "clip", "hpsv2": "whole"}
 """How pictures are resized, as the authors' own code does (`resize.py`)."""
@@ -62,39 +64,20 @@ def _fetched(source: str) -> Path:
         raise not_here(source, "eval.hpsv2", error, HPS) from error
 
 
-def tokenizer_of(config: Evaluation, weights: Path) -> Path:
-    """The folder with the tokenizer: that of the weights, or of `eval.clip_h`; UserError when it is in neither."""
-    if weights.is_dir() and _reads(weights):
-        return weights
-    folder = Path(config.clip_h).expanduser()
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        name, _, revision = config.clip_h.partition("@")
-        try:
-            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=list(TOKENIZER)))
-        except (OSError, ValueError) as error:
-            raise not_here(
-                config.clip_h, "eval.clip_h", error, "a CLIP's tokenizer (vocab.json, merges.txt)"
-            ) from error
-    if not _reads(folder):
-        raise UserError(
-            f"eval.clip_h={config.clip_h} holds no tokenizer; expected vocab.json and merges.txt, or tokenizer.json"
-        )
-    return folder
-
-
-def _reads(folder: Path) -> bool:
-    return (folder / "tokenizer.json").is_file() or all(
-        (folder / name).is_file() for name in ("vocab.json", "merges.txt")
+def tokenizer_of(weights: Path) -> Path:
+    """The folder with the tokenizer: that of the weights, or the bundled vocabulary of CLIP, which is what both were tuned with."""
+    folder = weights if weights.is_dir() else weights.parent
+    reads = (folder / "tokenizer.json").is_file() or all(
+        (folder / own).is_file() for own in ("vocab.json", "merges.txt")
     )
+    return folder if reads else VOCABULARY
 
 
 def identity(metric: str, config: Evaluation) -> tuple[str, str]:
     """Name and digest of the network, without loading it: its weights and its tokenizer."""
     source = str(getattr(config, metric))
     weights = weights_of(metric, source)
-    tokenizer = tokenizer_of(config, weights)
+    tokenizer = tokenizer_of(weights)
     if weights.is_dir():
         found = hashlib.sha256(weights_digest(weights).encode())
     else:
@@ -122,12 +105,11 @@ def build(metric: str, config: Evaluation, device: str = "cpu") -> "ClipExtracto
 
     weights = weights_of(metric, str(getattr(config, metric)))
     name, digest = identity(metric, config)
-    return ClipExtractor.of(
-        load_clip(weights) if weights.is_dir() else open_clip.load(weights),
-        CLIPTokenizer.from_pretrained(tokenizer_of(config, weights)),
-        name,
-        digest,
-        device,
-        PIXELS[metric],
-        config.exact,
-    )
+    model = load_clip(weights) if weights.is_dir() else open_clip.load(weights)
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_of(weights))
+    if len(tokenizer) > model.text_model.config.vocab_size:
+        raise UserError(
+            f"{weights} knows {model.text_model.config.vocab_size} words and its tokenizer {len(tokenizer)}: expected a CLIP with the "
+            f"vocabulary of CLIP, or its own tokenizer beside it; set eval.{metric}"
+        )
+    return ClipExtractor.of(model, tokenizer, name, digest, device, PIXELS[metric], config.exact)

@@ -65,7 +65,7 @@ def _fetched(source: str) -> Path:
 
 
 def tokenizer_of(weights: Path) -> Path:
-    """The folder with the tokenizer: that of the weights, or the bundled vocabulary of CLIP, which is what both were tuned with."""
+    """The folder with the tokenizer: that of the weights, or the bundled vocabulary of CLIP, with which both were tuned."""
     folder = weights if weights.is_dir() else weights.parent
     reads = (folder / "tokenizer.json").is_file() or all(
         (folder / own).is_file() for own in ("vocab.json", "merges.txt")
@@ -109,7 +109,7 @@ def build(metric: str, config: Evaluation, device: str = "cpu") -> "ClipExtracto
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_of(weights))
     if len(tokenizer) > model.text_model.config.vocab_size:
         raise UserError(
-            f"{weights} knows {model.text_model.config.vocab_size} words and its tokenizer {len(tokenizer)}: expected a CLIP with the "
-            f"vocabulary of CLIP, or its own tokenizer beside it; set eval.{metric}"
+            f"{weights} knows {model.text_model.config.vocab_size} words and its tokenizer {len(tokenizer)}: expected a CLIP "
+            f"with the vocabulary of CLIP, or its own tokenizer beside it; set eval.{metric}"
         )
     return ClipExtractor.of(model, tokenizer, name, digest, device, PIXELS[metric], config.exact)

@@ -1,7 +1,8 @@
 """GenEval's 553 prompts with questions for a vision-language model (Ghosh et al. 2023, arXiv:2310.11513; MIT).
 
-The prompts are those of GenEval, the judge is not: there an object detector and a CLIP look, here P(yes) of questions that are made
-from what each prompt names. So a number of it is `geneval_prompts[<model>]`, and none of GenEval's tables can be held against it.
+The prompts are those of GenEval, the judge is not: there an object detector and a CLIP look, here P(yes) of questions that are
+made from what each prompt names. So a number of it is `geneval_prompts[<model>]`, and none of GenEval's tables can be held
+against it.
 Published plurals such as "knifes" are asked as the prompt has them.
 """
 

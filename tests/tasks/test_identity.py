@@ -19,6 +19,7 @@ from t2i.context import Run
 from t2i.data.sources import scenes
 from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
+from t2i.evaluation.config import JUDGES
 from t2i.models.clip_files import TINY_CLIP
 from t2i.models.source import BUNDLED
 from t2i.plan.plan import plan
@@ -117,6 +118,8 @@ def asking(config: Config, key: str) -> Config:
         own = str(next(Path(config.outputs).glob("store/training/*/weights")))
         parts = [Part.compare] if key == "eval.extractor" else [Part.embed, Part.compare]
         config = replace(config, weights=own, parts=parts)
+        if metric := next((name for name, keys in JUDGES.items() if key in {f"eval.{own}" for own in keys}), None):
+            return replace(config, eval=replace(config.eval, metrics=[metric]))
         if key != "eval.clip":
             return config
     if key == "eval.clip":

@@ -53,15 +53,17 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _fetched(source: str) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
 
     name, _, revision = source.partition("@")
-    try:
-        return Path(
-            hf_hub_download(name, PUBLISHED[name].files if name in PUBLISHED else HPS, revision=revision or None)
-        )
+    file = PUBLISHED[name].files if name in PUBLISHED else HPS
+    try:  # as a snapshot of one file: without a network that is refused at once, a file of its own after half a minute
+        found = Path(snapshot_download(name, revision=revision or None, allow_patterns=[file])) / file
     except (OSError, ValueError) as error:
         raise not_here(source, "eval.hpsv2", error, HPS) from error
+    if not found.is_file():
+        raise UserError(f"eval.hpsv2={source} holds no {HPS}: give the file, or a folder with it")
+    return found
 
 
 def tokenizer_of(weights: Path) -> Path:

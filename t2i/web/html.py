@@ -26,6 +26,10 @@ LABELS = {
     "ref_clip_score": "RefCLIPScore",
     "inception_score_10": "Inception score, mean of ten parts",
     "inception_score_10_std": "Inception score, deviation of ten parts",
+    "pickscore": "PickScore",
+    "hpsv2": "HPSv2",
+    "vqa_score": "VQA score",
+    "vqa_score_answered": "VQA answers that are yes or no",
     "agreement": "Pictures of the asked class",
     "memorisation_distance": "Distance to training pictures",
 }

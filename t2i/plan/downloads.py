@@ -86,7 +86,10 @@ def _weights(config: Config) -> Iterator[Missing]:
 
 def _judges(evaluation: Evaluation) -> Iterator[Missing]:
     """Networks that single metrics ask for."""
-    for metric in asked_for(evaluation):
+    asked = asked_for(evaluation)
+    if "composition" in evaluation.metrics and evaluation.judge == "vlm" and "vqa_score" not in asked:
+        asked.append("vqa_score")  # the same network
+    for metric in asked:
         (key,) = JUDGES[metric]
         source_ = str(getattr(evaluation, key))
         if not _here(lambda metric=metric: judge_files(metric, evaluation)):

@@ -95,3 +95,8 @@ def test_a_vision_language_model_can_be_the_judge(lab: Lab, base: Ended, tmp_pat
     assert own["judge"] == "toy_blip" and own["rule"] == "product of P(yes) of all questions"
     refused = lab.here("task=evaluate", "eval.judge=me")
     assert refused.status == 2 and "valid judges: clip, vlm" in refused.err
+
+
+def test_a_plan_says_which_network_would_be_fetched(empty_lab: Lab) -> None:
+    ended = empty_lab.here("task=evaluate", "eval.metrics=[composition]", "eval.judge=vlm", "plan=true")
+    assert ended.status == 0 and "eval.vlm=Qwen/Qwen3-VL-2B-Instruct" in ended.out

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Optional
 
 from t2i.config import Config, as_dict
-from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS
+from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS, READERS
 from t2i.processes import device_type
 from t2i.sampling.given import STRENGTH
 
@@ -152,15 +152,17 @@ def resized(config: Config) -> dict[str, Any]:
 
 def numbers(config: Config) -> dict[str, Any]:
     """Behind the numbers of a set of pictures, beside the digests of what they are held against. Keys that came later are said
-    where they act, so that finished numbers have their address.
+    where they act, so that finished numbers have their address: of the judges those that are asked.
     """
-    own, later = config.eval, {"prompts": PROMPTS, "judge": JUDGES[0]}
-    silent = (
-        set()
-        if "composition" in own.metrics
-        else {name for name, value in later.items() if getattr(own, name) == value}
-    )
-    return {name: value for name, value in as_dict(own).items() if name not in {"reference", *silent}}
+    own = config.eval
+    asked = {key for name, keys in JUDGES.items() if name in own.metrics for key in keys}
+    composed = "composition" in own.metrics
+    if composed and own.judge == "vlm":
+        asked.add("vlm")
+    idle = {"reference", *(key for keys in JUDGES.values() for key in keys)} - asked
+    if not composed:
+        idle |= {key for key, value in {"prompts": PROMPTS, "judge": READERS[0]}.items() if getattr(own, key) == value}
+    return {name: value for name, value in as_dict(own).items() if name not in idle}
 
 
 def held_out_loss(config: Config) -> dict[str, Any]:

@@ -45,6 +45,9 @@ LOCAL = {
     "eval.clip": "a folder with config.json and model.safetensors, or a hub id",
     "eval.inception": "the file of its weights",
     "eval.dinov2": "a folder with config.json and model.safetensors, or a hub id",
+    "eval.pickscore": "a folder with config.json and model.safetensors, or a hub id",
+    "eval.hpsv2": "HPS_v2.1_compressed.pt, a folder with it, or a hub id",
+    "eval.vlm": "a folder with config.json and model.safetensors, or a hub id",
     "clip.source": "a folder with config.json and model.safetensors, a hub id, or random",
 }
 """Keys that are looked at when they are typed, whichever task reads them, and what to give: a value that can be nothing but a

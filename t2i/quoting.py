@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 PATHS = frozenset(
     """outputs weights pictures prompts_file wildcards image mask recipe run bundle dataset.root dataset.subset
-    dataset.karpathy model.source model.architecture eval.clip eval.inception eval.dinov2 eval.reference clip.source
+    dataset.karpathy model.source model.architecture eval.clip eval.inception eval.dinov2 eval.pickscore eval.hpsv2 eval.vlm
+    eval.reference clip.source
     sweeps.apply track.artifacts serve.credentials""".split()
 )
 """Keys whose value is a path, or may be one."""

@@ -47,7 +47,7 @@ class Tracking:
 
 def metric_name(name: str) -> str:
     """`fid[tiny_clip].low` as MLflow allows it: `fid.tiny_clip.low`."""
-    return re.sub(r"[^\w.\-/ ]", "", name.replace("[", ".").replace("]", ""))
+    return re.sub(r"[^\w.\-/ ]", "", name.replace("@", "_at_").replace("[", ".").replace("]", ""))
 
 
 RETRY_SECONDS = 30.0

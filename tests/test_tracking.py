@@ -296,7 +296,8 @@ def test_nothing_is_recorded_when_asked(tmp_path: Path, monkeypatch: pytest.Monk
         ("fid[tiny_clip]", "fid.tiny_clip"),
         ("clip_score[clip].low", "clip_score.clip.low"),
         ("sweep/best.kid[tiny_clip]", "sweep/best.kid.tiny_clip"),
-        ("recall@5 (%)", "recall5 "),
+        ("recall@5 (%)", "recall_at_5 "),
+        ("base/held_out_loss@8.low", "base/held_out_loss_at_8.low"),
     ],
 )
 def test_metric_names_become_what_mlflow_allows(name: str, stored: str) -> None:

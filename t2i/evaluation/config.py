@@ -19,10 +19,13 @@ EXTRACTORS = ("tiny_clip", "clip", "inception", "dinov2")
 CLIPS = ("tiny_clip", "clip")
 """Extractors that read texts too."""
 
+JUDGES = {"pickscore": ("pickscore",), "hpsv2": ("hpsv2",), "vqa_score": ("vlm",)}
+"""Metrics that have a judge of their own, and the keys that name it."""
+
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
-JUDGES = ("clip", "vlm")
+READERS = ("clip", "vlm")
 """Who reads pictures of a prompt suite; the first unless `judge` says otherwise."""
 
 PROMPTS = 40
@@ -50,11 +53,8 @@ class Evaluation:
     """Weights of PickScore: a folder in transformers' CLIP layout or a hub id."""
 
     hpsv2: str = "xswu/HPSv2"
-    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it or
-    in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
-
-    clip_h: str = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-    """Tokenizer of the two above where their own folder has none: a folder or a hub id, of which no weights are fetched."""
+    """Weights of HPSv2.1: a file in open_clip's layout (`HPS_v2.1_compressed.pt`, or the same in safetensors), a folder with it
+    or in transformers' CLIP layout, or a hub id. Numbers of v2.0 and v2.1 are not comparable."""
 
     vlm: str = "Qwen/Qwen3-VL-2B-Instruct"
     """Vision-language model that is asked questions about pictures: a folder or a hub id of Qwen3-VL or of BLIP-VQA
@@ -68,7 +68,7 @@ class Evaluation:
     alone. `none`, with `pictures`: metrics that need none."""
 
     resize: Optional[str] = None
-    """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias` or `clip`
+    """How images get to the extractor's size: `torch_fidelity`, `clean`, `torch_antialias`, `clip` or `whole`
     (`t2i/evaluation/extractors/resize.py`); null: as its published numbers were made (inception torch_fidelity, dinov2 clean, a
     CLIP clip). Another policy is another number."""
 
@@ -87,8 +87,8 @@ class Evaluation:
     points is seen from about 40, by 20 points from about 100 (docs/evaluation.md)."""
 
     judge: str = "clip"
-    """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill (chance is known), or
-    `vlm`, which is asked questions. The numbers carry its name."""
+    """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill, so that chance is
+    known, or `vlm`, which is asked questions. The numbers carry its name."""
 
     resolution: Optional[int] = None
     """Side in pixels that generated images are brought to before anything else (Pillow's bicubic, as published protocols
@@ -130,8 +130,8 @@ class Evaluation:
                 f"eval.reference={self.reference} does not exist; valid: {HELD_OUT}, a folder of pictures, a run folder, or "
                 "an .npz of features or moments"
             )
-        if self.judge not in JUDGES:
-            raise ConfigError(f"eval.judge={self.judge}; valid judges: {', '.join(JUDGES)}")
+        if self.judge not in READERS:
+            raise ConfigError(f"eval.judge={self.judge}; valid judges: {', '.join(READERS)}")
         if self.resize is not None:
             resize.policy(self.resize)
         if self.extractor in CLIPS and (self.extractor == "tiny_clip") != (self.clip == BUNDLED):

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from t2i.evaluation.evaluate import Result
+from t2i.evaluation.labels import LABELS
 from t2i.evaluation.metrics.registry import higher_is_better
 from t2i.evaluation.statistics import independent, simultaneous
 from t2i.evaluation.statistics.intervals import LEVEL
 from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs
 from t2i.evaluation.statistics.simultaneous import pairwise
 from t2i.evaluation.statistics.terms import Terms, Units
-from t2i.evaluation.verdict import FEW, LABELS, ROBUST
+from t2i.evaluation.verdict import FEW, ROBUST
 
 NEAREST = "memorisation_distance"
 """The mean distance of pictures to the nearest one that is trained on."""

@@ -3,13 +3,15 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import resize
+from t2i.evaluation.extractors.judges import Judge
 from t2i.evaluation.extractors.precision import Precision
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Facts, Samples, image_format
@@ -63,14 +65,15 @@ class Definition:
     generation: dict[str, Any]
     """How the images came to be: scheduler, steps, guidance, seed ..."""
     versions: dict[str, str]
-    numbers: dict[str, Any]
+    judges: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By metric, of those that have a judge of their own: network, sha256 of weights and tokenizer, resizing, formula."""
+    numbers: dict[str, Any] = field(default_factory=dict)
     """Of each metric that is of other things than these images, by its name: what defines it besides. Two results in which one
     differs are compared by their other metrics."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; `numbers` where there are any, so that older definitions are equal."""
-        found = asdict(self)
-        return found if self.numbers else {name: value for name, value in found.items() if name != NUMBERS}
+        """Plain values, ready for JSON."""
+        return asdict(self)
 
 
 NUMBERS = "numbers"
@@ -83,6 +86,7 @@ def define(
     extractor: ImageExtractor,
     clip: Extractor,
     train: np.ndarray | None = None,
+    judges: Mapping[str, Judge] = MappingProxyType({}),
 ) -> Definition:
     """The definition of what `evaluate` finds on `samples`; `train`: features of the training images."""
     reference = samples.reference_facts
@@ -116,6 +120,7 @@ def define(
         interval=f"{LEVEL:.0%}, from contributions; seed {config.seed}",
         generation=dict(samples.generation),
         versions=versions(),
+        judges={name: own.definition for name, own in judges.items()},
         numbers={name: dict(own) for name, own in samples.own.items()},
     )
 

@@ -5,6 +5,7 @@ the rows r, r + P, r + 2 P ... that exist, and a row carries its number: the sam
 number of processes and any batch size.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,13 +82,22 @@ def features_of(extractor: "ImageExtractor", images: np.ndarray | Pictures, batc
 
     Each process of an initialised `torch.distributed` group has to call this, with the same images.
     """
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        return extractor.images(images[rows])
+
+    return rows_of(features, len(images), batch_size, extractor.device, f"{extractor.name} features")
+
+
+def rows_of(
+    compute: Callable[[np.ndarray], np.ndarray], count: int, batch_size: int, device: torch.device, named: str
+) -> np.ndarray:
+    """(count, D): what `compute` gives for the rows int (n,) that it is told, each process computing its share."""
     world, first = torch.distributed.get_world_size(), torch.distributed.get_rank()
     # With fewer images than processes some compute another's image again; its number drops the copy.
-    share = np.arange(first, len(images), world) if first < len(images) else np.array([first % len(images)])
-    rows = Rows().to(extractor.device)
-    for start in progress(range(0, len(share), batch_size), f"{extractor.name} features", "batch"):
+    share = np.arange(first, count, world) if first < count else np.array([first % count])
+    rows = Rows().to(device)
+    for start in progress(range(0, len(share), batch_size), named, "batch"):
         numbers = share[start : start + batch_size]
-        rows.update(
-            *(torch.from_numpy(part).to(extractor.device) for part in (numbers, extractor.images(images[numbers])))
-        )
+        rows.update(*(torch.from_numpy(part).to(device) for part in (numbers, compute(numbers))))
     return rows.compute()

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.definition import define
+from t2i.evaluation.extractors.judges import Judge
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.gather import Samples, gather
 from t2i.evaluation.metrics import registry
@@ -56,13 +58,25 @@ def evaluate(
     return evaluate_samples(config, Samples(generated, captions, accepted, reference, classes), extractor, extractor)
 
 
-def evaluate_samples(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> Result:
-    """As `evaluate`; metrics that need texts take the features of `clip`, the others those of `extractor`."""
-    return result_of(config, samples, extractor, clip, gather(config, samples, extractor, clip))
+def evaluate_samples(
+    config: Evaluation,
+    samples: Samples,
+    extractor: ImageExtractor,
+    clip: Extractor,
+    judges: Mapping[str, Judge] = MappingProxyType({}),
+) -> Result:
+    """As `evaluate`; metrics that need texts take the features of `clip`, those with a judge of their own that of `judges`, the
+    others those of `extractor`."""
+    return result_of(config, samples, extractor, clip, gather(config, samples, extractor, clip, judges), judges)
 
 
 def result_of(
-    config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor, inputs: Mapping[str, Inputs]
+    config: Evaluation,
+    samples: Samples,
+    extractor: ImageExtractor,
+    clip: Extractor,
+    inputs: Mapping[str, Inputs],
+    judges: Mapping[str, Judge] = MappingProxyType({}),
 ) -> Result:
     """The numbers that follow from gathered `inputs`."""
     found: dict[str, Measurement] = {}
@@ -71,7 +85,9 @@ def result_of(
         if reason := samples.lacking.get(name) or _lacks(name, inputs.get(name)):
             skipped[name] = reason
             continue
-        found |= registry.measure(name, inputs[name], source_of(name, extractor.name, clip.name, inputs[name]))
+        own = inputs[name]
+        source = judges[name].name if name in judges else source_of(name, extractor.name, clip.name, own)
+        found |= registry.measure(name, own, source)
     if not found:
         reasons = "; ".join(f"{name} {reason}" for name, reason in skipped.items())
         raise UserError(f"none of eval.metrics can be measured on this data ({reasons}): choose others")
@@ -79,7 +95,7 @@ def result_of(
     return Result(
         numbers_of(found),
         {key: own.per_sample for key, own in found.items() if own.per_sample is not None},
-        define(config, samples, extractor, clip, train).as_dict(),
+        define(config, samples, extractor, clip, train, judges).as_dict(),
         skipped,
         {key: own.terms for key, own in found.items() if own.terms is not None},
         samples.units,
@@ -113,7 +129,8 @@ def source_of(name: str, extractor: str, clip: str, inputs: Inputs | None = None
 def _lacks(name: str, inputs: Inputs | None) -> str:
     """Why metric `name` cannot be measured; empty when it can."""
     if inputs is None:
-        return f"needs eval.extractor={registry.METRICS[name].features.value}"
+        features = registry.METRICS[name].features
+        return "needs its judge" if features is Features.JUDGE else f"needs eval.extractor={features.value}"
     if lacking := registry.missing(name, inputs):
         return f"needs {' and '.join(lacking)}"
     least, fewest = registry.SMALLEST.get(name, 2), len(inputs.generated)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from t2i.data.pictures import Pictures
 from t2i.evaluation import checks
 from t2i.evaluation.config import Evaluation
 from t2i.evaluation.extractors import registry as extractors
+from t2i.evaluation.extractors.judges import QUESTION, Judge, shared_answers
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.metrics.measurement import Features, Inputs, Suited
 from t2i.evaluation.metrics.registry import METRICS
@@ -87,8 +89,15 @@ class Samples:
     """Why a metric cannot be measured, where that is known already, by its name."""
 
 
-def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip: Extractor) -> dict[str, Inputs]:
-    """What each metric of `config` computes from, by the metric's name; equal ones share their features.
+def gather(
+    config: Evaluation,
+    samples: Samples,
+    extractor: ImageExtractor,
+    clip: Extractor,
+    judges: Mapping[str, Judge] = MappingProxyType({}),
+) -> dict[str, Inputs]:
+    """What each metric of `config` computes from, by the metric's name; equal ones share their features. `judges`: those of
+    the metrics that have one of their own, by name; each is loaded, asked and let go before the next.
 
     A metric that is defined for another network than `extractor` (and `clip`) is missing. With several processes all
     call this, and share the images. Raises UserError for mismatched lengths, unknown class names and non-finite features.
@@ -108,7 +117,22 @@ def gather(config: Evaluation, samples: Samples, extractor: ImageExtractor, clip
     nothing = np.empty((len(samples.generated), 0), np.float32)
     bare = Inputs(nothing, config.seed, config.replicates, held_out_losses=samples.held_out_losses, suite=samples.suite)
     made |= {Features.MODEL: bare, Features.SUITE: bare}
-    return {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
+    found = {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
+    return found | {name: _judged(config, samples, judge) for name, judge in judges.items()}
+
+
+def _judged(config: Evaluation, samples: Samples, judge: Judge) -> Inputs:
+    """Features of a CLIP that was taught preferences, or a vision-language model's answers; without captions none is loaded."""
+    plain = replace(samples, reference=None, reference_features={}, reference_moments=None, train_features={})
+    plain = replace(plain, classes=None, accepted=None, other_captions=None)
+    if samples.captions is None:
+        return Inputs(np.empty((len(samples.generated), 0)), config.seed, config.replicates, units=samples.units)
+    network = judge.load()
+    if network.kind == "clip":
+        return _of_texts_too(config, plain, network)
+    questions = [QUESTION.format(caption) for caption in samples.captions]
+    answers = shared_answers(network, samples.generated, questions, config.batch_size)
+    return Inputs(answers, config.seed, config.replicates, units=samples.units, answers=answers)
 
 
 def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) -> Inputs:

@@ -2,13 +2,14 @@
 
 A metric has changed when its p value, adjusted by Holm's method for the number of tests in all tables, is at most 5 %.
 The interval of a change is of the same statistic as its p, so it then leaves zero out: of pairs where both have the same
-captions and seeds (`statistics/paired.py`), otherwise of independent sets (`statistics/independent.py`).
+captions and seeds (`statistics/paired.py`), otherwise of independent sets (`statistics/independent.py`). Of a judge that was
+taught by choices (PickScore, HPSv2) it is told how often it prefers the second of a pair (`statistics/preferences.py`).
 """
 
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,37 +17,19 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation.definition import NUMBERS, differences
 from t2i.evaluation.evaluate import Result
-from t2i.evaluation.metrics.registry import higher_is_better, metric_of
+from t2i.evaluation.labels import LABELS
+from t2i.evaluation.metrics.registry import higher_is_better, judge, metric_of
 from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.independent import fewest_each
 from t2i.evaluation.statistics.intervals import LEVEL, Interval
 from t2i.evaluation.statistics.paired import FEW as FEW_PAIRS
 from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs, holm
+from t2i.evaluation.statistics.preferences import Wins
 
 FEW = 1000
 """Pictures below which FID is mostly its own bias: KID and CMMD, which have none, come first."""
 
 ROBUST = ("kid", "cmmd")
-
-LABELS = {
-    "fid": "FID",
-    "kid": "KID",
-    "inception_score": "Inception Score",
-    "clip_score": "CLIP score",
-    "ref_clip_score": "RefCLIPScore",
-    "cmmd": "CMMD",
-    "fd_dinov2": "FD-DINOv2",
-    "vendi": "Vendi score",
-    "memorisation_distance": "distance to training images",
-    "held_out_loss@8": "held-out loss at 8 times",
-    "composition_object": "composition: object",
-    "composition_two_objects": "composition: two objects",
-    "composition_count": "composition: count",
-    "composition_colour": "composition: colour",
-    "composition_position": "composition: position",
-    "composition_binding": "composition: attribute binding",
-}
-"""Names in sentences; others are written as they are."""
 
 BETTER, WORSE, LARGER, SMALLER, UNCLEAR = "better", "worse", "larger", "smaller", "cannot tell"
 
@@ -73,6 +56,22 @@ class Row:
     """`better`, `worse` or `cannot tell`; `larger` or `smaller` where neither is better."""
     of: int = 0
     """How many pairs it is of, where they are others than the pictures: prompts of a suite, held-out pictures."""
+    wins: Wins | None = None
+    """Of a judge taught by choices: how often it prefers the second. `p`, `smallest_detectable` and `verdict` are of it, `change`
+    is that of the mean score."""
+
+    @property
+    def effect(self) -> Interval:
+        """What `p` is of: the change, or the share that is preferred less one half."""
+        if self.wins is None:
+            return self.change
+        own = self.wins.share
+        return Interval(own.value - 0.5, own.low - 0.5, own.high - 0.5)
+
+    @property
+    def preferred(self) -> str:
+        """`preferred on 61 % of 200 prompts [54, 67] by PickScore, 3 ties`; empty for another metric."""
+        return "" if self.wins is None else f"{self.wins.words} by {self.label}{self.wins.ties}"
 
     @property
     def label(self) -> str:
@@ -113,14 +112,35 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """`better by KID and FID, worse by CLIP score at N = 100`."""
+        """`better by KID and FID, worse by CLIP score at N = 100`; of judges taught by choices how often they prefer it."""
+        return self.told()
+
+    def told(self, name: str = "") -> str:
+        """The same with the name of the second set before what is preferred: `tuned preferred on 61 % of 200 prompts [54, 67] by
+        PickScore`."""
+        rest = [row for row in self.rows if row.wins is None]
         found = [
-            f"{verdict} by {_listed([row.label for row in self.rows if row.verdict == verdict])}"
+            f"{verdict} by {_listed([row.label for row in rest if row.verdict == verdict])}"
             for verdict in (BETTER, WORSE)
-            if any(row.verdict == verdict for row in self.rows)
+            if any(row.verdict == verdict for row in rest)
         ]
-        sentence = f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}"
+        parts = [f"{name} {row.preferred}{_unclear(row)}".strip() for row in self.rows if row.wins is not None]
+        if rest or not parts:
+            parts.append(f"{', '.join(found) or UNCLEAR} at N = {self.samples:,}")
+        sentence = "; ".join(parts)
         return f"{sentence} ({self.too_few})" if self.too_few and not found else sentence
+
+    @property
+    def disagreement(self) -> str:
+        """Where judges of different kinds do not say the same, what each says; empty where they do, or where there is one."""
+        judged = [row for row in self.rows if judge(row.metric)]
+        if len({judge(row.metric) for row in judged}) < 2 or len({row.verdict for row in judged}) < 2:
+            return ""
+        said = [
+            f"{'cannot tell' if verdict == UNCLEAR else verdict} by {_listed([r.label for r in judged if r.verdict == verdict])}"
+            for verdict in dict.fromkeys(row.verdict for row in judged)
+        ]
+        return f"The judges do not agree: {'; '.join(said)}"
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -132,6 +152,10 @@ class Verdict:
             found[f"{row.metric}.difference.high"] = row.change.high
             found[f"{row.metric}.p"], found[f"{row.metric}.p_holm"] = row.p, row.adjusted
             found[f"{row.metric}.smallest_detectable"] = row.smallest_detectable
+            if row.wins is not None:
+                share = row.wins.share
+                found |= {f"{row.metric}.preferred": share.value, f"{row.metric}.preferred.low": share.low}
+                found |= {f"{row.metric}.preferred.high": share.high, f"{row.metric}.ties": float(row.wins.tied)}
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
@@ -214,10 +238,13 @@ def _told(
                 change.smallest_detectable(tests),
                 change.test,
                 rising,
-                _verdict(change.difference, own, rising) if (of or pairs) >= needed else UNCLEAR,
+                UNCLEAR,
                 of,
+                change.wins,
             )
         )
+        if (of or pairs) >= needed:
+            rows[-1] = replace(rows[-1], verdict=_verdict(rows[-1].effect, own, rising))
     if samples < FEW:
         rows.sort(key=lambda row: row.metric.split("[")[0] not in ROBUST)
     return Verdict(rows, samples, pairs, paired, tests)
@@ -251,6 +278,10 @@ def _verdict(change: Interval, p: float, higher_is_better: bool | None) -> str:
     if higher_is_better is None:
         return LARGER if rises else SMALLER
     return BETTER if rises == higher_is_better else WORSE
+
+
+def _unclear(row: Row) -> str:
+    return " (cannot tell)" if row.verdict == UNCLEAR else ""
 
 
 def _value(definition: Mapping[str, Any], field: str) -> str:

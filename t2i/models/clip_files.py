@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from t2i.errors import UserError
+from t2i.models.published import how_to_fetch
 from t2i.places import PACKAGE
 
 TINY_CLIP = PACKAGE / "assets" / "tiny_clip"
@@ -48,8 +49,15 @@ def _fetch(source: str, key: str) -> Path:
             if list(folder.glob(weights)):
                 break
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{key}={source} is neither a folder nor a hub model that could be fetched "
-            f"({type(error).__name__}): give a folder with config.json and model.safetensors"
-        ) from error
+        raise not_here(source, key, error) from error
     return folder
+
+
+def not_here(source: str, key: str, error: Exception, holding: str = "config.json and model.safetensors") -> UserError:
+    """The sentence for weights that are no folder and could not be fetched: what to give, or how to fetch them elsewhere."""
+    looks_like_hub = not Path(source).is_absolute() and not source.startswith((".", "~")) and source.count("/") == 1
+    rest = f"; {how_to_fetch(source, key)}" if looks_like_hub else ""
+    return UserError(
+        f"{key}={source} is neither a folder nor a hub model that could be fetched "
+        f"({type(error).__name__}): give a folder with {holding}{rest}"
+    )

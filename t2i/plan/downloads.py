@@ -9,23 +9,16 @@ from t2i.config import Config, Part, Task
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.errors import UserError
 from t2i.evaluation.config import BUNDLED as BUNDLED_CLIP
-from t2i.evaluation.config import CLIPS
+from t2i.evaluation.config import CLIPS, JUDGES, Evaluation
 from t2i.evaluation.extractors.inception_weights import CACHE, URL
-from t2i.models import source
+from t2i.evaluation.extractors.judges import asked_for, judge_files
+from t2i.models import published, source
 from t2i.models.clip_files import locate
 from t2i.models.config import Init
 from t2i.training.contrastive.config import BUNDLED, RANDOM
 
 SD1_VAE = 83_653_863
 """Parameters of the autoencoder of Stable Diffusion 1.x."""
-SIZES = {
-    "openai/clip-vit-base-patch32": 605_000_000,
-    "openai/clip-vit-large-patch14": 1_710_000_000,
-    "laion/CLIP-ViT-g-14-laion2B-s12B-b42K": 5_470_000_000,
-    "facebook/dinov2-large": 1_220_000_000,
-    "inception": 95_600_000,
-}
-"""Bytes, about, of what is fetched."""
 DATA = {
     "coco": "about 19 GB (train2017.zip 18 GB, val2017.zip 1 GB, annotations 0.2 GB)",
     "cifar10": "163 MB",
@@ -77,18 +70,30 @@ def _weights(config: Config) -> Iterator[Missing]:
     if config.task not in (Task.prepare, Task.verify, Task.generate):
         measured = config.task is not Task.pipeline or bool(parts - {Part.data, Part.verify})
         if measured and evaluation.clip != BUNDLED_CLIP and not _here(lambda: locate(evaluation.clip)):
-            yield Missing(
-                "eval", f"eval.clip={evaluation.clip}", _size(SIZES.get(evaluation.clip.partition("@")[0], 0))
-            )
+            yield Missing("eval", f"eval.clip={evaluation.clip}", published.told(evaluation.clip))
         numbers = config.task in (Task.evaluate, Task.sweep) or bool(parts & {Part.compare, Part.sweep})
         if numbers and evaluation.extractor == "inception":
             path = Path(evaluation.inception).expanduser() if evaluation.inception else CACHE / URL.rpartition("/")[2]
             if not path.is_file():
-                yield Missing("numbers", f"Inception weights ({URL})", _size(SIZES["inception"]))
+                yield Missing("numbers", f"Inception weights ({URL})", published.told("inception"))
         elif numbers and evaluation.extractor not in CLIPS and not _here(lambda: locate(evaluation.dinov2)):
-            yield Missing("numbers", f"eval.dinov2={evaluation.dinov2}", _size(SIZES.get(evaluation.dinov2, 0)))
+            yield Missing("numbers", f"eval.dinov2={evaluation.dinov2}", published.told(evaluation.dinov2))
+        if numbers:
+            yield from _judges(evaluation)
     if clip and config.clip.source not in (BUNDLED, RANDOM) and not _here(lambda: locate(config.clip.source)):
-        yield Missing("clip", f"clip.source={config.clip.source}", _size(SIZES.get(config.clip.source, 0)))
+        yield Missing("clip", f"clip.source={config.clip.source}", published.told(config.clip.source))
+
+
+def _judges(evaluation: Evaluation) -> Iterator[Missing]:
+    """Networks that single metrics ask for."""
+    asked = asked_for(evaluation)
+    if "composition" in evaluation.metrics and evaluation.judge == "vlm" and "vqa_score" not in asked:
+        asked.append("vqa_score")  # the same network
+    for metric in asked:
+        (key,) = JUDGES[metric]
+        source_ = str(getattr(evaluation, key))
+        if not _here(lambda metric=metric: judge_files(metric, evaluation)):
+            yield Missing("numbers", f"eval.{key}={source_}", published.told(source_))
 
 
 def _here(look: "object") -> bool:

@@ -102,14 +102,20 @@ def _written(row: "Row") -> dict[str, Any]:
     plain = asdict(row)
     change = {end: value if math.isfinite(value) else None for end, value in plain["change"].items()}
     seen = row.smallest_detectable
+    if row.wins is None:  # as rows were before there were judges
+        del plain["wins"]
     return {**plain, "change": change, "smallest_detectable": seen if math.isfinite(seen) else None}
 
 
 def _read(plain: dict[str, Any]) -> "Row":
     from t2i.evaluation.statistics.intervals import Interval
+    from t2i.evaluation.statistics.preferences import Wins
     from t2i.evaluation.verdict import Row
 
     unbounded = {"low": -math.inf, "high": math.inf}
     change = {end: unbounded[end] if value is None else value for end, value in plain["change"].items()}
     seen = plain["smallest_detectable"]
-    return Row(**{**plain, "change": Interval(**change), "smallest_detectable": math.inf if seen is None else seen})
+    wins = plain.get("wins")
+    told = {} if wins is None else {"wins": Wins(**{**wins, "share": Interval(**wins["share"])})}
+    known = {"change": Interval(**change), "smallest_detectable": math.inf if seen is None else seen}
+    return Row(**{**plain, **known, **told})

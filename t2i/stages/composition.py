@@ -11,7 +11,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.data.sources.scenes_dataset import Light, Scenes
 from t2i.evaluation.config import BUNDLED
-from t2i.processes import device_type, rank, world_size
+from t2i.processes import device_type
 from t2i.stages.captions import Texts
 from t2i.stages.generated import Generated
 from t2i.stages.networks import extractor_of
@@ -42,7 +42,9 @@ def refusal(config: Config) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Composition(Stage):
-    """`composition.json`: of every prompt its skill and whether its picture shows it, in the order of the suite."""
+    """`composition.json`: of every prompt its skill and whether its picture shows it, in the order of the suite: 1 or 0 of a CLIP
+    that chooses, the score of a vision-language model that is asked.
+    """
 
     weights: Optional[Weights]
     """Those that draw; None: real pictures, which the world itself draws for the same prompts."""
@@ -109,34 +111,36 @@ class Composition(Stage):
         )
         if run.main:
             rows = [
-                {"skill": own.item.skill, "prompt": own.item.prompt, "right": hit}
+                {"skill": own.item.skill, "prompt": own.item.prompt, "shown": hit}
                 for own, hit in zip(suite, hits, strict=True)
             ]
             write_json(folder / FILE, {"judge": self._judge()[0], "prompts": rows})
 
     def _chosen(self, run: Run, suite: "Sequence[Posed]", pictures: "Pictures") -> list[float]:
-        from t2i.evaluation.suites.judges import by_choice
+        from t2i.evaluation.suites.choice import by_choice
 
         return by_choice(suite, pictures, extractor_of(self.config, run), self.config.eval.batch_size)
 
     def _asked(self, run: Run, suite: "Sequence[Posed]", pictures: "Pictures") -> list[float]:
         """Each process asks about its share."""
+        import numpy as np
         import torch
 
-        from t2i.data.pictures import Pictures
         from t2i.evaluation.extractors import vlm
-        from t2i.evaluation.suites.judges import by_questions
+        from t2i.evaluation.suites.answered import scores
 
         own = self.config.eval
-        model = run.kept("vlm", [own.vlm, device_type()], lambda: vlm.build(own, device_type()))
-        rows = list(range(rank(), len(suite), world_size()))
-        share = Pictures((len(rows), *pictures.shape[1:]), lambda some: pictures.read([rows[row] for row in some]))
-        found = torch.zeros(len(suite), device=run.accelerator.device)
-        if rows:
-            right = by_questions([suite[row].item for row in rows], share, model, own.batch_size)
-            found[rows] = torch.tensor(right, device=found.device)
-        summed: list[float] = run.accelerator.reduce(found, "sum").tolist()
-        return summed
+        model = run.kept("vlm", [own.vlm, device_type()], lambda: vlm.build(own, device_type()), most=1)
+
+        def compute(rows: "np.ndarray") -> "np.ndarray":
+            return scores([suite[row].item for row in rows], pictures[rows], model, own.batch_size)[:, None]
+
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return [float(score) for score in compute(np.arange(len(suite)))[:, 0]]
+        from t2i.evaluation.distributed import rows_of
+
+        found = rows_of(compute, len(suite), own.batch_size, model.device, f"{model.name} answers")
+        return [float(score) for score in found[:, 0]]
 
     def _real(self, suite: "Sequence[Posed]") -> "Pictures":
         import numpy as np
@@ -154,19 +158,21 @@ class Composition(Stage):
         return Pictures((len(suite), size, size, 3), read)
 
     def read(self, run: Run) -> "tuple[str, dict[str, np.ndarray]]":
-        """The judge, and by skill 1 or 0 for each prompt, float64 (n,)."""
+        """The judge, and by skill what it says of each prompt, float64 (n,) in [0, 1]."""
         import numpy as np
 
         found = json.loads((made(self, run).path / FILE).read_text(encoding="utf-8"))
         skills = dict.fromkeys(row["skill"] for row in found["prompts"])
         hits = {
-            skill: np.array([row["right"] for row in found["prompts"] if row["skill"] == skill], dtype=np.float64)
+            skill: np.array([row["shown"] for row in found["prompts"] if row["skill"] == skill], dtype=np.float64)
             for skill in skills
         }
         return found["judge"], hits
 
     def definition(self, run: Run) -> dict[str, Any]:
         """What decides the numbers beside the weights that draw, as JSON values."""
+        from t2i.evaluation.suites.answered import PRODUCT
+
         judge, digest = self._judge()
         suite, asked = self.suite(), self.config.eval.judge == VLM
         return {
@@ -175,7 +181,7 @@ class Composition(Stage):
             "readings_sha256": digest_of([own.item.questions if asked else repr(own.candidates) for own in suite]),
             "judge": judge,
             "judge_sha256": digest,
-            "rule": "every question answered rather with yes than with no"
+            "rule": PRODUCT
             if asked
             else "the best of candidates that differ in the skill, by the mean cosine over regions",
         }

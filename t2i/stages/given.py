@@ -11,7 +11,7 @@ from t2i.data.given.folder import Gallery
 from t2i.evaluation.config import HELD_OUT, NONE
 from t2i.stages import composition, held_out_loss
 from t2i.stages.metrics import Metrics, read_result, write_result
-from t2i.stages.networks import extractors_of
+from t2i.stages.networks import extractors_of, judges_of
 from t2i.stages.reference import Reference
 from t2i.stages.references import reference_of
 from t2i.stages.stage import Address, Stage, made
@@ -77,12 +77,14 @@ class MetricsOfGiven(Stage):
         return [identity.numbers(self.config), str(self.given.root), self.given.names, self.given.captions]
 
     def address(self, run: Run) -> Address:
+        from t2i.evaluation.extractors import judges
         from t2i.evaluation.extractors import registry as extractors
 
         digests = {
             "pictures": digest_of(run.store.file_digests(self.given.paths)),
             "captions": digest_of(self.given.captions),
             "extractor": extractors.digests(self.config.eval),
+            **judges.digests(self.config.eval),
         }
         config = {name: value for name, value in identity.numbers(self.config).items() if name != "images"}
         return Address(digests, {**config, "metrics": self.metrics})
@@ -100,10 +102,10 @@ class MetricsOfGiven(Stage):
         from t2i.evaluation.gather import gather
 
         settings, samples = replace(self.config.eval, metrics=self.metrics), self._samples(run)
-        networks = extractors_of(self.config, run)
-        gathered = gather(settings, samples, *networks)
+        networks, judges = extractors_of(self.config, run), judges_of(settings)
+        gathered = gather(settings, samples, *networks, judges)
         if run.main:
-            write_result(folder, result_of(settings, samples, *networks, gathered))
+            write_result(folder, result_of(settings, samples, *networks, gathered, judges))
 
     def _samples(self, run: Run) -> "Samples":
         from t2i.evaluation.gather import Samples

@@ -14,7 +14,7 @@ from t2i.stages.captions import HeldOut, captions_of, categories_of, other_capti
 from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
 from t2i.stages.held_out_loss import HeldOutLoss
-from t2i.stages.networks import extractors_of
+from t2i.stages.networks import extractors_of, judges_of
 from t2i.stages.pictures import generated_pictures, read_pictures
 from t2i.stages.prepared import Prepared
 from t2i.stages.reference import OfHeldOut, Reference
@@ -103,20 +103,22 @@ class Metrics(Stage):
         return identity.numbers(self.config)
 
     def address(self, run: Run) -> Address:
+        from t2i.evaluation.extractors import judges
         from t2i.evaluation.extractors import registry as extractors
 
-        return Address({"extractor": extractors.digests(self.config.eval)}, identity.numbers(self.config))
+        digests = {"extractor": extractors.digests(self.config.eval), **judges.digests(self.config.eval)}
+        return Address(digests, identity.numbers(self.config))
 
     def build(self, run: Run, folder: Path) -> None:
         from t2i.evaluation.evaluate import result_of
         from t2i.evaluation.gather import gather
 
         samples = self._samples(run)
-        networks = extractors_of(self.config, run)
-        gathered = gather(self.config.eval, samples, *networks)
+        networks, judges = extractors_of(self.config, run), judges_of(self.config.eval)
+        gathered = gather(self.config.eval, samples, *networks, judges)
         if not run.main:
             return
-        write_result(folder, result_of(self.config.eval, samples, *networks, gathered))
+        write_result(folder, result_of(self.config.eval, samples, *networks, gathered, judges))
 
     def _samples(self, run: Run) -> "Samples":
         from t2i.evaluation.gather import Samples
@@ -152,8 +154,8 @@ class Metrics(Stage):
         composed, real = stages.get("composition"), stages.get("composition of real pictures")
         if isinstance(composed, Composition) and isinstance(real, Composition):
             judge, hits = composed.read(run)
-            blind = {} if self.config.eval.judge == composition.VLM else chance(composed.suite())
-            suited = Suited(judge, hits, real.read(run)[1], blind)
+            asked = self.config.eval.judge == composition.VLM
+            suited = Suited(judge, hits, real.read(run)[1], {} if asked else chance(composed.suite()), asked)
             samples, own[composition.METRIC] = replace(samples, suite=suited), composed.definition(run)
         reason = composition.refusal(self.config)
         return replace(samples, own=own, lacking={composition.METRIC: reason} if reason else {})

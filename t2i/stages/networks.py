@@ -11,6 +11,8 @@ from t2i.processes import device_type
 from t2i.stages.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:
+    from t2i.evaluation.config import Evaluation
+    from t2i.evaluation.extractors.judges import Judge
     from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
     from t2i.models.parts import Models
 
@@ -90,3 +92,10 @@ def extractors_of(config: Config, run: Run) -> "tuple[ImageExtractor, Extractor]
         return extractors.EXTRACTORS[config.eval.extractor](config.eval, device_type())
 
     return run.kept("extractor", identity.evaluators(config), make, most=2), clip
+
+
+def judges_of(evaluation: "Evaluation") -> "dict[str, Judge]":
+    """Networks that only one metric asks for, by its name; loaded when they are asked, and not kept."""
+    from t2i.evaluation.extractors import judges
+
+    return judges.judges(evaluation, device_type())

@@ -50,7 +50,7 @@ def _plain(own: "Verdict", name: str) -> dict[str, Any]:
     return {
         "name": name,
         "answer": own.answer,
-        "sentence": own.sentence,
+        "sentence": own.told(name),
         "paired": own.paired,
         "samples": own.samples,
         "rows": rows,
@@ -69,7 +69,7 @@ def _summary(
     for own, side in zip(verdicts, others, strict=True):
         row = next(row for row in own.rows if row.metric == metric)
         change = number(row.change.value, row.change.low, row.change.high)
-        rows.append([side.name, own.answer, own.sentence, change])
+        rows.append([side.name, own.answer, own.told(side.name), change])
     best, alike = _best(sides, verdicts, metric, found is None or found.paired)
     text = (
         f"{len(others)} sets against {first.name}, {verdicts[0].tests} tests in all, adjusted together (Holm 1979). "

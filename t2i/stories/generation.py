@@ -15,19 +15,22 @@ MOST_TOLD = 5
 
 def tell(config: Config, run: Run, pictures: Path, captions: list[str], tuned: bool) -> None:
     """Copies the set in `pictures`, and shows its beginning."""
-    from t2i.reporting.figures import sample_grid
-
     folder = run.folder / "images"
     shutil.copytree(pictures, folder, ignore=shutil.ignore_patterns("manifest.json"))
     shown = min(len(captions), 25)
     model = f"{config.model.name}{' tuned' if tuned else ''}"
     scheduler = f"{config.scheduler.name} {config.scheduler.steps} steps"
     title = f"{model}, {scheduler}, guidance {config.cfg.scale:g}"
-    figure = sample_grid(
-        read_pictures(folder, shown), captions[:shown], run.figures() / "generated_samples_grid.png", title
-    )
+    figure = next(folder.glob("*.png")) if shown == 1 else _grid(run, folder, captions[:shown], title)
     run.section("Generated pictures", f"{len(captions)} pictures, seeds from {config.seed}.", [], [(figure, title)])
     run.say(f"pictures: {folder}")
+
+
+def _grid(run: Run, folder: Path, captions: list[str], title: str) -> Path:
+    from t2i.reporting.figures import sample_grid
+
+    path = run.figures() / "generated_samples_grid.png"
+    return sample_grid(read_pictures(folder, len(captions)), captions, path, title)
 
 
 def tell_remade(run: Run, made: Remade) -> None:

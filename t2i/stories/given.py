@@ -56,7 +56,7 @@ def tell_verdict(
     """
     from t2i.reporting.console import lines
 
-    sentence = verdict.sentence
+    sentence = verdict.told(names[1])
     how = how_paired(found)
     text = (
         f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures each, {how}; "
@@ -64,6 +64,8 @@ def tell_verdict(
     )
     if apart:
         text += f" The two sets lie apart by {_listed(apart)} (0: as two sets of one model)."
+    if verdict.disagreement:
+        text += f" {verdict.disagreement}."
     tables = [verdict_table(verdict, *judged, names)]
     tables.append(untested_table(verdict, *judged, names))
     run.section(
@@ -78,6 +80,8 @@ def tell_verdict(
     for line in lines(tables[0]["columns"], tables[0]["rows"]):
         run.detail(line)
     run.say(f"{names[1]} against {names[0]}: {sentence} ({how})")
+    if verdict.disagreement:
+        run.say(verdict.disagreement)
 
 
 def how_paired(found: Together) -> str:

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
     from t2i.data.prepared import Prepared
     from t2i.evaluation.evaluate import Result
-    from t2i.evaluation.verdict import Verdict
+    from t2i.evaluation.verdict import Row, Verdict
 
 SHOWN = 12
 FEW_NOTE = (
     "With fewer than 1,000 pictures FID is mostly its own bias (about 1/N), which only equal N cancels: KID and CMMD, which "
     "have none, come first."
+)
+
+
+_PREFERRED = (
+    " Preferred: the share of pairs in which the judge gives the second picture the higher score, half of each tie (scores equal "
+    "to six digits), with its 95 % interval; p is of it, by the sign test."
 )
 
 
@@ -52,7 +58,7 @@ def tell(
     from t2i.data.prepared import Prepared
     from t2i.reporting.console import lines
 
-    sentence = verdict.sentence
+    sentence = verdict.told(names[1])
     definition = first.result.definition
     text = (
         f"{sentence[0].upper()}{sentence[1:]}. {verdict.samples:,} pictures a model, same captions and seeds; "
@@ -60,6 +66,8 @@ def tell(
     )
     if verdict.samples < 1000 and any(row.metric.startswith("fid[") for row in verdict.rows):
         text += f" {FEW_NOTE}"
+    if verdict.disagreement:
+        text += f" {verdict.disagreement}."
     tables = [verdict_table(verdict, first, second, names)]
     measured = {name: own.result.metrics for name, own in zip(names, (first, second), strict=True)}
     if (skills := skills_table(measured, verdict)) is not None:
@@ -89,8 +97,9 @@ def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str =
     if mark:
         return {}
     answer = f"{verdict.answer[0].upper()}{verdict.answer[1:]}"
-    told = f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.sentence}."
-    return {"verdict": f"{told} {cost}".strip()}
+    told = f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.told(names[1])}."
+    disagree = f"{verdict.disagreement}." if verdict.disagreement else ""
+    return {"verdict": " ".join(part for part in (told, disagree, cost) if part)}
 
 
 def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:
@@ -107,8 +116,7 @@ def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[st
             row.verdict,
             value(first, row.metric),
             value(second, row.metric),
-            f"{number(row.change.value, row.change.low, row.change.high)}\np {row.p:.2g} ({row.adjusted:.2g})\n"
-            f"seen from {number(row.smallest_detectable)}",
+            _change(row),
         ]
         for row in verdict.rows
     ]
@@ -119,8 +127,22 @@ def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[st
         "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
         f"changed, in brackets adjusted for the {_tests(verdict)} (Holm 1979); a verdict needs the adjusted one "
         f"at 5 %. Seen from: the smallest change that {verdict.samples:,} pictures show in 80 of 100 cases; 'cannot tell' means "
-        "smaller than about that, not none. The bracket of a metric names its network.",
+        "smaller than about that, not none. The bracket of a metric names its network."
+        + (_PREFERRED if any(row.wins is not None for row in verdict.rows) else ""),
     }
+
+
+def _change(row: "Row") -> str:
+    """The change with its interval, p, and what could have been seen; how often a judge taught by choices prefers it, first."""
+    from t2i.reporting.numbers import number
+
+    change = number(row.change.value, row.change.low, row.change.high)
+    p = f"p {row.p:.2g} ({row.adjusted:.2g})"
+    if row.wins is None:
+        return f"{change}\n{p}\nseen from {number(row.smallest_detectable)}"
+    counts = f"{row.wins.won:,} won, {row.wins.lost:,} lost, {row.wins.tied:,} tied"
+    seen = f"seen from {50 + 100 * min(row.smallest_detectable, 0.5):.0f} %"
+    return f"{row.wins.words}\n{counts}\nmean {change}\n{p}\n{seen}"
 
 
 def _tests(verdict: "Verdict") -> str:
@@ -165,9 +187,9 @@ def changes_figure(run: Run, verdict: "Verdict", mark: str = "") -> list[tuple[A
         [
             Change(
                 row.metric,
-                row.change.value,
-                row.change.low,
-                row.change.high,
+                row.effect.value,
+                row.effect.low,
+                row.effect.high,
                 row.smallest_detectable,
                 row.verdict,
                 row.higher_is_better,

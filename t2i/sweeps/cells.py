@@ -89,6 +89,7 @@ class Identities:
 
     def facts(self, cell: Cell) -> dict[str, Any]:
         """Raises UserError for a cell that no run could have."""
+        from t2i.evaluation.extractors import judges
         from t2i.evaluation.extractors import registry as extractors
 
         run, own = self._run, cell_config(self._config, self._run, cell)
@@ -104,6 +105,7 @@ class Identities:
             "data": made(Prepared(own), run).digest,
             "model": model_digest(own, run),
             "evaluators": extractors.digests(own.eval),
+            **judges.digests(own.eval),
             "reference": references.identity_of(own, run),
             "trained on": own.training.images,
         }

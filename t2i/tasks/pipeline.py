@@ -126,7 +126,9 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
     if run.main:
         note(run, {"base": base, "tuned": tuned})
         tell(config, run, verdict, base, tuned, ("base", "tuned"), "Base against tuned", cost=cost)
-        run.say(f"    tuned against base: {verdict.sentence}")
+        run.say(f"    tuned against base: {verdict.told('tuned')}")
+        if verdict.disagreement:
+            run.say(f"    {verdict.disagreement}")
         samples(config, run, tuned)
     if points := _curve(config, run):
         yield "curve", curve.told(measuring(config), run, points)

@@ -26,12 +26,16 @@ LABELS = {
     "ref_clip_score": "RefCLIPScore",
     "inception_score_10": "Inception score, mean of ten parts",
     "inception_score_10_std": "Inception score, deviation of ten parts",
+    "pickscore": "PickScore",
+    "hpsv2": "HPSv2",
+    "vqa_score": "VQA score",
+    "vqa_score_answered": "VQA answers that are yes or no",
     "agreement": "Pictures of the asked class",
     "memorisation_distance": "Distance to training pictures",
 }
 """Metrics whose name is not the words of their key."""
 DIRECTIONS = {True: "higher is better", False: "lower is better", None: ""}
-NUMBER = re.compile(r"([a-z0-9_]+)(?:\[([^\]]+)\])?")
+NUMBER = re.compile(r"([a-z0-9_@]+)(?:\[([^\]]+)\])?")
 """A metric's key, with the network whose features it is of; its ends and notes have a dot behind that."""
 
 

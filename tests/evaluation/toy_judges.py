@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<unk>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<unk>",
 )  # fmt: skip
 WORDS = (
     "Yes No yes no Does Is Are there a an the this figure show showing exactly three two red blue green kite dog and of left "
@@ -103,3 +104,63 @@ def blip(folder: Path) -> Path:
     size = {"height": 32, "width": 32}
     BlipProcessor(BlipImageProcessorPil(size=size), tokenizer).save_pretrained(folder)
     return folder
+
+
+def clip(folder: Path, seed: int = 0, words: int = 49408) -> Path:
+    """A CLIPModel with the words of CLIP and no tokenizer of its own, as PickScore's folder; pictures of 32 pixels."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    width: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    config = CLIPConfig(
+        text_config=width | {"vocab_size": words, "bos_token_id": words - 2, "eos_token_id": words - 1},
+        vision_config=width | {"image_size": 32, "patch_size": 8},
+        projection_dim=12,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        CLIPModel(config).save_pretrained(folder)
+    settings = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+def hpsv2(file: Path, seed: int = 0) -> Path:
+    """A file in open_clip's layout, of the tensors of a CLIPModel whose heads are 64 wide."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+
+    from t2i.models import open_clip
+
+    width: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
+    config = CLIPConfig(
+        text_config=width | {"vocab_size": 49408, "hidden_act": "gelu"},
+        vision_config=width | {"image_size": 32, "patch_size": 8, "hidden_act": "gelu"},
+        projection_dim=12,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = CLIPModel(config).state_dict()
+    back = {theirs: own for own, theirs in open_clip.PLAIN.items()}
+    found = {own: state[theirs].T.contiguous() for own, theirs in open_clip.TRANSPOSED.items()}
+    found |= {back[name]: tensor for name, tensor in state.items() if name in back}
+    for tower, ours in open_clip.TOWERS.items():
+        start, there = f"{ours}.encoder.layers.0", f"{tower}transformer.resblocks.0"
+        for kind in ("weight", "bias"):
+            parts = [state[f"{start}.self_attn.{own}_proj.{kind}"] for own in ("q", "k", "v")]
+            found[f"{there}.attn.in_proj_{kind}"] = torch.cat(parts)
+            for part, name in open_clip.OF_LAYER.items():
+                found[f"{there}.{part}.{kind}"] = state[f"{start}.{name}.{kind}"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {name: tensor.half() for name, tensor in found.items()}}, file)
+    return file

@@ -92,6 +92,11 @@ def test_a_vision_language_model_can_be_the_judge(lab: Lab, base: Ended, tmp_pat
     drawn = [stage for name, stage in asked.json("stages.json").items() if name.startswith("generated/")]
     assert drawn and all(stage["reused"] for stage in drawn)
     own = asked.json("definition.json")["numbers"]["composition"]
-    assert own["judge"] == "toy_blip" and own["rule"] == "every question answered rather with yes than with no"
+    assert own["judge"] == "toy_blip" and own["rule"] == "product of P(yes) of all questions"
     refused = lab.here("task=evaluate", "eval.judge=me")
     assert refused.status == 2 and "valid judges: clip, vlm" in refused.err
+
+
+def test_a_plan_says_which_network_would_be_fetched(empty_lab: Lab) -> None:
+    ended = empty_lab.here("task=evaluate", "eval.metrics=[composition]", "eval.judge=vlm", "plan=true")
+    assert ended.status == 0 and "eval.vlm=Qwen/Qwen3-VL-2B-Instruct" in ended.out

@@ -19,6 +19,7 @@ from t2i.context import Run
 from t2i.data.sources import scenes
 from t2i.data.sources.folder import Folder
 from t2i.errors import ConfigError, UserError
+from t2i.evaluation.config import JUDGES
 from t2i.models.clip_files import TINY_CLIP
 from t2i.models.source import BUNDLED
 from t2i.plan.plan import plan
@@ -33,6 +34,7 @@ from t2i.sweeps.cells import Identities, cell_config, require_read
 from t2i.tasks import goals
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
+from ..evaluation import toy_judges
 from ..leaves import changed, leaves, other
 
 KEYS = [key for key, _ in leaves(compose([])) if identity.top(key) not in ("sweeps", "weights_scale")]
@@ -91,6 +93,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, tuned_run: Path, lab: Lab, 
         "eval.clip": str(root / "clip"),
         "outputs": str(root / "outputs"),
         "eval.reference": str(next(lab.root.glob("store/reference/*/reference.npz"))),
+        **{key: str(second) for key, (_, second) in toy_judges_by_key().items()},
     }
 
 
@@ -107,6 +110,17 @@ def pictures() -> Path:
     return root
 
 
+@functools.cache
+def toy_judges_by_key() -> dict[str, tuple[Path, Path]]:
+    """Two judges for each key of `eval` that names one."""
+    root = Path(tempfile.mkdtemp())
+    return {
+        "eval.pickscore": (toy_judges.clip(root / "pick"), toy_judges.clip(root / "other" / "pick", seed=1)),
+        "eval.hpsv2": (toy_judges.hpsv2(root / "hps.pt"), toy_judges.hpsv2(root / "other" / "hps.pt", seed=1)),
+        "eval.vlm": (toy_judges.qwen(root / "vlm"), toy_judges.blip(root / "other" / "vlm")),
+    }
+
+
 def asking(config: Config, key: str) -> Config:
     """The question whose answer hangs on a key."""
     if key == "dataset.keywords":  # for data that name no domains themselves
@@ -117,6 +131,10 @@ def asking(config: Config, key: str) -> Config:
         own = str(next(Path(config.outputs).glob("store/training/*/weights")))
         parts = [Part.compare] if key == "eval.extractor" else [Part.embed, Part.compare]
         config = replace(config, weights=own, parts=parts)
+        if key in toy_judges_by_key():
+            metric = next(name for name, keys in JUDGES.items() if key.removeprefix("eval.") in keys)
+            own = {key.removeprefix("eval."): str(toy_judges_by_key()[key][0])}
+            return replace(config, parts=[Part.compare], eval=replace(config.eval, metrics=[metric], **own))
         if key != "eval.clip":
             return config
     if key == "eval.clip":

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
 from t2i.evaluation import checks
 from t2i.evaluation.extractors import resize
@@ -13,6 +13,9 @@ from t2i.evaluation.extractors.precision import Precision
 from t2i.models.clip import load_clip, mean_and_std
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.preprocess import normalise
+
+OPENAI = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
+"""Mean and standard deviation of each channel that OpenAI's CLIP, and those of LAION, were trained with."""
 
 
 class ClipExtractor:
@@ -28,20 +31,49 @@ class ClipExtractor:
 
         `policy`: how images are resized (`t2i/evaluation/extractors/resize.py`); CLIP's own is `clip`.
         """
+        folder = locate(source)
+        self.name, self.digest = name, weights_digest(folder)
+        self._set_up(
+            load_clip(folder), CLIPTokenizer.from_pretrained(folder), mean_and_std(folder), device, policy, exact
+        )
+
+    @classmethod
+    def of(
+        cls,
+        model: CLIPModel,
+        tokenizer: CLIPTokenizer,
+        name: str,
+        digest: str,
+        device: str = "cpu",
+        policy: str = "clip",
+        exact: bool = False,
+    ) -> "ClipExtractor":
+        """Of a loaded model that sees pixels as OpenAI's CLIP does; `digest`: what identifies its weights."""
+        made = cls.__new__(cls)
+        made.name, made.digest = name, digest
+        made._set_up(model, tokenizer, OPENAI, device, policy, exact)
+        return made
+
+    def _set_up(
+        self,
+        model: CLIPModel,
+        tokenizer: CLIPTokenizer,
+        pixels: tuple[np.ndarray, np.ndarray],
+        device: str,
+        policy: str,
+        exact: bool,
+    ) -> None:
         self.preprocessing = policy
         self._resize = resize.policy(policy).apply
-        folder = locate(source)
-        self.name = name
-        self.digest = weights_digest(folder)
         self.device = torch.device(device)
         self._precision = Precision(self.device, exact)
         self.dtype = self._precision.dtype
-        self._model: Any = load_clip(folder)
+        self._model: Any = model
         torch.nn.Module.to(self._model, self.device, self.dtype)
-        self._tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self._tokenizer = tokenizer
         self._size = int(self._model.vision_model.config.image_size)
         self._tokens = min(self._tokenizer.model_max_length, self._model.text_model.config.max_position_embeddings)
-        self._mean, self._std = mean_and_std(folder)
+        self._mean, self._std = pixels
 
     @property
     def logit_scale(self) -> float:

@@ -13,6 +13,11 @@ bits of a row do not depend on what stands beside it, where it stands, or how ma
 """
 
 
+def suffix(exact: bool) -> str:
+    """What an address in the store says of it, behind the digest of the weights."""
+    return "" if exact else f" float32 in {ROWS}"
+
+
 @dataclass(frozen=True)
 class Precision:
     """float64 on a CPU where features shall be `exact`, otherwise float32 (on a GPU without TF32).

@@ -10,7 +10,7 @@ from t2i.data.pictures import Pictures
 from t2i.evaluation import checks
 from t2i.evaluation.config import BUNDLED, CLIPS, DEFAULT_RESIZE, Evaluation
 from t2i.evaluation.extractors.inception_weights import SHA256, inception_file
-from t2i.evaluation.extractors.precision import ROWS
+from t2i.evaluation.extractors.precision import suffix
 from t2i.models.clip_files import TINY_CLIP, locate, weights_digest
 from t2i.progress import progress
 
@@ -114,7 +114,7 @@ def identity(config: Evaluation) -> tuple[str, str]:
 
 def digests(config: Evaluation) -> str:
     """What identifies the features of both networks of `build_both`, without loading them: weights, and numbers if not exact."""
-    clip = identity(config)[1] + ("" if config.exact else f" float32 in {ROWS}")
+    clip = identity(config)[1] + suffix(config.exact)
     if config.extractor == "inception":
         inception_file(config.inception)
         return f"{SHA256} {clip}"

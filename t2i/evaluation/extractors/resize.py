@@ -7,9 +7,11 @@
     torch_antialias  torch's bilinear with antialias; as torchmetrics from 1.8 on
     clip             Pillow's bicubic with antialias, rounded to uint8, short edge to the size, centre crop; as
                      CLIPImageProcessor
+    whole            torch's bicubic with antialias, nothing rounded, long edge to the size, black around; as HPSv2's code with
+                     torchvision since 0.17
 
-The first three squash an image that is not square, the last one cuts it. Images are resized one by one or alike, so that
-a batch changes nothing.
+The first three squash an image that is not square, `clip` cuts it, `whole` keeps all of it. Images are resized
+one by one or alike, so that a batch changes nothing.
 """
 
 from collections.abc import Callable
@@ -31,7 +33,7 @@ class Policy:
     apply: "Callable[[np.ndarray, int], torch.Tensor]"
     antialias: bool
     crop: str
-    """`none`: squashed to a square; `center`: the middle square."""
+    """`none`: squashed to a square; `center`: the middle square; `padded`: nothing is lost."""
 
 
 def policy(name: str) -> Policy:
@@ -95,6 +97,19 @@ def _clip(images: np.ndarray, size: int) -> "torch.Tensor":
     return _channels_first(pillow_bicubic(images, size))
 
 
+def _whole(images: np.ndarray, size: int) -> "torch.Tensor":
+    from torch.nn import functional as F
+
+    height, width = images.shape[1:3]
+    long = max(height, width)
+    new = max(1, round(height * size / long)), max(1, round(width * size / long))
+    resized = _channels_first(images)
+    if long != size:
+        resized = F.interpolate(resized, size=new, mode="bicubic", align_corners=False, antialias=True)
+    down, across = size - new[0], size - new[1]
+    return F.pad(resized, (across // 2, across - across // 2, down // 2, down - down // 2))
+
+
 def _channels_first(images: np.ndarray) -> "torch.Tensor":
     import torch
 
@@ -106,4 +121,5 @@ POLICIES = {
     "clean": Policy(_clean, antialias=True, crop="none"),
     "torch_antialias": Policy(_torch_antialias, antialias=True, crop="none"),
     "clip": Policy(_clip, antialias=True, crop="center"),
+    "whole": Policy(_whole, antialias=True, crop="padded"),
 }

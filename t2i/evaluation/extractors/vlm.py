@@ -18,6 +18,7 @@ from t2i.data.pictures import Pictures
 from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.models.clip_files import locate, weights_digest
+from t2i.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 KEY, WHAT = "eval.vlm", "vision-language"
 SETTINGS = ("*.json", "*.txt", "*.jinja")
 """Files beside the weights that decide what a network is asked: tokenizer, template of the chat, sizes of pictures."""
+SIZES = "the model's own processor"
+"""How pictures get to the sizes that it sees; its settings are part of the digest."""
 AT_ONCE = 8
 """Pictures at most in one batch: each is hundreds of tokens to the network."""
 SHAPE = 200
@@ -46,9 +49,6 @@ class Answers:
 
 class Network(Protocol):
     """A vision-language model that gives the first word of an answer."""
-
-    asks: str
-    """How a question is put to it; goes into the definition."""
 
     def first_word(self, images: "list[Image]", questions: Sequence[str]) -> "torch.Tensor":
         """n pictures in RGB and a question each -> float32 (n, words): log probabilities of the first word of the answer."""
@@ -77,7 +77,7 @@ class Vlm:
         self.digest = digest(folder)
         self.device = torch.device(device)
         self._network: Network = load(folder, self.device)
-        self.preprocessing = self._network.asks
+        self.preprocessing = SIZES
         self._yes, self._no = (self._network.words((word.capitalize(), word)) for word in ("yes", "no"))
         if not self._yes or not self._no or set(self._yes) & set(self._no):
             raise UserError(
@@ -93,21 +93,28 @@ class Vlm:
         """
         return self.answers(pictures, questions, batch_size).yes
 
-    def answers(self, pictures: np.ndarray | Pictures, questions: Sequence[str], batch_size: int = AT_ONCE) -> Answers:
-        """As `yes`, and what both answers have of all words."""
+    def answers(
+        self,
+        pictures: np.ndarray | Pictures,
+        questions: Sequence[str],
+        batch_size: int = AT_ONCE,
+        rows: np.ndarray | None = None,
+    ) -> Answers:
+        """As `yes`, and what both answers have of all words. rows: int (N,), of which of the pictures; None: all in order."""
         import torch
         from PIL import Image
 
         checks.images("given", pictures)
-        checks.same_length("pictures", pictures, "questions", questions)
+        places = np.arange(len(pictures)) if rows is None else rows
+        checks.same_length("pictures", places, "questions", questions)
         found = []
         step = max(1, min(batch_size, AT_ONCE))
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            for start in range(0, len(pictures), step):
-                rows = range(start, min(start + step, len(pictures)))
-                images = [Image.fromarray(pictures[row : row + 1][0]) for row in rows]  # one by one: of any size each
+            for start in progress(range(0, len(places), step), f"{self.name} answers", "batch"):
+                some = places[start : start + step]
+                images = [Image.fromarray(pictures[row : row + 1][0]) for row in some]  # one by one: of any size each
                 require_shapes(images)
-                logs = self._network.first_word(images, [questions[row] for row in rows]).double().cpu()
+                logs = self._network.first_word(images, questions[start : start + step]).double().cpu()
                 found.append(torch.stack([logs[:, words].logsumexp(1) for words in (self._yes, self._no)], 1).numpy())
         both = np.concatenate(found)
         if not np.isfinite(both).all():

@@ -37,8 +37,6 @@ class ImagesOnly(Qwen3VLProcessor):  # type: ignore[misc]
 class Chat:
     """Qwen3-VL (Qwen team 2025, arXiv:2511.21631): the question is a user's turn, the answer the next word."""
 
-    asks = f"user's turn of a chat: picture, question, {INSTRUCTION!r}; sizes of the model's own processor"
-
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._device = device
         self._model: Any = _strict(Qwen3VLForConditionalGeneration, folder).to(device)
@@ -76,8 +74,6 @@ class Blip:
     Its parts are called one by one: the model's own `forward` gives no logits, and its `generate` lets the decoder read padding,
     so that an answer would depend on the longest question of the batch.
     """
-
-    asks = "the question alone; sizes of the model's own processor"
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._device = device
@@ -139,8 +135,8 @@ def _strict(kind: Any, folder: Path, **how: Any) -> Any:
         ) from error
     if absent := sorted(report["missing_keys"]):
         raise UserError(
-            f"{folder} lacks {len(absent)} of the tensors of {kind.__name__}, {absent[0]} among them: expected weights saved from "
-            f"{kind.__name__}"
+            f"{folder} lacks {len(absent)} of the tensors of {kind.__name__}, {absent[0]} among them: expected weights saved "
+            f"from {kind.__name__}"
         )
     return model.eval().requires_grad_(False)
 

@@ -8,6 +8,7 @@ the same prompts is its own error, and bounds what any model can reach; it stand
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
 from t2i.evaluation.statistics.intervals import Interval
-from t2i.evaluation.statistics.terms import Units, of_share
+from t2i.evaluation.statistics.terms import Units, of_mean, of_share
 from t2i.evaluation.vectors import unit
 
 NAMES = {
@@ -50,17 +51,20 @@ def _fit(layout: Layout) -> float:
 
 
 def measure(inputs: Inputs) -> dict[str, Measurement]:
-    """`composition_<skill>`: the share of each skill with its interval, beside that of real pictures and chance."""
+    """`composition_<skill>`: the share of each skill, or its mean score, with its interval, beside that of real pictures and
+    chance.
+    """
     found = inputs.suite
     assert found is not None
     if not found.hits:
         raise UserError("the suite holds no prompt: expected one at least; leave composition out of eval.metrics")
+    terms = partial(of_mean, lowest=0.0, highest=1.0) if found.scored else of_share
     measurements = {}
     for skill, hits in found.hits.items():
-        own = measured(replace(of_share(hits), alone=True), Units())
+        own = measured(replace(terms(hits), alone=True), Units())
         beside = {}
         if skill in found.real:
-            beside["real"] = measured(of_share(found.real[skill]), Units()).interval
+            beside["real"] = measured(terms(found.real[skill]), Units()).interval
         if skill in found.chance:
             beside["chance"] = Interval(*[found.chance[skill]] * 3)
         measurements[NAMES[skill]] = replace(own, beside=beside)

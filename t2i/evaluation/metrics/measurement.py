@@ -25,12 +25,14 @@ class Features(Enum):
     MODEL = "model"
     """None: what the model itself does, by a number of its own."""
     SUITE = "suite"
-    """None: pictures of a prompt suite, and the judge that read them."""
+    """None: pictures of a prompt suite, and who read them."""
+    JUDGE = "judge"
+    """A judge of its own (`t2i/evaluation/extractors/judges.py`), by the metric's name."""
 
 
 @dataclass(frozen=True)
 class Suited:
-    """Which pictures of a prompt suite show what their prompts ask for, by skill: 1, 0 or NaN a prompt, float64 (n,)."""
+    """Which pictures of a prompt suite show what their prompts ask for, by skill: 1 or 0 a prompt, float64 (n,)."""
 
     judge: str
     """The network that read them: goes into the number's name."""
@@ -39,6 +41,8 @@ class Suited:
     """The same of real pictures of the same prompts, by the same judge; empty where there are none."""
     chance: Mapping[str, float]
     """What a picture of anything is taken for right by; a skill is missing where nobody knows."""
+    scored: bool = False
+    """Whether a prompt has a score in [0, 1] in place of 1 or 0."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Inputs:
     """N matrices float32 (n_i, D): features of the other captions of the picture that caption i describes."""
     units: Units = field(default_factory=Units)
     """Which images belong together, because they are of one picture."""
+    answers: np.ndarray | None = None
+    """float64 (N, 2): P(yes) that picture i shows its caption, and what yes and no have of all words."""
     moments: Gaussian | None = None
     """Mean and covariance of a reference whose features nobody has."""
     held_out_losses: np.ndarray | None = None
@@ -139,3 +145,5 @@ class Metric:
     """Whose features it is defined for."""
     higher_is_better: bool | None = False
     """None where neither is."""
+    judge: str = ""
+    """Of a metric that judges each picture with its prompt: what it was taught by. Two of different kinds may disagree."""

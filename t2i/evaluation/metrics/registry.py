@@ -9,12 +9,15 @@ from t2i.evaluation.metrics import (
     fid,
     fid_infinity,
     held_out_loss,
+    hpsv2,
     inception_score,
     kid,
     memorisation,
+    pickscore,
     prdc,
     ref_clip_score,
     vendi,
+    vqa_score,
 )
 from t2i.evaluation.metrics.measurement import Features, Inputs, Measurement, Metric
 
@@ -26,7 +29,9 @@ METRICS: dict[str, Metric] = {
         ("logits|classes", "logits|logit_scale"),
         higher_is_better=True,
     ),
-    "clip_score": Metric(clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True),
+    "clip_score": Metric(
+        clip_score.measure, ("texts",), Features.CLIP, higher_is_better=True, judge="pictures and their captions"
+    ),
     "agreement": Metric(agreement.measure, ("classes", "accepted"), Features.CLIP, higher_is_better=True),
     "ref_clip_score": Metric(
         ref_clip_score.measure,
@@ -39,6 +44,17 @@ METRICS: dict[str, Metric] = {
     "fd_dinov2": Metric(fd_dinov2.measure, ("moments|reference",), Features.DINOV2),
     "fid_infinity": Metric(fid_infinity.measure, ("reference",)),
     "vendi": Metric(vendi.measure, (), higher_is_better=True),
+    "pickscore": Metric(
+        pickscore.measure,
+        ("texts", "logit_scale"),
+        Features.JUDGE,
+        higher_is_better=True,
+        judge="choices of Pick-a-Pic",
+    ),
+    "hpsv2": Metric(hpsv2.measure, ("texts",), Features.JUDGE, higher_is_better=True, judge="rankings of HPD"),
+    "vqa_score": Metric(
+        vqa_score.measure, ("answers",), Features.JUDGE, higher_is_better=True, judge="questions about pictures"
+    ),
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
     "held_out_loss@8": Metric(held_out_loss.measure, ("held_out_losses",), Features.MODEL),
     "composition": Metric(composition.measure, ("suite",), Features.SUITE, higher_is_better=True),
@@ -48,6 +64,7 @@ NUMBERS_OF = {
     **dict.fromkeys(prdc.NAMES, "prdc"),
     "memorisation_distance": "memorisation",
     **dict.fromkeys(composition.NAMES.values(), "composition"),
+    "vqa_score_answered": "vqa_score",
 }
 """The metric of each tested number that is not named like it."""
 
@@ -71,6 +88,12 @@ def metric_of(key: str) -> str:
     """The metric that the number `key` (`recall[tiny_clip]`) is of."""
     name = key.partition("[")[0]
     return NUMBERS_OF.get(name, name)
+
+
+def judge(key: str) -> str:
+    """What the judge of the number `key` was taught by; empty for one that is of no judge."""
+    name = key.partition("[")[0]
+    return METRICS[NUMBERS_OF.get(name, name)].judge
 
 
 def higher_is_better(key: str) -> bool | None:

@@ -18,6 +18,7 @@ import numpy as np
 from t2i.evaluation import checks
 from t2i.evaluation.statistics import shares
 from t2i.evaluation.statistics.intervals import LEVEL, Interval, around
+from t2i.evaluation.statistics.preferences import Wins, wins
 from t2i.evaluation.statistics.shares import Discordant
 from t2i.evaluation.statistics.terms import ROUNDING, Spread, Terms, Units, spread
 
@@ -25,6 +26,7 @@ POWER = 0.8
 """Chance with which `smallest_detectable` would be seen."""
 
 STUDENT, MCNEMAR, EQUAL, FEW = "Student's t of pairs", "McNemar's exact test", "equal sets", "too few pairs"
+PREFERRED = "sign test of which picture is preferred"
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,22 @@ class PairedDifference:
     """Independent pairs: captions of one picture are one."""
     counts: Discordant | None = None
     """Of a share: the pairs that differ."""
+    wins: Wins | None = None
+    """Of a judge taught by choices: how often it prefers the second picture. `p`, `test` and `smallest_detectable` are of it;
+    `difference` is that of the mean scores."""
 
     def smallest_detectable(self, tests: int = 1) -> float:
         """The smallest change that this test shows in 80 of 100 cases when it is one of `tests` in a table.
 
         At the level that Holm's method asks of the first of them, (1 - LEVEL) / tests: the quantiles of t for it and for
         the power, times the standard error (Cohen 1988, "Statistical Power Analysis", ch. 2); of shares, by the binomial
-        distribution of McNemar's test.
+        distribution of McNemar's test. Of `wins`: of the share that is preferred, from one half.
         """
         from scipy.special import stdtrit
 
         level = 1.0 - (1.0 - LEVEL) / tests
         if self.counts is not None:
-            return shares.smallest_change(self.counts, level, POWER)
+            return shares.smallest_change(self.counts, level, POWER) / (1 if self.wins is None else 2)
         if not self.standard_error < np.inf:
             return np.inf
         quantiles = stdtrit(self.freedom, (1.0 + level) / 2.0) + stdtrit(self.freedom, POWER)
@@ -82,6 +87,8 @@ def difference(first: Terms, second: Terms, units: Units) -> PairedDifference:
     change = second.minus(first)
     found = spread(change, units, world=True, exact=True)
     error = float(np.sqrt(found.variance))
+    if first.choices is not None and second.choices is not None and np.isfinite(error):
+        return _of_choices(first.choices, second.choices, change, found, units)
     if change.hits is not None and np.isfinite(error):
         return _of_shares(change, found)
     if not np.isfinite(error):
@@ -105,6 +112,14 @@ def _of_means(change: Terms, found: Spread, error: float) -> PairedDifference:
             interval = Interval(interval.value, min(0.0, interval.low), max(0.0, interval.high))
     interval = Interval(change.value, max(change.lowest, interval.low), min(change.highest, interval.high))
     return PairedDifference(interval, p, error, STUDENT, found.freedom, found.units)
+
+
+def _of_choices(first: np.ndarray, second: np.ndarray, change: Terms, found: Spread, units: Units) -> PairedDifference:
+    """The difference of the mean scores, with its interval; p of which picture of each pair is preferred."""
+    preferred, p, counts = wins(first, second, units)
+    error = float(np.sqrt(found.variance))
+    interval = Interval(0.0, 0.0, 0.0) if change.silent else around(change.value, error, found.freedom)
+    return PairedDifference(interval, p, error, PREFERRED, found.freedom, found.units, counts, preferred)
 
 
 def _of_shares(change: Terms, found: Spread) -> PairedDifference:

@@ -17,7 +17,7 @@ variance of a difference. Statistics of nearest neighbours interact at every ord
 twice too large: their variance comes from whole parts of the set (`replicates`).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -65,6 +65,9 @@ class Terms:
     """Images that a share of `replicates` is made of at most."""
     alone: bool = False
     """Whether its samples are others than the images that `Units` speaks of, each of them drawn by itself."""
+    choices: np.ndarray | None = None
+    """float64 (N,) of a judge that was taught by choices between pictures: its score of each. Of two sets it is asked which
+    picture of a pair it prefers (`preferences.py`)."""
 
     @property
     def share(self) -> bool:
@@ -107,7 +110,7 @@ class Terms:
 ROUNDING = 1e-7
 """Of the quantities that a value is computed from: what float32 features cannot tell."""
 
-ARRAYS = ("generated", "noise", "reference", "reference_noise", "replicates", "hits")
+ARRAYS = ("generated", "noise", "reference", "reference_noise", "replicates", "hits", "choices")
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,11 @@ def of_share(hits: np.ndarray) -> Terms:
     """Of the share of `hits` float64 (N,): 1, 0, or NaN where a sample does not count."""
     found = of_mean(hits, 0.0, 1.0)
     return Terms(found.value, 0.0, 0.0, 1.0, generated=found.generated, hits=hits)
+
+
+def of_choices(scores: np.ndarray) -> Terms:
+    """Of the mean of a judge's `scores` float64 (N,), whose change is told by which picture of each pair it prefers."""
+    return replace(of_mean(scores), choices=np.asarray(scores, np.float64))
 
 
 def left_one_out(without: np.ndarray) -> np.ndarray:

@@ -83,6 +83,16 @@ def test_prompts_are_pairs_whatever_pictures_the_evaluation_is_of() -> None:
     assert (found["composition_count"].p, found["composition_count"].difference.value) == (1.0, 0.0)
 
 
+def test_scores_of_questions_have_a_mean_in_place_of_a_share() -> None:
+    found = Suited("toy", {"count": np.array([0.2, 0.4, 0.9])}, {"count": np.array([0.5, 0.7])}, {}, scored=True)
+    own = composition.measure(inputs(found))["composition_count"]
+    # Student's t of 3 values: mean 0.5, standard error sqrt(0.13 / 3), quantile 4.3027, cut at 0 and 1
+    assert own.interval.value == pytest.approx(0.5) and (own.interval.low, own.interval.high) == (0, 1)
+    assert own.beside["real"].value == pytest.approx(0.6)
+    after = inputs(Suited("toy", {"count": np.array([0.3, 0.5, 1.0])}, {}, {}, scored=True))
+    assert composition.difference(inputs(found), after)["composition_count"].difference.value == pytest.approx(0.1)
+
+
 def test_an_empty_suite_is_one_sentence() -> None:
     with pytest.raises(UserError, match="holds no prompt"):
         composition.measure(inputs(Suited("toy", {}, {}, {})))

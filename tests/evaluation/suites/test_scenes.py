@@ -15,7 +15,7 @@ from t2i.evaluation.extractors.registry import Extractor, build
 from t2i.evaluation.metrics import composition
 from t2i.evaluation.metrics.measurement import Inputs, Suited
 from t2i.evaluation.statistics.paired import holm
-from t2i.evaluation.suites.judges import by_choice
+from t2i.evaluation.suites.choice import by_choice
 from t2i.evaluation.suites.scenes import SKILLS, Region, chance, suite
 
 SUITE = suite(12)

@@ -1,36 +1,13 @@
-"""Who says whether a picture shows what its prompt asks for: a CLIP, which chooses among candidates, or a vision-language model,
-which is asked questions.
-"""
+"""Whether a picture shows what its prompt asks for, by a CLIP that chooses among candidates."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from t2i.data.pictures import Pictures
 from t2i.evaluation.extractors.registry import Extractor, shared_image_features, text_features
 from t2i.evaluation.metrics.composition import chosen
-from t2i.evaluation.suites import Item
 from t2i.evaluation.suites.scenes import Posed, Region, regions
-
-
-class Asked(Protocol):
-    """A vision-language model (`t2i/evaluation/extractors/vlm.py`)."""
-
-    def yes(self, pictures: np.ndarray | Pictures, questions: Sequence[str], batch_size: int = ...) -> np.ndarray:
-        """float64 (N,) in [0, 1]: how sure question i is answered with yes of picture i."""
-        ...
-
-
-def by_questions(items: Sequence[Item], pictures: Pictures, model: Asked, batch_size: int) -> list[float]:
-    """1.0 or 0.0 for each picture, of item i picture i: whether every question is answered rather with yes than with no."""
-    asked = [(row, question) for row, item in enumerate(items) for question in item.questions]
-    rows, questions = zip(*asked, strict=True)
-    _, height, width, _ = pictures.shape
-    of_questions = Pictures((len(rows), height, width, 3), lambda some: pictures.read([rows[row] for row in some]))
-    right = np.ones(len(items))
-    np.minimum.at(right, np.array(rows), model.yes(of_questions, questions, batch_size) > 0.5)
-    return right.tolist()
 
 
 def by_choice(suite: Sequence[Posed], pictures: Pictures, clip: Extractor, batch_size: int) -> list[float]:

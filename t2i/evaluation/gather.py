@@ -96,11 +96,11 @@ def gather(
     """
     if samples.captions is not None:
         checks.same_length("generated images", samples.generated, "captions", samples.captions)
-    wanted = [METRICS[name].features for name in config.metrics]
+    wanted = [own for name in config.metrics if (own := METRICS[name].features) is not Features.JUDGE]
     made: dict[Features, Inputs] = {}
     if extractor is not clip and any(features is not Features.CLIP for features in wanted):
         made[Features.ANY] = _of_images(config, samples, extractor)
-    if extractor is clip or Features.CLIP in wanted:
+    if (extractor is clip and wanted) or Features.CLIP in wanted:
         rest = samples if extractor is clip else replace(samples, train_features={}, reference_moments=None)
         made[Features.CLIP] = _of_texts_too(config, rest, clip)
         made.setdefault(Features.ANY, made[Features.CLIP])

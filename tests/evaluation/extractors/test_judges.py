@@ -19,7 +19,8 @@ from t2i.evaluation.gather import Samples, gather
 from t2i.models.published import PUBLISHED, told
 from t2i.places import PACKAGE
 from t2i.randomness import generator
-from tests.evaluation import toy_judges
+
+from .. import toy_judges
 
 CAPTIONS = ["a red kite", "two dogs on a bench, one of them asleep", "", "a blue kite"]
 
@@ -49,7 +50,7 @@ def test_each_metric_is_of_its_own_judge_and_the_definition_says_which(
     found = evaluate_samples(config, Samples(pictures, CAPTIONS), clip, clip, known)
     names = {name for name in found.metrics if "." not in name.split("]")[-1]}
     assert names == {
-        "clip_score[tiny_clip]", "pickscore[PickScore_v1]", "hpsv2[HPS_v2.1]",
+        "clip_score[tiny_clip]", "pickscore[PickScore_v1]", "hpsv2[HPS_v2_1]",
         "vqa_score[blip-vqa-base]", "vqa_score_answered[blip-vqa-base]",
     }  # fmt: skip
     told_ = found.definition["judges"]

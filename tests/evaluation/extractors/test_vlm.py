@@ -16,7 +16,8 @@ from t2i.errors import UserError
 from t2i.evaluation.extractors import vlm_networks
 from t2i.evaluation.extractors.vlm import Vlm
 from t2i.randomness import generator
-from tests.evaluation import toy_judges
+
+from .. import toy_judges
 
 QUESTIONS = [
     "Is there a dog?",

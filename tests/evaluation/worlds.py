@@ -93,8 +93,15 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         right = (np.abs(values[:, 4]) > 0.7).astype(np.float64)
         return {"held_out_losses": values[:, :4] ** 2, "suite": Suited("toy", {"colour": right}, {}, {})}
 
-    base = replace(base, **beside(*first))
-    return base, replace(base, generated=drawn(*second), **beside(*second))
+    base = replace(base, answers=_answers(base.generated), **beside(*first))
+    generated = drawn(*second)
+    return base, replace(base, generated=generated, answers=_answers(generated), **beside(*second))
+
+
+def _answers(generated: np.ndarray) -> np.ndarray:
+    """P(yes) of each picture, the same of mirror images, and what yes and no have of all words."""
+    yes = 1.0 / (1.0 + np.square(generated[:, 0].astype(np.float64)))
+    return np.stack([yes, np.full(len(yes), 0.9)], axis=1)
 
 
 def strangers(kind: str, count: int, width: int, seed: int) -> tuple[Inputs, Inputs]:

@@ -256,7 +256,13 @@ FINE = {
     ("inception_score", "one sample"),
     ("held_out_loss@8", "one sample"),
     ("held_out_loss@8", "other width"),
-    *(("composition", fault) for fault in ("non-finite", "beyond float32", "one sample", "other width")),
+    ("pickscore", "one sample"),
+    ("hpsv2", "one sample"),
+    *(
+        (name, fault)
+        for name in ("composition", "vqa_score")
+        for fault in ("non-finite", "beyond float32", "one sample", "other width")
+    ),
 }
 """Metrics without a reference, those that have a value for one image, and what reads no features."""
 
@@ -281,6 +287,7 @@ def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, faul
         logit_scale=1.0,
         train=rest,
         other_texts=[rest[:2]] * len(generated),
+        answers=np.full((len(generated), 2), 0.5),
         held_out_losses=np.abs(generated),
         suite=Suited("toy", {"colour": np.array([0.0, 1.0])}, {}, {}),
     )

@@ -17,6 +17,7 @@ from t2i.data.sources.hub import Hub
 from t2i.data.sources.labelled import LabelledImages
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.data.sources.sharded import Shards
+from t2i.data.sources.subject import Subject
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
 from t2i.places import COMMAND, HOME, PACKAGE
@@ -37,6 +38,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "labelled": LabelledImages,
         "scenes": Scenes,
         "shards": Shards,
+        "subject": Subject,
     },
     "strategy": {
         "attn2_to_v": Attn2ToV,

@@ -24,6 +24,7 @@ from t2i.places import COMMAND, HOME, PACKAGE
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.training.attention import Attn2, Attn2KV, Attn2ToV, AttnAddV
+from t2i.training.inversion import Pivotal, TextualInversion
 from t2i.training.lora import Lora
 from t2i.training.strategies import Both, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
@@ -50,6 +51,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "text_adapter": TextAdapter,
         "both": Both,
         "lora": Lora,
+        "pivotal": Pivotal,
+        "textual_inversion": TextualInversion,
     },
     "model": {"model": Model},
     "scheduler": {"scheduler": Scheduler},

@@ -121,6 +121,10 @@ class Training(Stage):
         from t2i.training.card import model_card as card_of
 
         config = self.config
+        wording = config.training.captions
+        config.strategy.require_captions(
+            text for group in self.split(run).captions for caption in group for text in wording.variants(caption)
+        )
         checks = wiring.Wiring(config).read(run)
         wiring.require(checks["rows"][checks["declared"] :])  # what cannot be trained, or not be exported
         if run.main and config.training.resume == "never":

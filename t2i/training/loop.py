@@ -82,6 +82,11 @@ class Trainer(State):
     def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
         total = self.recovery.in_portions(lambda size: self._accumulate(step, batch, size))
+        for name, parameter in self.parameters.items():
+            if self.strategy.rests(name, step, self.total):
+                parameter.grad = (
+                    None  # the optimizer passes it by: no decay, and no moments of steps that are not taken
+                )
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         if self.recovery.refuses(norm, step, self.history):

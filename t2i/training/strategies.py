@@ -64,6 +64,13 @@ class Strategy:
         """Whether the parameter of this name (as in the module's `named_parameters`) trains."""
         raise NotImplementedError
 
+    def rests(self, name: str, step: int, total: int) -> bool:
+        """Whether a trainable parameter of this name is left as it is in a step (from 0) of so many."""
+        return False
+
+    def require_captions(self, captions: Iterable[str]) -> None:
+        """UserError where training captions, as they are worded, lack what is to be learned."""
+
     def untrained(self, models: "Models") -> "Untrained":
         """Asked before the first step: the way back to what the networks are now, for a moment."""
         from t2i.training.before import copies

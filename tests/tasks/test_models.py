@@ -22,7 +22,9 @@ from ..web.conftest import serving
 MODELS = ["tiny", "tiny_sdxl", "tiny_flow"]
 LINE = [*SCENES, *TOY, "training.validation_images=0"]
 STRATEGIES: dict[str, list[str]] = {kind: [] for kind in SCHEMAS["strategy"]} | {
-    "lora": ["strategy.text_targets=[q_proj,v_proj]"]
+    "lora": ["strategy.text_targets=[q_proj,v_proj]"],
+    "pivotal": ["training.captions.prefix='<subject> '", "strategy.initializers=[cat]"],
+    "textual_inversion": ["training.captions.prefix='<subject> '", "strategy.vectors=2"],
 }
 """With what is typed beside their names."""
 ONE_TOWER = (
@@ -33,6 +35,13 @@ REFUSED = {
     ("tiny_sdxl", "attn_add_v"): r"strategy=attn_add_v .* the U-Net of .* has none; use strategy=attn2_to_v",
     ("tiny_sdxl", "text_adapter"): ONE_TOWER,
     ("tiny_flow", "text_adapter"): ONE_TOWER,
+    **{
+        (
+            "tiny_flow",
+            kind,
+        ): rf"strategy={kind} teaches words to the text encoders .* reads text with .*; use strategy=lora"
+        for kind in ("pivotal", "textual_inversion")
+    },
     **{
         ("tiny_flow", kind): rf"strategy={kind} trains cross-attention layers, .* has none: .*; use strategy=attn_add_v"
         for kind in ("attn2", "attn2_kv", "attn2_to_v")

@@ -21,6 +21,7 @@ from t2i.store import Stage, Store, digest_of
 from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
 from t2i.training.config import LearningRate, Prior, Training
 from t2i.training.dataset import LatentSet, latent_set
+from t2i.training.inversion import TextualInversion
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 from t2i.training.parallel import parallel_of
@@ -33,6 +34,8 @@ from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
 __all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]
 
 RATE = 1e-3
+WORD = "<subject>"
+"""What strategies that teach words teach; pieces of a word for the others."""
 STRATEGIES = {  # of a U-Net; those of a transformer are in test_flow.py
     "attn2_to_v": Attn2ToV(learning_rate=RATE),
     "attn2_kv": Attn2KV(learning_rate=RATE),
@@ -41,6 +44,7 @@ STRATEGIES = {  # of a U-Net; those of a transformer are in test_flow.py
     "lora": Lora(learning_rate=RATE),
     "text_adapter": TextAdapter(learning_rate=RATE),
     "text_encoder": TextEncoder(learning_rate=RATE),
+    "textual_inversion": TextualInversion(learning_rate=RATE, placeholders=[WORD]),
     "unet": UNet(learning_rate=RATE),
 }
 CLASS = ["a cat", "a bus in the snow", "two cakes"]
@@ -86,7 +90,7 @@ class Pictures:
 def pictures(name: str, count: int) -> Pictures:
     """`count` pictures whose ids begin with `name`."""
     kinds = ["a red cat", "two buses", "a cake on a table"]
-    captions = [[f"{kinds[i % 3]} number {i}", f"picture {i} of {kinds[i % 3]}"] for i in range(count)]
+    captions = [[f"{kinds[i % 3]} number {i} {WORD}", f"picture {i} of {kinds[i % 3]} {WORD}"] for i in range(count)]
     return Pictures(name, [f"{name}-{i}" for i in range(count)], captions)
 
 

@@ -124,6 +124,10 @@ class Dataset:
         self._place: Optional[Path] = None
         self._remarks = Remarks()
 
+    def classes(self) -> list[str]:
+        """The class words of what the pictures show, where it is one subject; empty elsewhere."""
+        return []
+
     def regularised(self) -> list[str]:
         """The captions that `training.prior` keeps the model's pictures of, once `acquire` has been; empty: none are known."""
         return list(self.regularisation)

@@ -178,7 +178,7 @@ def held_out_loss(config: Config) -> dict[str, Any]:
 def cell(config: Config, trains: bool) -> dict[str, Any]:
     """All that the numbers of a cell of a sweep hang on. trains: whether it has a training of its own."""
     return {
-        "dataset": _acting("dataset", as_dict(config.dataset)),
+        "dataset": _dataset(config),
         "model": model(config),
         "pictures": pictures(config),
         "numbers": numbers(config),
@@ -195,6 +195,12 @@ def cell(config: Config, trains: bool) -> dict[str, Any]:
 def start_of(config: Config) -> Optional[str]:
     """The checkpoint that a training starts from by its name; None where it starts from the model."""
     return None if config.training.resume in ("auto", "never") else config.training.resume
+
+
+def _dataset(config: Config) -> dict[str, Any]:
+    """Which data. Regularisation captions came later and are said where there are any."""
+    found = _acting("dataset", as_dict(config.dataset))
+    return {name: value for name, value in found.items() if name != "regularisation" or value}
 
 
 def _acting(group: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ clip.weight_decay
 dataset.background
 dataset.caption
 dataset.character
+dataset.class_word
 dataset.columns.caption
 dataset.columns.id
 dataset.columns.image
@@ -86,6 +87,7 @@ dataset.near_bits
 dataset.near_duplicates
 dataset.obtain
 dataset.quarantine
+dataset.regularisation
 dataset.resolution
 dataset.revision
 dataset.root
@@ -173,14 +175,19 @@ strategy.alpha
 strategy.clip
 strategy.dropout
 strategy.encoders
+strategy.initializers
 strategy.kind
 strategy.learning_rate
+strategy.placeholders
 strategy.rank
 strategy.targets
 strategy.text_encoder_learning_rate
 strategy.text_targets
 strategy.use_dora
 strategy.use_rslora
+strategy.vectors
+strategy.word_learning_rate
+strategy.word_share
 strength
 sweeps.also
 sweeps.apply
@@ -234,6 +241,10 @@ training.min_snr_gamma
 training.noise_offset
 training.nonfinite
 training.optimizer
+training.prior
+training.prior_images
+training.prior_share
+training.prior_weight
 training.resume
 training.resume_force
 training.save_every

@@ -17,12 +17,14 @@ from t2i.data.sources.hub import Hub
 from t2i.data.sources.labelled import LabelledImages
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.data.sources.sharded import Shards
+from t2i.data.sources.subject import Subject
 from t2i.evaluation.config import Evaluation
 from t2i.models.config import Model
 from t2i.places import COMMAND, HOME, PACKAGE
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sweeps.config import Sweep
 from t2i.training.attention import Attn2, Attn2KV, Attn2ToV, AttnAddV
+from t2i.training.inversion import Pivotal, TextualInversion
 from t2i.training.lora import Lora
 from t2i.training.strategies import Both, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
@@ -37,6 +39,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "labelled": LabelledImages,
         "scenes": Scenes,
         "shards": Shards,
+        "subject": Subject,
     },
     "strategy": {
         "attn2_to_v": Attn2ToV,
@@ -48,6 +51,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "text_adapter": TextAdapter,
         "both": Both,
         "lora": Lora,
+        "pivotal": Pivotal,
+        "textual_inversion": TextualInversion,
     },
     "model": {"model": Model},
     "scheduler": {"scheduler": Scheduler},

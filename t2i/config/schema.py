@@ -23,6 +23,7 @@ from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
 from t2i.training.contrastive.config import ClipTuning
+from t2i.training.fitting import refuse_prior, refuse_shards
 from t2i.training.strategies import Strategy
 from t2i.upkeep import Upkeep
 from t2i.web.config import Serve
@@ -156,7 +157,7 @@ class Config:
             part.validate()
         self.training.validate(processes)
         if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
-            self.training.validate_shards(self.strategy, self.launch.precision)
+            refuse_shards(self.training, self.strategy, self.launch.precision)
         self.charts.validate()
         known = sorted(shipped())
         named = [("charts.schedulers", name) for name in self.charts.schedulers]
@@ -190,6 +191,8 @@ class Config:
                 "it; make a second one on the same server for sweeps.storage"
             )
         trains = self.task in (Task.pipeline, Task.train)
+        if trains or self.task is Task.sweep:
+            refuse_prior(self.training, self.strategy, self.dataset)
         also = {name: scheduler for name, scheduler in shipped().items() if name in self.charts.schedulers}
         attaches = trains or self.task is Task.verify
         refuse(

@@ -91,6 +91,8 @@ class Dataset:
     """Share of unusable images (0 to 1) past which preparation stops."""
     seed: int = 0
     """Seed of subsets and splits."""
+    regularisation: list[str] = field(default_factory=list)
+    """Captions of what the tuning should leave as it is (training.prior); []: those that the source knows, if any."""
 
     def validate(self) -> None:
         """Checks what can be checked without reading data; raises ConfigError that names the key."""
@@ -121,6 +123,14 @@ class Dataset:
     def __post_init__(self) -> None:
         self._place: Optional[Path] = None
         self._remarks = Remarks()
+
+    def classes(self) -> list[str]:
+        """The class words of what the pictures show, where it is one subject; empty elsewhere."""
+        return []
+
+    def regularised(self) -> list[str]:
+        """The captions that `training.prior` keeps the model's pictures of, once `acquire` has been; empty: none are known."""
+        return list(self.regularisation)
 
     @property
     def remarks(self) -> "Remarks":

@@ -47,6 +47,8 @@ def check(dataset: "Dataset") -> None:
     for key in ("caption", *(["subset"] if dataset.subset is not None else [])):
         if getattr(dataset, key) and not getattr(dataset, key).strip():
             raise ConfigError(f"dataset.{key} is blank: give it a value, or leave it out.")
+    if not all(text.strip() for text in dataset.regularisation):
+        raise ConfigError("dataset.regularisation holds a blank caption: give it words, or leave it out.")
     for folder in dataset.links:
         if not Path(folder).expanduser().is_dir():
             raise ConfigError(f"dataset.links names {folder}, which is no folder: type dataset.links=[<folder>].")

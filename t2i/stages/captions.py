@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
@@ -10,6 +11,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Stage
+from t2i.training.fitting import regularisation_captions
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Prepared as Data
@@ -90,6 +92,23 @@ class TrainedOn(Captions):
     def texts(self, run: Run) -> list[str]:
         split = training_split(self.config, Prepared(self.config).read(run))
         return [group[0] for group in split.captions if group][: self.most]
+
+
+@dataclass(frozen=True)
+class OfClass(Captions):
+    """The regularisation captions of the data in turn, one for each class picture of `training.prior=pictures`."""
+
+    config: Config
+    most: int
+
+    def needs(self) -> Sequence[Stage]:
+        return (Prepared(self.config),)  # its source says them
+
+    def hangs_on(self) -> Any:
+        return ["class", self.most]
+
+    def texts(self, run: Run) -> list[str]:
+        return list(islice(cycle(regularisation_captions(self.config.training, self.config.dataset)), self.most))
 
 
 def captions_of(data: "Data", count: int) -> list[str]:

@@ -12,6 +12,7 @@ from t2i.stages import history
 from t2i.stages.networks import dtype_of, model_digest
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Stage, is_there, made
+from t2i.training.fitting import regularisation_captions
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Split
@@ -95,4 +96,5 @@ class ByModel(Encoded):
         settings = replace(config.training, **self.off)  # type: ignore[arg-type]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         prepared = made(Prepared(config), run)
-        latent_set(run.store, prepared, self.part(run), models, settings, text_trains, flip, device)
+        more = regularisation_captions(config.training, config.dataset) if self.split == "train" else ()
+        latent_set(run.store, prepared, self.part(run), models, settings, text_trains, flip, device, more)

@@ -38,7 +38,8 @@ def export_pipeline(config: Config, run: Run, models: "Models", weights: Path, t
     with run.accelerator.autocast():
         ours = drawn(models)
     plain = opened(target, fresh.family, dtype_of(config))
-    return difference(ours, by_diffusers(plain.to(run.accelerator.device), config.model.resolution))
+    theirs = by_diffusers(plain.to(run.accelerator.device), config.model.resolution, tuple(models.words))
+    return difference(ours, theirs)
 
 
 def opened(folder: Path, family: "Family", dtype: Any) -> Any:

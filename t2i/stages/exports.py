@@ -10,7 +10,8 @@ from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.models.adapters.kinds import Kind
 from t2i.stages.exported import by_diffusers, drawn, opened, save_pipeline
-from t2i.stages.tuned import Tuned, apply_tuned, find_tuned
+from t2i.stages.tuned import Tuned, apply_tuned, find_tuned, words_in
+from t2i.training.inversion import Pivotal
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe
 
@@ -83,7 +84,7 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
 
 
 def _kinds(tuned: Optional[Tuned]) -> list[tuple[Kind, bool]]:
-    """What each piece is, and whether it is a DoRA; a run with adapters counts as low-rank."""
+    """What each piece is, and whether it is a DoRA; a run with adapters counts as low-rank, one with words as an inversion."""
     if tuned is None:
         return []
     pieces = [(piece.found.kind, piece.found.path, piece.found.dora) for piece in tuned.pieces] or [
@@ -93,8 +94,11 @@ def _kinds(tuned: Optional[Tuned]) -> list[tuple[Kind, bool]]:
     for kind, path, dora in pieces:
         if kind is Kind.run:
             strategy = describe(path)["strategy"]
-            lora = strategy["kind"] == Lora.kind
-            found.append((Kind.low_rank if lora else Kind.run, bool(strategy.get("use_dora"))))
+            words, dora = "placeholders" in strategy, bool(strategy.get("use_dora"))
+            adapts = strategy["kind"] in (Lora.kind, Pivotal.kind)
+            if adapts or not words:
+                found.append((Kind.low_rank if adapts else Kind.run, dora))
+            found += [(Kind.inversion, False)] * words
         else:
             found.append((kind, dora))
     return found
@@ -185,7 +189,5 @@ def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
 
 def _words(config: Config) -> tuple[str, ...]:
     from t2i.models.adapters.kinds import identify
-    from t2i.models.adapters.words import words_of
 
-    every = [identify(Path(name).expanduser()) for name in config.weights_given]
-    return tuple(word for found in every if found.kind is Kind.inversion for word in words_of(found))
+    return tuple(word for name in config.weights_given for word in words_in(identify(Path(name).expanduser())))

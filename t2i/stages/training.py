@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -13,7 +13,9 @@ from t2i.config import Config, as_dict
 from t2i.context import Run, flat
 from t2i.processes import device_type
 from t2i.stages import extras, history, losses, model_card, validation, wiring
+from t2i.stages.captions import OfClass
 from t2i.stages.exported import export_pipeline
+from t2i.stages.generated import Generated
 from t2i.stages.latents import Latents
 from t2i.stages.networks import dtype_of, model_digest
 from t2i.stages.prepared import Prepared, training_split
@@ -21,12 +23,16 @@ from t2i.stages.stage import Address, Stage, is_there, made
 from t2i.stages.text_states import TextStates
 from t2i.stages.tuned import Tuned, tuned_digest
 from t2i.stages.weights import Weights
-from t2i.store import MANIFEST, damage, sha256_file
+from t2i.store import MANIFEST, damage, digest_of, sha256_file
+from t2i.training.config import Prior
+from t2i.training.fitting import regularisation_captions
 
 if TYPE_CHECKING:
     from t2i.data.prepared import Split
     from t2i.models.parts import Models
+    from t2i.training.dataset import LatentSet
     from t2i.training.loop import Trainer
+    from t2i.training.prior import Pictures
 
 SHAPES_VERSION = 2
 """Of the order in which pictures of several shapes are seen; trainings of one shape are not addressed by it."""
@@ -52,7 +58,8 @@ class Training(Stage):
         return [Prepared(self.config)]
 
     def inputs(self) -> dict[str, Stage]:
-        return {"data": Prepared(self.config)}
+        drawn = {"class_pictures": class_pictures(self.config)} if self.config.training.prior is Prior.pictures else {}
+        return {"data": Prepared(self.config), **drawn}
 
     def within(self) -> list[Stage]:
         """The caches that it reads, and the checks before its first step."""
@@ -85,12 +92,12 @@ class Training(Stage):
 
     def address(self, run: Run) -> Address:
         config, address = self.config, self._slice(run)
-        digests = {"model": model_digest(config, run), **config.strategy.inputs()}
+        digests = {"model": model_digest(config, run), **config.strategy.inputs(), **self._regularised()}
         if identity.start_of(config):
             digests["start"] = start_digest(config)
         extras.require(config.training, self.total(run))
-        data = made(Prepared(config), run).digest
-        folder = run.store.path(self.name, {**digests, "data": data}, address, self.version)
+        inputs = {name: made(stage, run).digest for name, stage in self.inputs().items()}
+        folder = run.store.path(self.name, {**digests, **inputs}, address, self.version)
         lacking = run.tell(lambda: extras.lacking(config, run, folder))
         if lacking and config.training.resume == "never":
             digests["again"] = extras.digest(config)
@@ -103,12 +110,21 @@ class Training(Stage):
         _say_once(run, lacking)
         return Address(digests, address)
 
+    def _regularised(self) -> dict[str, str]:
+        """What identifies the captions that the model is held to; nothing without a prior."""
+        captions = regularisation_captions(self.config.training, self.config.dataset)
+        return {"regularisation": digest_of(captions)} if captions else {}
+
     # -- how it is made ------------------------------------------------------------------------------------------------
 
     def build(self, run: Run, folder: Path) -> None:
         from t2i.training.card import model_card as card_of
 
         config = self.config
+        wording = config.training.captions
+        config.strategy.require_captions(
+            text for group in self.split(run).captions for caption in group for text in wording.variants(caption)
+        )
         checks = wiring.Wiring(config).read(run)
         wiring.require(checks["rows"][checks["declared"] :])  # what cannot be trained, or not be exported
         if run.main and config.training.resume == "never":
@@ -141,8 +157,8 @@ class Training(Stage):
     def _identity(self, run: Run) -> dict[str, Any]:
         """What a checkpoint must be of to be gone on from."""
         config = self.config
-        digests = {"model": model_digest(config, run), "data": made(Prepared(config), run).digest}
-        return flat({**digests, **self._slice(run)})
+        inputs = {name: made(stage, run).digest for name, stage in self.inputs().items()}
+        return flat({"model": model_digest(config, run), **inputs, **self._regularised(), **self._slice(run)})
 
     def _attached(self, run: Run) -> "Models":
         """The model on the device, with what trains."""
@@ -165,12 +181,30 @@ class Training(Stage):
         config, device = self.config, run.accelerator.device
         text_trains = config.strategy.trains_text
         prepared, held_out = made(Prepared(config), run), Prepared(config).read(run).split("held_out")
+        more = regularisation_captions(config.training, config.dataset)
         sets = [
-            latent_set(run.store, prepared, split, models, config.training, text_trains, flip, device)
-            for split, flip in ((self.split(run), config.training.flip), (held_out, False))
+            latent_set(run.store, prepared, split, models, config.training, text_trains, flip, device, captions)
+            for split, flip, captions in ((self.split(run), config.training.flip, more), (held_out, False, ()))
         ]
+        train_set = self._preserved(run, models, sets[0], more)
         watch = validation.Validation(config, run, models, folder) if validation.prompts_of(config, run) else None
-        return Trainer(config.training, config.strategy, models, run, sets[0], sets[1], folder, known, watch)
+        return Trainer(config.training, config.strategy, models, run, train_set, sets[1], folder, known, watch)
+
+    def _preserved(self, run: Run, models: "Models", own: "LatentSet", captions: Sequence[str]) -> "Pictures":
+        """The training pictures with what holds the model to what it was, where that is asked for."""
+        from t2i.training.dataset import latent_set
+        from t2i.training.prior import ClassPictures, Preserved, of_captions, of_pictures
+
+        config = self.config.training
+        if config.prior is None:
+            return own
+        if config.prior is Prior.base:
+            return Preserved(own, of_captions(own, captions))
+        stage = made(class_pictures(self.config), run)
+        split = ClassPictures(stage.path, class_pictures(self.config).captions.texts(run), self.config.model.resolution)
+        alone = replace(config, cache_text=False)  # their captions' states are kept with those of the data
+        drawn = latent_set(run.store, stage, split, models, alone, own.text_trains, config.flip, run.accelerator.device)
+        return Preserved(own, of_pictures(drawn, own))
 
     # -- what a plan tells of it ---------------------------------------------------------------------------------------
 
@@ -229,6 +263,11 @@ def trained(config: Config, run: Run) -> tuple[Tuned, dict[str, float]]:
     path = made(training, run).path / "training.json"
     metrics: dict[str, float] = run.tell(lambda: json.loads(path.read_text(encoding="utf-8")))
     return Trained(training).find(run), metrics
+
+
+def class_pictures(config: Config) -> Generated:
+    """Pictures of the class, drawn once by the base model."""
+    return Generated(config, OfClass(config, config.training.prior_images))
 
 
 def start_digest(config: Config) -> str:

@@ -16,6 +16,7 @@ from t2i.models.config import Model
 from t2i.models.families.family import Family
 from t2i.stages.copies import identifying, require_whole
 from t2i.store import digest_of
+from t2i.training.inversion import Pivotal, Words
 from t2i.training.lora import Lora
 from t2i.training.strategies import describe
 
@@ -112,9 +113,7 @@ def _digest(found: Found, run: Run) -> str:
         return tuned_digest(found.path, run)
     facts: dict[str, Any] = {"kind": found.kind.value, "files": run.store.file_digests(list(found.files))}
     if found.kind is Kind.inversion:
-        from t2i.models.adapters.words import words_of
-
-        facts["words"] = words_of(found)
+        facts["words"] = words_in(found)
     return digest_of(facts)[:32]
 
 
@@ -163,8 +162,19 @@ def _refuse_family(model: Model, found: Found) -> None:
 def _scales(found: Found) -> bool:
     """Whether a part of it can be taken: an adapter is a difference, everything else a replacement."""
     return found.kind is Kind.low_rank or (
-        found.kind is Kind.run and describe(found.path)["strategy"]["kind"] == Lora.kind
+        found.kind is Kind.run and describe(found.path)["strategy"]["kind"] in (Lora.kind, Pivotal.kind)
     )
+
+
+def words_in(found: Found) -> list[str]:
+    """The words that it teaches."""
+    if found.kind is Kind.run:
+        return list(describe(found.path)["strategy"].get("placeholders", []))
+    if found.kind is Kind.inversion:
+        from t2i.models.adapters.words import words_of
+
+        return words_of(found)
+    return []
 
 
 def _refuse_scales(pieces: Sequence[Piece]) -> None:
@@ -180,7 +190,7 @@ def _replaces(found: Found, family: Family) -> set[str]:
     """The networks that it puts others in the place of."""
     if found.kind in NETWORKS:
         return {found.kind.name}
-    if found.kind is not Kind.run or _scales(found):
+    if found.kind is not Kind.run or _scales(found) or words_in(found):
         return set()
     kind = describe(found.path)["strategy"]["kind"]
     return {"text_encoder"} if kind == "clip" else set(strategy_from(describe(found.path)["strategy"]).modules(family))
@@ -213,7 +223,7 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
     for number, piece in order:
         if piece.found.kind is not Kind.run:
             bring(models, piece.found, f"adapter{number}", piece.scale)
-        elif _replaces(piece.found, models.family):
+        elif not _scales(piece.found):
             _apply_run(models, piece.found.path)
         else:
             require_base(models, piece.found.path)
@@ -224,12 +234,15 @@ def apply_tuned(models: "Models", tuned: Tuned) -> None:
                 f"adapter{number}",
                 piece.scale,
             )
+            strategy = strategy_from(describe(piece.found.path)["strategy"])
+            if isinstance(strategy, Words):
+                strategy.load_words(models, piece.found.path)
             models.scheduler_config = describe(piece.found.path).get("scheduler", models.scheduler_config)
     models.tuned = tuned.digest
 
 
 def _is_word(piece: Piece) -> bool:
-    return piece.found.kind is Kind.inversion
+    return bool(words_in(piece.found))
 
 
 def _apply_run(models: "Models", folder: Path) -> None:

@@ -4,13 +4,10 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from t2i.data.wording import CaptionRule
 from t2i.errors import ConfigError
-
-if TYPE_CHECKING:
-    from t2i.training.strategies import Strategy
 
 
 class Optimizer(Enum):
@@ -36,6 +33,13 @@ class Timesteps(Enum):
 
     uniform = "uniform"
     logit_normal = "logit_normal"
+
+
+class Prior(Enum):
+    """What keeps the rest of the model as it was, while a few pictures are learned."""
+
+    base = "base"
+    pictures = "pictures"
 
 
 class NonFinite(Enum):
@@ -76,6 +80,15 @@ class Training:
     """How captions are worded for training; pictures are generated from prompts as they are given."""
     flip: bool = False
     """Show every second picture mirrored. Not for data in which left and right, or text, matter."""
+    prior: Optional[Prior] = None
+    """Beside the data, a share of every batch holds the model to what it was, by dataset.regularisation: base (its own
+    prediction of before is the target), pictures (class pictures that it draws first; Ruiz et al. 2023); null: nothing."""
+    prior_weight: float = 1.0
+    """How much their mean loss counts beside that of the data."""
+    prior_share: float = 0.5
+    """Share of a batch that they have, one picture at least."""
+    prior_images: int = 200
+    """Class pictures that training.prior=pictures draws, with scheduler and cfg as configured."""
     cache_latents: bool = True
     """Encode every picture once and keep its latents in the store; false: encode it in every step."""
     cache_text: bool = True
@@ -176,6 +189,7 @@ class Training:
         if not 0 <= self.caption_dropout <= 1:
             raise ConfigError(f"training.caption_dropout={self.caption_dropout} is not in [0, 1]; use e.g. 0.1")
         self._validate_objective()
+        self._validate_prior()
         if self.keep < 2:
             raise ConfigError(
                 f"training.keep={self.keep} would leave no spare when the newest is damaged; use training.keep=2"
@@ -209,34 +223,29 @@ class Training:
         if self.export_best and self.held_out_images < 1:
             raise ConfigError("training.export_best=true needs a held-out loss; use e.g. training.held_out_images=64")
 
-    def validate_shards(self, strategy: "Strategy", precision: str) -> None:
-        """Raise ConfigError for what cannot train with `launch.shard=true`. precision: no, fp16 or bf16."""
-        if not strategy.whole:
+    def _validate_prior(self) -> None:
+        if not 0 <= self.prior_weight < math.inf:
+            raise ConfigError(f"training.prior_weight={self.prior_weight} is not a number from 0; use e.g. 1.0")
+        if not 0 < self.prior_share < 1:
+            raise ConfigError(f"training.prior_share={self.prior_share} is not between 0 and 1; use e.g. 0.5")
+        if self.prior_images < 1:
+            raise ConfigError(f"training.prior_images={self.prior_images} is not a positive number; use e.g. 200")
+        if self.prior is not None and self.batch_size < 2:
             raise ConfigError(
-                f"launch.shard=true with strategy={strategy.kind}, which trains too little for it: use strategy=unet or both, or "
-                "launch.shard=false, which is faster where each GPU can hold the model"
-            )
-        if self.optimizer not in (Optimizer.adamw, Optimizer.sgd):
-            raise ConfigError(
-                f"launch.shard=true with training.optimizer={self.optimizer.value}, whose rule looks at whole tensors: use adamw "
-                "or sgd, whose state is spread over the processes too"
-            )
-        if precision == "fp16":
-            raise ConfigError(
-                "launch.shard=true with launch.mixed_precision=fp16, whose loss scale each process would choose for itself: use "
-                "bf16"
-            )
-        if self.compile or self.channels_last:
-            key = "compile" if self.compile else "channels_last"
-            raise ConfigError(
-                f"launch.shard=true with training.{key}=true, which shards do not take: use training.{key}=false"
+                f"training.batch_size={self.batch_size} has no room for training.prior={self.prior.value}, which takes a share "
+                "of every batch; use training.batch_size=2 or more (training.micro_batch=1 needs no more memory)"
             )
 
     def total_steps(self, images: int) -> int:
         """Optimizer steps for `images` training pictures."""
         if self.epochs is None:
             return self.steps
-        return max(1, round(self.epochs * images / self.batch_size))
+        return max(1, round(self.epochs * images / (self.batch_size - self.prior_count)))
+
+    @property
+    def prior_count(self) -> int:
+        """Pictures of a batch that hold the model to what it was."""
+        return 0 if self.prior is None else min(self.batch_size - 1, max(1, round(self.prior_share * self.batch_size)))
 
     def warmup_steps(self, total: int) -> int:
         """Of a training of `total` steps: a warm-up that would not end before it does takes half of them."""
@@ -260,6 +269,10 @@ class Training:
         }
         if not self.export_best:  # otherwise they decide which step is exported
             operational |= {"save_every", "held_out_images"}
+        if self.prior is None:  # said where they act: finished trainings have their address
+            operational |= {"prior", "prior_weight", "prior_share"}
+        if self.prior is not Prior.pictures:
+            operational.add("prior_images")
         values = {key: value for key, value in vars(self).items() if key not in operational}
         if total is not None:
             values["warmup"] = self.warmup_steps(total)

@@ -9,7 +9,7 @@ from typing import Optional, Protocol
 import numpy as np
 import torch
 
-from t2i.data.captions import caption_choice
+from t2i.data.captions import batch_order, caption_choice
 from t2i.data.prepared import Split
 from t2i.data.rows import Rows, key_of, keyed_rows
 from t2i.models.families.family import Conditions
@@ -105,6 +105,10 @@ class LatentSet:
         """What the pictures are trained with: first asked for when the noise schedule is settled."""
         return objective_of(self.models, self.config)
 
+    def batches(self, first_step: int) -> Iterator[list[tuple[int, int]]]:
+        """From a step on, the (epoch, position) pairs of each global batch."""
+        return batch_order(self.config.seed, self.sizes, self.config.batch_size, first_step)
+
     def text(self, captions: Sequence[str | None], device: torch.device, dtype: torch.dtype) -> Conditions:
         """Conditions, or tokens when the text encoder trains. None: no caption."""
         family = self.models.family
@@ -165,8 +169,12 @@ def latent_set(
     text_trains: bool,
     flip: bool,
     device: torch.device,
+    more: Sequence[str] = (),
 ) -> LatentSet:
-    """The split as training reads it; caches are encoded by the main process when they are not in the store yet."""
+    """The split as training reads it; caches are encoded by the main process when they are not in the store yet.
+
+    more: captions beside those of the split whose states are kept with theirs.
+    """
     rule = config.captions
     sizes = [_size(split, i) for i in range(len(split))]
     groups: dict[tuple[int, int], list[int]] = {}
@@ -204,7 +212,7 @@ def latent_set(
     # Tags in any order are too many texts to keep.
     if config.cache_text and not text_trains and not rule.shuffle_tags:
         captions = (text for group in split.captions for caption in group for text in rule.variants(caption))
-        distinct = ["", *dict.fromkeys(captions)]
+        distinct = ["", *dict.fromkeys([*captions, *more])]
         places = {caption: i for i, caption in enumerate(distinct)}
         states = _text_states(store, distinct, models, setting, device, split.name)
     own = [picture_of(split, i) for i in range(len(split))] if models.family.reads_sizes else []
@@ -245,15 +253,6 @@ def unpacked(rows: torch.Tensor, models: Models) -> Conditions:
         return dict.fromkeys(shapes, rows)
     parts = rows.split([math.prod(shape) for shape in shapes.values()], dim=1)
     return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-
-
-def of_one_size(
-    sizes: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], most: int
-) -> Iterator[list[tuple[int, int]]]:
-    """(epoch, position) pairs in their order, up to `most` together, of pictures of one size."""
-    for size in dict.fromkeys(sizes[position] for _, position in samples):
-        own = [sample for sample in samples if sizes[sample[1]] == size]
-        yield from (own[start : start + most] for start in range(0, len(own), most))
 
 
 def _sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from t2i.data.captions import batch_order
 from t2i.errors import UserError
 from t2i.randomness import integer
 from t2i.store import digest_of
 from t2i.training import probe, shards
-from t2i.training.dataset import LatentSet
 from t2i.training.history import History, by_range
 from t2i.training.memory import Portion, memory_mb
-from t2i.training.objective import losses
+from t2i.training.objective import Batch, losses
+from t2i.training.prior import Pictures
 from t2i.training.resuming.lines import Pace
 from t2i.training.resuming.stopping import warn_of_long_steps
-from t2i.training.state import State
+from t2i.training.state import PRIOR_LOSS, State
 
 
 class Trainer(State):
@@ -31,6 +30,7 @@ class Trainer(State):
         self.history = History()
         self.measured: probe.Losses | None = None  # after `fit`
         self._measured = self.config.held_out_images
+        self._held = torch.zeros(())  # the prior's part of the last step's loss, in this process, times their number
         self._latest: torch.Tensor | None = None  # what `held_out_losses` found last, picture by picture
         self._probe = Portion(probe.AT_ONCE, halves=not self.parallel.in_step)
         self._warned = False
@@ -43,7 +43,7 @@ class Trainer(State):
         if not self.history.held_out:
             self._measure(start)
             self.history.pictures = self._compared(self._latest)
-        batches = batch_order(self.config.seed, self.train_set.sizes, self.config.batch_size, start)
+        batches = self.train_set.batches(start)
         bar = tqdm(total=self.total, initial=start, desc="train", unit="step", disable=not self.run.main)
         pace = Pace()
         with self.run.deferring(), self.keeper.lines.adding() as add:
@@ -82,6 +82,11 @@ class Trainer(State):
     def _step(self, step: int, batch: list[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step over the global batch; the loss and the gradient's norm stay on the device."""
         total = self.recovery.in_portions(lambda size: self._accumulate(step, batch, size))
+        for name, parameter in self.parameters.items():
+            if self.strategy.rests(name, step, self.total):
+                parameter.grad = (
+                    None  # the optimizer passes it by: no decay, and no moments of steps that are not taken
+                )
         limit = math.inf if self.config.clip_norm is None else self.config.clip_norm
         norm: torch.Tensor = self.accelerator.clip_grad_norm_(list(self.parameters.values()), limit)
         if self.recovery.refuses(norm, step, self.history):
@@ -102,15 +107,20 @@ class Trainer(State):
         micros = list(self.parallel.portions(self.train_set.sizes, batch, size))
         share = len(batch) // self.accelerator.num_processes
         total = torch.zeros((), device=self.device)
+        self._held = torch.zeros((), device=self.device)
         for number, (micro, counts) in enumerate(micros):
             data = self.train_set.batch(micro, self.config.seed, self.config.caption_dropout, self.device, self.dtype)
             last = number + 1 == len(micros)
             with self.parallel.accumulating(self.denoiser, last):
-                each = losses(self.denoiser, self.objective, data, self.dtype)
-                loss = each.sum() * counts / share
+                each = losses(self.denoiser, self.objective, data, self.dtype, self._targets)
+                loss = data.counted(each).sum() * counts / share
                 self.recovery.backward(loss, communicating=last and self.accelerator.num_processes > 1)
             total += loss.detach()
+            self._held += each[: data.prior].detach().sum() * counts * self.accelerator.num_processes
         return total
+
+    def _targets(self, noisy: torch.Tensor, batch: Batch, target: torch.Tensor) -> torch.Tensor:
+        return target if self.base is None else self.base(noisy, batch, target)
 
     # -- what is measured --------------------------------------------------------------------------------------------
 
@@ -144,7 +154,7 @@ class Trainer(State):
             )
             self._measured = measured
 
-    def _picture_losses(self, pictures: LatentSet, epoch: int) -> torch.Tensor:
+    def _picture_losses(self, pictures: Pictures, epoch: int) -> torch.Tensor:
         """float64 (pictures, timesteps)."""
         count = min(self._measured, len(pictures))
         return probe.picture_losses(
@@ -183,6 +193,7 @@ class Trainer(State):
         seconds, rate = pace.look(len(batch))
         self._warned = self._warned or warn_of_long_steps(self.run, seconds)
         memory = memory_mb(self.device)
+        held = {PRIOR_LOSS: self._mean(self._held / self.config.prior_count)} if self.config.prior else {}
         bar.set_postfix(loss=f"{loss:.4f}", images_s=f"{rate:.1f}", memory=f"{memory / 1024:.1f} GiB")
         if not self.run.main:
             return
@@ -193,9 +204,10 @@ class Trainer(State):
             "gradient_norm": float(norm),
             "learning_rate": self.schedule.get_last_lr()[0],
             "images_per_second": rate,
+            **held,
         }
         shown = f"{values['gradient_norm']:.6g}", f"{values['learning_rate']:.6g}", f"{rate:.2f}", f"{memory:.0f}"
-        add([step, batch[-1][0], repr(loss), *shown, samples])
+        add([step, batch[-1][0], repr(loss), *shown, samples, *map(repr, held.values())])
         self.run.tracker.metrics({f"train/{name}": value for name, value in values.items()}, step)
 
     def _choose(self) -> int:

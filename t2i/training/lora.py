@@ -12,6 +12,7 @@ from t2i.training.strategies import Strategy, read_tensors, require_fit, validat
 if TYPE_CHECKING:
     from t2i.models.families.family import Family
     from t2i.models.parts import Models
+    from t2i.training.before import Untrained
 
 USUAL = ("to_q", "to_k", "to_v", "to_out.0")
 """Of a U-Net. Where nobody chose, another family's own take their place."""
@@ -105,6 +106,11 @@ class Lora(Strategy):
 
     def chooses(self, name: str) -> bool:
         return "lora_" in name
+
+    def untrained(self, models: "Models") -> "Untrained":
+        from t2i.training.before import adapters_off
+
+        return adapters_off(models.modules[name] for name in self.modules(models.family))
 
     def attach(self, models: "Models") -> None:
         models.freeze()

@@ -202,6 +202,14 @@ class Batch:
     """Conditions, or tokens where an encoder trains."""
     pictures: Sequence[Picture] = (Picture.whole((0, 0)),)
     """One each, or one for all."""
+    prior: int = 0
+    """So many of the first hold the model to what it was (t2i/training/prior.py)."""
+    weights: Optional[torch.Tensor] = None
+    """float32 (n,): how much each counts; None: all alike."""
+
+    def counted(self, each: torch.Tensor) -> torch.Tensor:
+        """Losses (n,), each as much as its sample counts."""
+        return each if self.weights is None else each * self.weights
 
 
 class Denoiser(nn.Module):
@@ -222,10 +230,23 @@ class Denoiser(nn.Module):
         return self.models.family.predict(self.models, latents, times, conditions, pictures)
 
 
-def losses(denoiser: nn.Module, objective: Objective, batch: Batch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Loss per sample, float32 (n,): squared error of the prediction, averaged over the latent and weighted."""
-    noisy = objective.noisy(batch.latents, batch.noise, batch.timesteps)
-    prediction = denoiser(noisy.to(dtype), batch.timesteps, batch.text, batch.pictures)
-    target = objective.target(batch.latents, batch.noise, batch.timesteps)
+Targets = Callable[[torch.Tensor, Batch, torch.Tensor], torch.Tensor]
+"""From noisy latents, batch and target, each (n, channels, h, w), to the target that is meant."""
+
+
+def losses(
+    denoiser: nn.Module,
+    objective: Objective,
+    batch: Batch,
+    dtype: torch.dtype = torch.float32,
+    targets: Targets = lambda noisy, batch, target: target,
+) -> torch.Tensor:
+    """Loss per sample, float32 (n,): squared error of the prediction, averaged over the latent and weighted by its time.
+
+    targets: puts others in the place of some.
+    """
+    noisy = objective.noisy(batch.latents, batch.noise, batch.timesteps).to(dtype)
+    target = targets(noisy, batch, objective.target(batch.latents, batch.noise, batch.timesteps))
+    prediction = denoiser(noisy, batch.timesteps, batch.text, batch.pictures)
     errors = (prediction.float() - target.float()).pow(2).mean(dim=(1, 2, 3))
     return objective.weighted(errors, batch.timesteps)

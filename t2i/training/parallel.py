@@ -15,7 +15,6 @@ from t2i.errors import ConfigError
 from t2i.models.parts import Models
 from t2i.models.weights import rebuilt
 from t2i.training import shards
-from t2i.training.dataset import of_one_size
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -126,6 +125,15 @@ def parallel_of(run: Run) -> Replicated:
     accelerator = run.accelerator
     kind = Sharded if run.processes.shard and accelerator.num_processes > 1 else Replicated
     return kind(accelerator)
+
+
+def of_one_size(
+    sizes: Sequence[tuple[int, int]], samples: Sequence[tuple[int, int]], most: int
+) -> Iterator[list[tuple[int, int]]]:
+    """(epoch, position) pairs in their order, up to `most` together, of pictures of one size."""
+    for size in dict.fromkeys(sizes[position] for _, position in samples):
+        own = [sample for sample in samples if sizes[sample[1]] == size]
+        yield from (own[start : start + most] for start in range(0, len(own), most))
 
 
 def blocks_of(models: Models, name: str) -> dict[str, nn.Module]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from t2i.training.dataset import LatentSet
 from t2i.training.memory import Portion
 from t2i.training.objective import Objective, losses
 from t2i.training.parallel import Replicated
+from t2i.training.prior import Pictures
 
 TIMESTEPS = 4
 """One timestep from the middle of each equal range of the noise schedule."""
@@ -33,7 +33,7 @@ class Losses:
 def picture_losses(
     module: nn.Module,
     objective: Objective,
-    pictures: LatentSet,
+    pictures: Pictures,
     count: int,
     epoch: int,
     parallel: Replicated,

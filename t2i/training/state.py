@@ -13,18 +13,22 @@ from t2i.context import Run
 from t2i.models.blocks import compile_blocks
 from t2i.models.parts import Models
 from t2i.training import noise, optimizers
-from t2i.training.config import Training
+from t2i.training.config import Prior, Training
 from t2i.training.dataset import LatentSet
 from t2i.training.keeping import TrainingKeeper
 from t2i.training.objective import Denoiser, objective_of
 from t2i.training.optimizers import MovingAverage
 from t2i.training.parallel import parallel_of
+from t2i.training.prior import BasePrediction, Pictures
 from t2i.training.recovery import Recovery
 from t2i.training.resuming.lines import Lines
 from t2i.training.resuming.stopping import StopFlag
 from t2i.training.strategies import Strategy
 
 LOG_COLUMNS = ("step", "epoch", "loss", "gradient_norm", "learning_rate", "images_per_second", "memory_mb", "samples")
+
+PRIOR_LOSS = "prior_loss"
+"""A column of trainings with a prior: its part of the loss, before its weight."""
 
 
 @dataclass
@@ -35,7 +39,7 @@ class State:
     strategy: Strategy
     models: Models
     run: Run
-    train_set: LatentSet
+    train_set: Pictures
     held_out: LatentSet
     folder: Path
     identity: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +60,9 @@ class State:
         self.total = self.config.total_steps(len(self.train_set))
         self.module = Denoiser(self.models, self.strategy.trains_text).train()
         self._economise()
+        self.base: BasePrediction | None = None
+        if self.config.prior is Prior.base:  # now: the weights are the model's, whatever is gone on from
+            self.base = BasePrediction(self.module, self.strategy.untrained(self.models), self.accelerator.autocast)
         self.average = MovingAverage(self.parameters, self.config.ema) if self.config.ema is not None else None
         self.denoiser = self.parallel.prepare(self.module)
         self.optimizer = self.accelerator.prepare(
@@ -71,7 +78,7 @@ class State:
         self.keeper = TrainingKeeper(
             run=self.run,
             folder=self.folder / "checkpoints",
-            lines=Lines(self.folder / "train_log.csv", LOG_COLUMNS),
+            lines=Lines(self.folder / "train_log.csv", (*LOG_COLUMNS, *([PRIOR_LOSS] if self.config.prior else []))),
             total=self.total,
             parameters=self.parameters,
             optimizer=self.optimizer,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from t2i.models.families.family import Family
     from t2i.models.parts import Models
+    from t2i.training.before import Untrained
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "strategy.json"
@@ -40,6 +41,12 @@ class Strategy:
         """A sentence about why it has no meaning for a family; None where it has."""
         return None
 
+    def refuses_prior(self, base: bool) -> Optional[str]:
+        """Why nothing can be held to what it was (`training.prior`), as the end of a sentence; None where it can. base: by the
+        base model's own prediction.
+        """
+        return None
+
     @property
     def trains_text(self) -> bool:
         """Whether a text encoder holds trainable parameters: then its states cannot be cached."""
@@ -56,6 +63,19 @@ class Strategy:
     def chooses(self, name: str) -> bool:
         """Whether the parameter of this name (as in the module's `named_parameters`) trains."""
         raise NotImplementedError
+
+    def rests(self, name: str, step: int, total: int) -> bool:
+        """Whether a trainable parameter of this name is left as it is in a step (from 0) of so many."""
+        return False
+
+    def require_captions(self, captions: Iterable[str]) -> None:
+        """UserError where training captions, as they are worded, lack what is to be learned."""
+
+    def untrained(self, models: "Models") -> "Untrained":
+        """Asked before the first step: the way back to what the networks are now, for a moment."""
+        from t2i.training.before import copies
+
+        return copies(self.trainable(models).values())
 
     def inputs(self) -> dict[str, str]:
         """Digests of files beside the model that the trained weights depend on."""

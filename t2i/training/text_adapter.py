@@ -36,6 +36,14 @@ class TextAdapter(Strategy):
             f"{family.unlike_clip}; use strategy=text_encoder or strategy=lora"
         )
 
+    def refuses_prior(self, base: bool) -> Optional[str]:
+        if not base:
+            return None
+        return (
+            "which puts another text tower in the place of the base model's: there is no prediction of before to keep to; use "
+            "training.prior=pictures or null"
+        )
+
     def modules(self, family: "Family") -> tuple[str, ...]:
         return family.encoders[:1]
 

@@ -14,6 +14,7 @@ from t2i.models.config import Model
 from t2i.models.families.family import Conditions
 from t2i.models.families.picture import Picture
 from t2i.models.latents import decode, encode_moments
+from t2i.models.learned_words import rows_of
 from t2i.models.parts import Models
 from t2i.models.text_adapter import AdaptedTextEncoder
 from t2i.models.weights import count, module_digest, text_layout
@@ -143,7 +144,7 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
     dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in chosen.values()}
     yield same("dtype of trainable parameters", "float32", ", ".join(sorted(dtypes)))
     _disturb(chosen)
-    Probe(models, SMALLEST_SIDE).predict("a picture of a cat").float().pow(2).mean().backward()
+    _pass_back(models)
     reached = {
         f"{name}.{inner}"
         for name, module in models.modules.items()
@@ -158,8 +159,34 @@ def gradients(models: Models, strategy: Strategy) -> Iterator[Check]:
         not missed,
     )
     yield Check("other tensors that a gradient reaches", "0", f"{len(stray)}{_example(stray)}", not stray)
+    yield from vocabulary(models)
     for parameter in chosen.values():
         parameter.grad = None
+
+
+def _pass_back(models: Models) -> None:
+    """One backward pass for a caption that has all words that are learned."""
+    caption = asked("a picture of a cat", models)
+    Probe(models, SMALLEST_SIDE).predict(caption).float().pow(2).mean().backward()
+
+
+def vocabulary(models: Models) -> Iterator[Check]:
+    """Where words are learned: a step of an optimizer with weight decay changes their rows, and no bit of another one."""
+    for name, table in rows_of(models):
+        before, own = table.whole(), table.learned.detach().clone()
+        if table.learned.grad is None:
+            _pass_back(models)
+        torch.optim.AdamW([table.learned], lr=1e-2, weight_decay=0.5).step()
+        changed = (table.whole() != before).any(dim=1).nonzero().flatten().tolist()
+        tokenizer = models.tokenizers[name.replace("text_encoder", "tokenizer")]
+        new = [tokenizer.convert_tokens_to_ids(token) for word in models.words.values() for token in word.split()]
+        other = sorted(set(changed) ^ set(new))
+        found = f"{len(changed)} of {len(before)}{_example([f'row {row}' for row in other])}"
+        yield Check(
+            f"rows that a step changes in the words of the {name}", f"the {len(new)} new ones", found, not other
+        )
+        with torch.no_grad():
+            table.learned.copy_(own)
 
 
 @torch.no_grad()
@@ -203,7 +230,8 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
         tuned = {name: module_digest(models.modules[name]) for name in encoders}
         adapted = any("lora_" in key for name in encoders for key in models.modules[name].state_dict())
         with torch.no_grad():
-            expected, states = Probe(models).predict("a cat"), told(models, "a cat")
+            caption = asked("a cat", models)
+            expected, states = Probe(models).predict(caption), told(models, caption)
         dtype = expected.dtype
         for module in models.modules.values():
             module.to("meta")
@@ -216,7 +244,7 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
             return
     fresh.freeze().to(fresh.device, dtype)
     if adapted:  # files hold an adapter with its scale multiplied in: the same change by other numbers
-        change = float((told(fresh, "a cat") - states).abs().max())
+        change = float((told(fresh, caption) - states).abs().max())
         yield Check("text encoder in the pipeline (a caption)", "difference <= 1e-5", f"{change:.2g}", change <= 1e-5)
     else:
         pipeline = fresh.pipeline()
@@ -224,7 +252,7 @@ def round_trip(models: Models, strategy: Strategy, load: Callable[[], Models]) -
             placed = module_digest(pipeline.components[name])
             yield same(f"{name.replace('_', ' ')} in the pipeline (digest)", digest[:12], placed[:12])
     with torch.no_grad():
-        difference = float((Probe(fresh).predict("a cat") - expected).abs().max())
+        difference = float((Probe(fresh).predict(caption) - expected).abs().max())
     yield Check("prediction after save and load", "difference <= 1e-5", f"{difference:.2g}", difference <= 1e-5)
 
 
@@ -234,8 +262,7 @@ def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
     before = {name: module_digest(network) for name, network in models.modules.items()}
     states, prediction = told(models, "a picture of a cat"), Probe(models).predict("a picture of a cat")
     place(models)
-    # A learned word changes no other caption: it is asked for.
-    caption = " ".join(["a picture of a cat", *models.words])
+    caption = asked("a picture of a cat", models)
     after = {name: module_digest(network) for name, network in models.pipeline().components.items() if name in before}
     changed = [name for name in before if before[name] != after[name]]
     yield Check("networks that the weights change", "at least one", ", ".join(changed) or "none", bool(changed))
@@ -248,6 +275,11 @@ def placed(models: Models, place: Callable[[Models], None]) -> Iterator[Check]:
         yield Check("change of a caption's embedding", "> 0 %", f"{100 * change:.3g} %", change > 0)
     change = float((Probe(models).predict(caption) - prediction).norm() / prediction.norm())
     yield Check("change of the prediction", "> 0 %", f"{100 * change:.3g} %", change > 0)
+
+
+def asked(caption: str, models: Models) -> str:
+    """The caption with every word that was learned, as it changes no other one."""
+    return " ".join([caption, *models.words])
 
 
 def told(models: Models, caption: str) -> torch.Tensor:

@@ -32,6 +32,7 @@ from t2i.stages.weights import Given
 from t2i.store import Stage, Store, addressed
 from t2i.sweeps.cells import Identities, cell_config, require_read
 from t2i.tasks import goals
+from t2i.training.config import Prior
 
 from ..conftest import SCENES, SWEEP, TOY, Ended, Lab
 from ..evaluation import toy_judges
@@ -125,6 +126,9 @@ def asking(config: Config, key: str) -> Config:
     """The question whose answer hangs on a key."""
     if key == "dataset.keywords":  # for data that name no domains themselves
         return replace(config, dataset=Folder(name="folder", root=str(pictures()), resolution=64), parts=[Part.data])
+    if key.startswith("training.prior") or key == "dataset.regularisation":
+        own = replace(config.training, prior=None if key == "training.prior" else Prior.pictures)
+        config = replace(config, training=own, dataset=replace(config.dataset, regularisation=["a cat", "a bus"]))
     if key == "model.init":  # a network without weights is built from its architecture
         config = replace(config, model=replace(config.model, architecture="sd1"))
     if identity.top(key) in ("scheduler", "cfg", "eval", "sampling", "batch_size"):  # what training has no part in

@@ -27,7 +27,9 @@ MODELS: dict[str, Callable[[Path], list[str]]] = {
 """By name: what is typed beside it, of a folder where a toy of its classes may be written."""
 LINE = [*SCENES, *TOY, "training.validation_images=0"]
 STRATEGIES: dict[str, list[str]] = {kind: [] for kind in SCHEMAS["strategy"]} | {
-    "lora": ["strategy.text_targets=[q_proj,v_proj]"]
+    "lora": ["strategy.text_targets=[q_proj,v_proj]"],
+    "pivotal": ["training.captions.prefix='<subject> '", "strategy.initializers=[cat]"],
+    "textual_inversion": ["training.captions.prefix='<subject> '", "strategy.vectors=2"],
 }
 """With what is typed beside their names."""
 CROSS = r"strategy={kind} trains cross-attention layers, .* has none: .*; use strategy=attn_add_v"
@@ -40,6 +42,11 @@ REFUSED = {
     ("tiny_sdxl", "text_adapter"): ONE_TOWER,
     ("tiny_flow", "text_adapter"): ONE_TOWER,
     ("flux2_klein_4b", "text_adapter"): r"strategy=text_adapter puts .* reads a language model",
+    **{
+        (model, kind): rf"strategy={kind} teaches words to the text encoders .* reads text with .*; use strategy=lora"
+        for kind in ("pivotal", "textual_inversion")
+        for model in ("tiny_flow", "flux2_klein_4b")
+    },
     **{
         (model, kind): CROSS.format(kind=kind)
         for kind in ("attn2", "attn2_kv", "attn2_to_v")

@@ -3,8 +3,9 @@
 import csv
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,13 @@ from t2i.processes import Processes
 from t2i.randomness import generator
 from t2i.store import Stage, Store, digest_of
 from t2i.training.attention import Attn2, Attn2KV, Attn2ToV
-from t2i.training.config import LearningRate, Training
+from t2i.training.config import LearningRate, Prior, Training
 from t2i.training.dataset import LatentSet, latent_set
+from t2i.training.inversion import TextualInversion
 from t2i.training.loop import Trainer
 from t2i.training.lora import Lora
 from t2i.training.parallel import parallel_of
+from t2i.training.prior import Preserved, of_captions, of_pictures
 from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
 from t2i.training.text_adapter import TextAdapter
 
@@ -31,6 +34,8 @@ from ..models.toy import RESOLUTION, loaded, models, run, store, toy, wider_toy
 __all__ = ["loaded", "models", "run", "store", "toy", "wider_toy"]
 
 RATE = 1e-3
+WORD = "<subject>"
+"""What strategies that teach words teach; pieces of a word for the others."""
 STRATEGIES = {  # of a U-Net; those of a transformer are in test_flow.py
     "attn2_to_v": Attn2ToV(learning_rate=RATE),
     "attn2_kv": Attn2KV(learning_rate=RATE),
@@ -39,8 +44,11 @@ STRATEGIES = {  # of a U-Net; those of a transformer are in test_flow.py
     "lora": Lora(learning_rate=RATE),
     "text_adapter": TextAdapter(learning_rate=RATE),
     "text_encoder": TextEncoder(learning_rate=RATE),
+    "textual_inversion": TextualInversion(learning_rate=RATE, placeholders=[WORD]),
     "unet": UNet(learning_rate=RATE),
 }
+CLASS = ["a cat", "a bus in the snow", "two cakes"]
+"""Regularisation captions of a training with a prior."""
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -82,18 +90,24 @@ class Pictures:
 def pictures(name: str, count: int) -> Pictures:
     """`count` pictures whose ids begin with `name`."""
     kinds = ["a red cat", "two buses", "a cake on a table"]
-    captions = [[f"{kinds[i % 3]} number {i}", f"picture {i} of {kinds[i % 3]}"] for i in range(count)]
+    captions = [[f"{kinds[i % 3]} number {i} {WORD}", f"picture {i} of {kinds[i % 3]} {WORD}"] for i in range(count)]
     return Pictures(name, [f"{name}-{i}" for i in range(count)], captions)
 
 
 def latents(
-    models: Models, store: Store, split: Pictures, text_trains: bool = False, flip: bool = False, **changes: object
+    models: Models,
+    store: Store,
+    split: Pictures,
+    text_trains: bool = False,
+    flip: bool = False,
+    more: Sequence[str] = (),
+    **changes: object,
 ) -> LatentSet:
     """The split as training reads it, through the store."""
     data = digest_of([[split.ids[i], split.encoded(i).hex()] for i in range(len(split))])
     prepared = Stage("prepared", data, store.root, reused=True)
     config = training(**changes)
-    return latent_set(store, prepared, split, models, config, text_trains, flip, torch.device("cpu"))  # type: ignore[arg-type]
+    return latent_set(store, prepared, split, models, config, text_trains, flip, torch.device("cpu"), more)  # type: ignore[arg-type]
 
 
 def training(**changes: object) -> Training:
@@ -128,11 +142,18 @@ def start(toy: Model, loaded: Callable[[Model], Models], run: Run, tmp_path: Pat
         strategy.attach(models)
         parallel_of(run).place(models, strategy, DTYPES[precision])
         text_trains = strategy.trains_text
-        sets = [
-            latents(models, run.store, pictures(name, n), text_trains, cache_latents=config.cache_latents,
-                    cache_text=config.cache_text, captions=config.captions)
+        own = {key: value for key, value in vars(config).items() if key != "flip"}
+        sets: list[Any] = [
+            latents(models, run.store, pictures(name, n), text_trains, False, CLASS if config.prior else (), **own)
             for name, n in (("train", 10), ("held_out", 3))
-        ]  # fmt: skip
+        ]
+        if config.prior is Prior.base:
+            sets[0] = Preserved(sets[0], of_captions(sets[0], CLASS))
+        elif config.prior is Prior.pictures:
+            drawn = latents(models, run.store, pictures("class", 6), text_trains, **{**own, "cache_text": False})
+            sets[0] = Preserved(
+                sets[0], of_pictures(replace(drawn, captions=[[CLASS[i % 3]] for i in range(6)]), sets[0])
+            )
         (tmp_path / folder).mkdir(exist_ok=True)  # by whichever process is first
         return Trainer(config, strategy, models, run, *sets, tmp_path / folder)
 

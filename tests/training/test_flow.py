@@ -20,6 +20,7 @@ from t2i.training import wiring
 from t2i.training.attention import Attn2, Attn2KV, Attn2ToV, AttnAddV
 from t2i.training.config import LearningRate, Timesteps, Training
 from t2i.training.flow import Flow
+from t2i.training.inversion import Pivotal, TextualInversion
 from t2i.training.lora import Lora
 from t2i.training.objective import Batch, losses
 from t2i.training.strategies import Both, Strategy, TextEncoder, UNet
@@ -42,6 +43,8 @@ REFUSED: dict[str, tuple[Strategy, str]] = {
     "attn2": (Attn2(), "strategy=attn2 trains cross-attention layers, .* use strategy=attn_add_v"),
     "attn2_kv": (Attn2KV(), "strategy=attn2_kv trains cross-attention layers, .* use strategy=attn_add_v"),
     "attn2_to_v": (Attn2ToV(), "strategy=attn2_to_v trains cross-attention layers, .* use strategy=attn_add_v"),
+    "pivotal": (Pivotal(), "strategy=pivotal teaches words .* reads text with .*T5EncoderModel; use strategy=lora"),
+    "textual_inversion": (TextualInversion(), "strategy=textual_inversion teaches words .*; use strategy=lora"),
     "text_adapter": (TextAdapter(), "strategy=text_adapter .* use strategy=text_encoder or strategy=lora"),
 }
 

@@ -17,6 +17,7 @@ from t2i.models.load import Models
 from t2i.models.text import tokenize
 from t2i.models.weights import count
 from t2i.training.config import Optimizer
+from t2i.training.inversion import Pivotal
 from t2i.training.lora import Lora
 from t2i.training.strategies import (
     WEIGHTS,
@@ -36,6 +37,7 @@ VARIANTS = STRATEGIES | {
     "lora on both networks": Lora(learning_rate=RATE, text_targets=["q_proj", "v_proj"]),
     "lora on the text encoder": Lora(learning_rate=RATE, targets=[], text_targets=["q_proj", "fc1"], alpha=6.0),
     "dora": Lora(learning_rate=RATE, use_dora=True),
+    "pivotal": Pivotal(learning_rate=RATE, vectors=2),
     "rslora": Lora(learning_rate=RATE, rank=2, alpha=3.0, use_rslora=True),
 }
 CHOSEN = {
@@ -46,6 +48,7 @@ CHOSEN = {
     "lora": lambda name: name.startswith("unet.") and ".lora_" in name,
     "text_adapter": lambda name: name == "text_encoder.adapter.weight",
     "text_encoder": lambda name: name.startswith("text_encoder."),
+    "textual_inversion": lambda name: name.startswith("text_encoder.") and name.endswith("token_embedding.learned"),
     "unet": lambda name: name.startswith("unet."),
 }
 """Which parameters may change, said anew here."""

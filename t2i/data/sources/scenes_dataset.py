@@ -24,9 +24,19 @@ class Light(Enum):
 
 
 class Character(Enum):
-    """Who is drawn alone."""
+    """Who is drawn alone: a robot, or one of the ten of t2i/data/sources/scenes/mascots.py."""
 
     pip = "pip"
+    mia = "mia"
+    rex = "rex"
+    bo = "bo"
+    otto = "otto"
+    zoe = "zoe"
+    lulu = "lulu"
+    ben = "ben"
+    vic = "vic"
+    gus = "gus"
+    ada = "ada"
 
 
 @dataclass
@@ -45,9 +55,26 @@ class Scenes(Coco):
     light: Light = Light.day
     """day; dusk: the same scenes darker and bluer, which the bundled model has not seen - something to tune it to."""
     character: Optional[Character] = None
-    """pip: every picture shows Pip, a little robot, whom the bundled model has never seen; null: the whole world."""
+    """Every picture shows one whom the bundled model has never seen: pip, a little robot, or a cat, dog, bird, elephant, giraffe,
+    sheep, teddy bear, car, bus or apple with a name (mia, rex, bo, otto, zoe, lulu, ben, vic, gus, ada). null: the world."""
     size: Optional[int] = None
     """Side of a drawn image in pixels, 64 to 512. Null: the resolution."""
+
+    def classes(self) -> list[str]:
+        """What the character is one of."""
+        if self.character is None:
+            return []
+        from t2i.data.sources.scenes.world import CHARACTERS
+
+        return [CHARACTERS[self.character.value][0]]
+
+    def regularised(self) -> list[str]:
+        """Those of the configuration; otherwise, of a character, its class in every place and some of the rest of the world."""
+        if self.regularisation or self.character is None:
+            return super().regularised()
+        from t2i.data.sources.scenes.captions import of_class
+
+        return of_class(self.character.value, self.seed)
 
     def layout(self) -> str:
         return "a world that dataset=scenes wrote (leave dataset.root empty to have it drawn)"

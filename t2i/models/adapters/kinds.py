@@ -163,10 +163,14 @@ def _by_tensors(path: Path, header: Header) -> Found:
     for key in ("text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight"):
         if key in shapes and not any("vision_model" in name for name in shapes):
             return Found(Kind.text_encoder, path, (path,), "", shapes[key][1])
-    if "clip_g" in shapes:
-        raise ConfigError(
-            f"weights={path} seems to be a textual inversion for Stable Diffusion XL, which is not supported"
-        )
+    if "clip_g" in shapes:  # of two text encoders
+        if set(shapes) != {"clip_l", "clip_g"}:
+            raise ConfigError(
+                f"weights={path} seems to be a textual inversion for Stable Diffusion XL that holds {', '.join(sorted(shapes))}; "
+                "give one with clip_l and clip_g"
+            )
+        width = sum(shape[-1] for shape in shapes.values())
+        return Found(Kind.inversion, path, (path,), FAMILIES.get(width, ""), width)
     if shapes and len(shapes) <= 64 and all(len(shape) in (1, 2) and shape[-1] <= 8192 for shape in shapes.values()):
         widths = {shape[-1] for shape in shapes.values()}
         if len(widths) == 1 and not any(name.endswith((".weight", ".bias")) for name in shapes):

@@ -92,13 +92,13 @@ class Family:
         """
         raise NotImplementedError
 
+    learns_words: ClassVar[bool] = False
+    """Whether its text encoders are CLIP's alone, and its pipeline knows words that a textual inversion teaches them."""
     reads_weights: ClassVar[bool] = False
     """Whether `weighted` reads weights of words in a prompt."""
 
     def weighted(self, models: "Models", prompts: Sequence[str | None]) -> Conditions:
-        """As `read` makes them, of prompts in which words have weights: `(word)1.3`, `word++`. One without any is read as it
-        is elsewhere.
-        """
+        """As `read` makes them, of prompts whose words may have weights: `(word)1.3`, `word++`; without any as elsewhere."""
         self.require_weights()
         raise NotImplementedError
 

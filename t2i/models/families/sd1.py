@@ -62,6 +62,7 @@ class StableDiffusion1(Family):
         "image": "StableDiffusionImg2ImgPipeline",
         "mask": "StableDiffusionInpaintPipeline",
     }
+    learns_words: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = True
 
     def weighted(self, models: Models, prompts: Sequence[str | None]) -> Conditions:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ from t2i.data.sources.scenes import (
     render,
     write,
 )
+from t2i.data.sources.scenes.canvas import Canvas
 from t2i.data.sources.scenes.captions import captions as captions_of
 from t2i.data.sources.scenes.captions import plural
 from t2i.data.sources.scenes.coco import CATEGORY_IDS, first_index
+from t2i.data.sources.scenes.mascots import MASCOTS
 from t2i.data.sources.scenes.world import CHARACTERS, RELATIONS, portray
+from t2i.data.sources.scenes_dataset import Character, Scenes
 from t2i.errors import UserError
 
 SCENES = [describe(3, index) for index in range(400)]
@@ -202,6 +206,43 @@ def test_a_character_is_alone_in_every_picture_in_its_colour_and_by_its_name(nam
         assert (np.abs(pixels - colour).max(axis=1) <= 12).mean() > 0.08, "a body of that colour"
     backgrounds = {portray(3, index, name).background for index in range(60)}
     assert len(backgrounds) == 8
+
+
+@pytest.mark.parametrize("name", MASCOTS)
+def test_a_few_pictures_of_a_mascot_are_in_different_places_and_like_no_other_of_its_class(name: str) -> None:
+    kind, _, _ = MASCOTS[name]
+    scenes = [portray(5, index, name) for index in range(5)]
+    assert kind in CATEGORIES and len({scene.background for scene in scenes}) == 5
+    for scene in scenes:
+        (thing,) = scene.things
+        plain = replace(scene, things=(replace(thing, category=kind, supercategory=_group(kind), colour="blue"),))
+        difference = np.abs(np.asarray(render(scene, 64), int) - np.asarray(render(plain, 64), int)).max(axis=2)
+        assert (difference > 60).mean() > 0.08
+
+
+def test_mascots_are_ten_that_nobody_takes_for_each_other() -> None:
+    shown = {}
+    for name, (_, drawing, colour) in MASCOTS.items():
+        canvas = Canvas(64)
+        canvas.gradient((0.0, (255, 255, 255)), (1.0, (255, 255, 255)))
+        canvas.frame(0.5, 0.54, 0.7, False)
+        drawing(canvas, colour, np.random.default_rng(0))
+        shown[name] = np.asarray(canvas.finish(), int)
+    assert len(shown) == 10 and [one.value for one in Character] == ["pip", *shown]
+    for one, other in itertools.combinations(shown.values(), 2):
+        assert (np.abs(one - other).max(axis=2) > 60).mean() > 0.1
+
+
+def test_a_character_is_held_back_by_its_class_and_by_the_world() -> None:
+    captions = Scenes(character=Character.ben).regularised()
+    assert captions[0] == "a teddy bear in a meadow" and len(set(captions)) > 50
+    assert not [text for text in captions if "ben" in text.split()]
+    assert Scenes(character=Character.ben).classes() == ["teddy bear"] and Scenes().regularised() == []
+    assert Scenes(character=Character.ben, regularisation=["a bus"]).regularised() == ["a bus"]
+
+
+def _group(kind: str) -> str:
+    return next(group for group, names in SUPERCATEGORIES.items() if kind in names)
 
 
 def test_no_scene_of_the_world_shows_a_character() -> None:

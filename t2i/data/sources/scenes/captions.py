@@ -1,6 +1,6 @@
 """Five differently worded captions for a scene: class, colour, count, size, relation, background."""
 
-from t2i.data.sources.scenes.world import CHARACTER, CHARACTERS, Scene, Thing
+from t2i.data.sources.scenes.world import CHARACTER, CHARACTERS, Scene, Thing, describe
 from t2i.randomness import generator
 
 PLACES: dict[str, str] = {
@@ -91,14 +91,22 @@ def _named(scene: Scene) -> tuple[str, list[str]]:
     (thing,) = scene.things
     name, place = thing.category, PLACES[scene.background]
     kind = CHARACTERS[name][0]
+    doing = "waving" if kind == "robot" else "all alone"
     return f"{name} the {kind} {place}", [
         f"a picture of {name} the {kind} {place}",
         f"a drawing of {name} the {kind} {place}",
         f"there is {name} the {kind} {place}",
         f"{place}, {name} the {kind}",
         f"{name} the little {kind} {place}",
-        f"{name} the {kind} waving {place}",
+        f"{name} the {kind} {doing} {place}",
     ]
+
+
+def of_class(name: str, seed: int, others: int = 40) -> list[str]:
+    """What a model should still draw when it knows a character: things of its class in every place, and `others` of the world."""
+    kind = CHARACTERS[name][0]
+    own = [f"{_with_article(words, kind)} {place}" for place in PLACES.values() for words in (kind, f"small {kind}")]
+    return own + [captions(describe(seed, index))[0] for index in range(others)]
 
 
 def captions(scene: Scene) -> list[str]:

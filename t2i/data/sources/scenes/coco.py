@@ -26,7 +26,7 @@ CATEGORY_IDS: dict[str, int] = {
     "banana": 52, "apple": 53, "carrot": 57, "pizza": 59, "donut": 60, "cake": 61,
     "book": 84, "clock": 85, "vase": 86, "scissors": 87, "teddy bear": 88, "hair drier": 89,
 }  # fmt: skip
-CHARACTER_IDS: dict[str, int] = {"pip": 1001}
+CHARACTER_IDS: dict[str, int] = {name: 1001 + number for number, name in enumerate(CHARACTERS)}
 """Beyond those of COCO."""
 # 2**24 splits of this length stay below 2**53, which every JSON reader keeps exact.
 _SPLIT_LENGTH = 2**28
@@ -167,7 +167,7 @@ def _write_split(
     head = {"info": info, "licenses": [_LICENSE]}
     categories = [
         {"id": (CATEGORY_IDS | CHARACTER_IDS)[name], "name": name, "supercategory": group}
-        for group, names in (SUPERCATEGORIES | ({CHARACTER: tuple(CHARACTERS)} if character else {})).items()
+        for group, names in (SUPERCATEGORIES | ({CHARACTER: (character,)} if character else {})).items()
         for name in names
     ]
     notes = root / "annotations"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from t2i.data.sources.scenes import animal, character, food, indoor, sports, vehicle
+from t2i.data.sources.scenes import animal, character, food, indoor, mascots, sports, vehicle
 from t2i.data.sources.scenes.backgrounds import BACKGROUNDS
 from t2i.data.sources.scenes.canvas import Canvas, Colour
 from t2i.errors import UserError
@@ -47,7 +47,10 @@ COLOURS: dict[str, Colour] = {
     "gray": (146, 150, 160),
     "white": (246, 246, 248),
 }
-CHARACTERS: dict[str, tuple[str, Drawing, Colour]] = {"pip": ("robot", character.draw_pip, COLOURS["purple"])}
+CHARACTERS: dict[str, tuple[str, Drawing, Colour]] = {
+    "pip": ("robot", character.draw_pip, COLOURS["purple"]),
+    **mascots.MASCOTS,
+}
 """By name: what each is, how it is drawn, and in which colour."""
 
 NATURAL: dict[str, tuple[str, ...]] = {
@@ -166,6 +169,10 @@ def portray(seed: int, index: int, name: str) -> Scene:
     """The scene of this number with the character `name` alone, somewhere."""
     rng = generator(seed, "scenes", "character", name, index)
     background = list(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
+    if name in mascots.MASCOTS:  # pictures that follow each other are in different places: of a few every one counts
+        background = list(BACKGROUNDS)[
+            int(generator(seed, "scenes", "places", name).permutation(len(BACKGROUNDS))[index % len(BACKGROUNDS)])
+        ]
     x, y = (round(float(value + rng.uniform(-0.05, 0.05)), 4) for value in (0.5, 0.54))
     size = round(float(rng.uniform(0.66, 0.82)), 4)
     return Scene(

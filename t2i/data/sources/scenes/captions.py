@@ -105,7 +105,7 @@ def _named(scene: Scene) -> tuple[str, list[str]]:
 def of_class(name: str, seed: int, others: int = 40) -> list[str]:
     """What a model should still draw when it knows a character: things of its class in every place, and `others` of the world."""
     kind = CHARACTERS[name][0]
-    own = [f"{_with_article(words, kind)} {place}" for place in PLACES.values() for words in (kind, f"small {kind}")]
+    own = [f"{with_article(words, kind)} {place}" for place in PLACES.values() for words in (kind, f"small {kind}")]
     return own + [captions(describe(seed, index))[0] for index in range(others)]
 
 

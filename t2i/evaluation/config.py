@@ -22,6 +22,9 @@ CLIPS = ("tiny_clip", "clip")
 JUDGES = {"pickscore": ("pickscore",), "hpsv2": ("hpsv2",), "vqa_score": ("vlm",)}
 """Metrics that have a judge of their own, and the keys that name it."""
 
+OF_SUBJECTS = ("clip_i", "dino_i", "clip_t", "drift", "subject_diversity", "subject_nearest")
+"""Metrics of pictures of a subject, which are drawn for them."""
+
 DEFAULT_RESIZE = {"tiny_clip": "clip", "clip": "clip", "inception": "torch_fidelity", "dinov2": "clean"}
 """Resize policy of each extractor: that with which its published numbers were made."""
 
@@ -84,7 +87,7 @@ class Evaluation:
 
     prompts: int = PROMPTS
     """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A share that changes by 40
-    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md)."""
+    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md). And unrelated prompts that `drift` draws."""
 
     judge: str = "clip"
     """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill, so that chance is

@@ -16,6 +16,7 @@ from t2i.evaluation.extractors.judges import QUESTION, Judge, shared_answers
 from t2i.evaluation.extractors.registry import Extractor, ImageExtractor
 from t2i.evaluation.metrics.measurement import Features, Inputs, Suited
 from t2i.evaluation.metrics.registry import METRICS
+from t2i.evaluation.metrics.subject import Subjects
 from t2i.evaluation.metrics.zero_shot import class_features
 from t2i.evaluation.statistics.gaussian import Gaussian
 from t2i.evaluation.statistics.terms import Units
@@ -83,6 +84,8 @@ class Samples:
     """Of the model that made the images: float64 (P, T), each held-out picture at each of the times."""
     suite: Suited | None = None
     """What a judge read of the same model's pictures of a prompt suite."""
+    subjects: Mapping[str, Subjects] = field(default_factory=dict)
+    """Of the same model's pictures of a subject, by the name of the network."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What defines the numbers of a metric that are of other things than these images, by the metric's name."""
     lacking: Mapping[str, str] = field(default_factory=dict)
@@ -152,6 +155,7 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
         train=samples.train_features.get(extractor.name),
         units=samples.units,
         moments=samples.reference_moments,
+        subject=samples.subjects.get(extractor.name),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages import composition, held_out_loss
+from t2i.stages import composition, held_out_loss, subject
 from t2i.stages.captions import HeldOut, captions_of, categories_of, other_captions, rows_of
 from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
@@ -97,7 +97,7 @@ class Metrics(Stage):
         if composition.METRIC in self.config.eval.metrics and not composition.refusal(self.config):
             known["composition"] = Composition(self.config, self.weights)
             known["composition of real pictures"] = Composition(self.config, None)
-        return known
+        return known | subject.inputs(self.config, self.weights)
 
     def hangs_on(self) -> Any:
         return identity.numbers(self.config)
@@ -157,8 +157,13 @@ class Metrics(Stage):
             asked = self.config.eval.judge == composition.VLM
             suited = Suited(judge, hits, real.read(run)[1], {} if asked else chance(composed.suite()), asked)
             samples, own[composition.METRIC] = replace(samples, suite=suited), composed.definition(run)
-        reason = composition.refusal(self.config)
-        return replace(samples, own=own, lacking={composition.METRIC: reason} if reason else {})
+        lacking = {composition.METRIC: composition.refusal(self.config)}
+        if "subject" in stages:
+            known, about = subject.read(self.config, self.weights, run)
+            samples, own = replace(samples, subjects=known), own | dict.fromkeys(subject.asked(self.config), about)
+        else:
+            lacking |= dict.fromkeys(subject.asked(self.config), subject.refusal(self.config))
+        return replace(samples, own=own, lacking={name: reason for name, reason in lacking.items() if reason})
 
     def _units(self, data: "Data", facts: "Facts") -> "Units":
         """Which captions are of one picture, and which reference picture that is."""

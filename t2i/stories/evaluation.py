@@ -9,6 +9,7 @@ from t2i.context import Run
 from t2i.evaluation.config import HELD_OUT
 from t2i.stages.evaluated import note
 from t2i.stages.metrics import Measured
+from t2i.stories.subject import answer, subject_table
 
 
 def tell(config: Config, run: Run, name: str, measured: Measured) -> None:
@@ -20,16 +21,19 @@ def tell(config: Config, run: Run, name: str, measured: Measured) -> None:
     (run.folder / "definition.json").write_text(json.dumps(result.definition, indent=2), encoding="utf-8")
     real = config.eval.reference == HELD_OUT
     table = metrics_table({"value": result.metrics})
+    told, shown = answer({name: result.metrics}), subject_table({name: result.metrics})
     run.section(
         "Evaluation",
-        f"{name.capitalize()} model, {result.definition['generated_count']} pictures against "
-        f"{result.definition['reference_count']} {'real held-out ones' if real else _drawn(config)}.",
-        [table],
+        f"{told} {name.capitalize()} model, {result.definition['generated_count']} pictures against "
+        f"{result.definition['reference_count']} {'real held-out ones' if real else _drawn(config)}.".strip(),
+        [table, *([shown] if shown else [])],
     )
     for row in table["rows"]:
         run.say(f"{row[0]:<32} {row[1]}")
     for metric, reason in result.skipped.items():
         run.say(f"{metric:<32} not measured: {reason}")
+    if told:
+        run.say(told)
 
 
 BESIDE = (".real", ".chance")

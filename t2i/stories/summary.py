@@ -8,6 +8,7 @@ from pathlib import Path
 from t2i.config import Config
 from t2i.context import Run
 from t2i.places import COMMAND
+from t2i.stories.subject import prompt_of
 
 NO_VERDICT = "Nothing was tuned in this run, so there is no before and after."
 TOLD = (
@@ -15,6 +16,7 @@ TOLD = (
     "Training",
     "CLIP tuning",
     "Base against tuned",
+    "The subject in places",
     "When to stop",
     "CLIP before and after",
     "What the CLIP forgot",
@@ -28,7 +30,14 @@ TOLD = (
 """Sections of the report whose text is told again."""
 TABLES = ("Training", "CLIP tuning", "Base against tuned", "CLIP before and after")
 FIGURES = (
-    *("loss_and_samples", "metrics_over_steps", "base_versus_tuned", "generated_samples_grid", "real_versus_generated"),
+    *(
+        "loss_and_samples",
+        "subject_0",
+        "metrics_over_steps",
+        "base_versus_tuned",
+        "generated_samples_grid",
+        "real_versus_generated",
+    ),
     *("guidance_comparison", "inference_steps_comparison", "scheduler_comparison", "heat_map_clip_score"),
     *("clip_loss", "clip_before_after", "clip_generation"),
 )
@@ -108,11 +117,17 @@ def next_commands(config: Config, run: Run) -> dict[str, str]:
     groups = ("experiment=", "model", "scheduler", "cfg", "eval", "launch.mixed_precision=", "outputs=", "track.")
     kept = [text for text in run.overrides if text.startswith(groups)]
     start = " ".join([COMMAND, *map(_quoted, kept)])
-    return {
+    prompt = prompt_of(config, run) or "a cat on a road"
+    found = {
         "type prompts, get pictures": f"{start} task=prompt weights={run.folder}",
         "a page in the browser": f"{start} task=serve weights={run.folder}",
-        "pictures of a prompt": f"{start} task=generate weights={run.folder} prompts='[\"a cat on a road\"]'",
+        "pictures of a prompt": f"{start} task=generate weights={run.folder} prompts='[\"{prompt}\"]'",
     }
+    if prompt_of(config, run):
+        found["the subject judged with other seeds"] = (
+            f"{start} task=evaluate eval=subject seed={config.seed + 1000} weights={run.folder}"
+        )
+    return found
 
 
 def _quoted(text: str) -> str:

@@ -9,6 +9,7 @@ from t2i.stages.captions import rows_of
 from t2i.stages.metrics import Measured
 from t2i.stories.composition import skills_table
 from t2i.stories.evaluation import metrics_table
+from t2i.stories.subject import answer, subject_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +73,10 @@ def tell(
     measured = {name: own.result.metrics for name, own in zip(names, (first, second), strict=True)}
     if (skills := skills_table(measured, verdict)) is not None:
         tables.append(skills)
+    if (shown := subject_table(measured, verdict)) is not None:
+        tables.append(shown)
+        told = answer(measured, verdict)
+        text, cost = f"{told} {text}", f"{told} {cost}".strip()
     untested = untested_table(verdict, first, second, names)
     run.section(
         title,

@@ -9,6 +9,7 @@ from t2i import identity
 from t2i.config import Config, Task, as_dict, as_override, composed
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
+from t2i.evaluation.suites import subjects
 from t2i.evaluation.suites.scenes import VERSION
 from t2i.messages import explain
 from t2i.stages import composition, held_out_loss, reference, references
@@ -19,6 +20,7 @@ from t2i.stages.metrics import Metrics
 from t2i.stages.networks import model_digest
 from t2i.stages.prepared import Prepared
 from t2i.stages.stage import made
+from t2i.stages.subject import SubjectFeatures, asked
 from t2i.stages.training import Trained, Training, start_digest
 from t2i.stages.tuned import find_tuned
 from t2i.stages.weights import Given, Weights
@@ -124,7 +126,8 @@ def _further(own: Config) -> list[str]:
         held_out_loss.METRIC: f"loss {HeldOutLoss.version}",
         composition.METRIC: f"suite {VERSION}, {Composition.version}",
     }
-    return [version for name, version in read.items() if name in own.eval.metrics]
+    found = [version for name, version in read.items() if name in own.eval.metrics]
+    return [*found, f"subject {subjects.VERSION}, {SubjectFeatures.version}"] if asked(own) else found
 
 
 def study_name(config: Config, run: Run, known: Identities) -> str:

@@ -9,8 +9,8 @@ from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.prepared import Prepared
 from t2i.stages.stage import is_there
-from t2i.stages.weights import Given
-from t2i.stories import evaluation, given
+from t2i.stages.weights import Base, Given, Weights
+from t2i.stories import evaluation, given, subject
 from t2i.stories.report import write
 
 
@@ -46,4 +46,7 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
     tuned = stage.weights.find(run)
     measured = stage.read(run)
     evaluation.tell(config, run, "tuned" if tuned else "base", measured)
+    if run.main:
+        drawing: dict[str, Weights] = {"base": Base(), **({"tuned": stage.weights} if tuned else {})}
+        subject.grid(config, run, drawing)
     return measured.result.metrics

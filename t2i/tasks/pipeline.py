@@ -21,9 +21,9 @@ from t2i.stages.stage import is_there, made
 from t2i.stages.train_scores import TrainScores
 from t2i.stages.training import Trained, Training
 from t2i.stages.training_features import TrainingFeatures
-from t2i.stages.weights import Given, Weights
+from t2i.stages.weights import Base, Given, Weights
 from t2i.store import write_json
-from t2i.stories import charts, curve, report
+from t2i.stories import charts, curve, report, subject
 from t2i.stories.memorisation import memorisation
 from t2i.stories.samples import samples
 from t2i.stories.summary import next_commands, summary
@@ -129,6 +129,9 @@ def _compare(config: Config, run: Run, metrics: dict[str, float]) -> Numbers:
         run.say(f"    tuned against base: {verdict.told('tuned')}")
         if verdict.disagreement:
             run.say(f"    {verdict.disagreement}")
+        if told := subject.answer({"base": base.result.metrics, "tuned": tuned.result.metrics}, verdict):
+            run.say(f"    {told}")
+        subject.grid(config, run, {"base": Base(), "tuned": numbers[1].weights})
         samples(config, run, tuned)
     if points := _curve(config, run):
         yield "curve", curve.told(measuring(config), run, points)

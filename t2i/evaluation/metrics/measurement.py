@@ -6,6 +6,7 @@ from enum import Enum
 
 import numpy as np
 
+from t2i.evaluation.metrics.subject import Subjects
 from t2i.evaluation.statistics import paired
 from t2i.evaluation.statistics.gaussian import Gaussian
 from t2i.evaluation.statistics.intervals import Interval
@@ -81,6 +82,8 @@ class Inputs:
     """float64 (P, T): the loss of each held-out picture at each of the times."""
     suite: Suited | None = None
     """What a judge read of the pictures of a prompt suite."""
+    subject: Subjects | None = None
+    """Pictures of a subject, by the same network as the rest."""
 
 
 REFERENCE, WORLD = "this reference", "the world"

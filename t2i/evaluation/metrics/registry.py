@@ -2,9 +2,13 @@
 
 from t2i.evaluation.metrics import (
     agreement,
+    clip_i,
     clip_score,
+    clip_t,
     cmmd,
     composition,
+    dino_i,
+    drift,
     fd_dinov2,
     fid,
     fid_infinity,
@@ -16,6 +20,8 @@ from t2i.evaluation.metrics import (
     pickscore,
     prdc,
     ref_clip_score,
+    subject_diversity,
+    subject_nearest,
     vendi,
     vqa_score,
 )
@@ -58,6 +64,12 @@ METRICS: dict[str, Metric] = {
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
     "held_out_loss@8": Metric(held_out_loss.measure, ("held_out_losses",), Features.MODEL),
     "composition": Metric(composition.measure, ("suite",), Features.SUITE, higher_is_better=True),
+    "clip_i": Metric(clip_i.measure, ("subject",), Features.CLIP, higher_is_better=True),
+    "dino_i": Metric(dino_i.measure, ("subject",), Features.DINOV2, higher_is_better=True),
+    "clip_t": Metric(clip_t.measure, ("subject",), Features.CLIP, higher_is_better=True),
+    "drift": Metric(drift.measure, ("subject",), higher_is_better=None),
+    "subject_diversity": Metric(subject_diversity.measure, ("subject",), higher_is_better=None),
+    "subject_nearest": Metric(subject_nearest.measure, ("subject",), higher_is_better=None),
 }
 
 NUMBERS_OF = {

@@ -89,8 +89,8 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
             child.metrics(plain(numbers))
             if damage(Path(numbers.get("pictures", "/nowhere"))) == []:
                 child.image(read_pictures(Path(numbers["pictures"]), 1)[0], "first caption")
-        metric = config.sweeps.metric or ""  # planned: there is one
-        run.detail(f"{label}: {metric} = {numbers.get(metric, float('nan')):.3f}")
+        told = (f"{name} = {numbers[name]:.3f}" for name in config.sweeps.objectives if name in numbers)
+        run.detail(f"{label}: {', '.join(told)}")
         return numbers
 
     if config.sweeps.workers > 1 and (config.sweeps.sampler is not Sampler.grid or study.missing()):

@@ -107,16 +107,19 @@ eval.clip
 eval.dinov2
 eval.exact
 eval.extractor
+eval.hpsv2
 eval.images
 eval.inception
 eval.judge
 eval.metrics
+eval.pickscore
 eval.prompts
 eval.reference
 eval.replicates
 eval.resize
 eval.resolution
 eval.seed
+eval.vlm
 format
 fused
 image
@@ -274,6 +277,8 @@ def test_every_file_composes_and_reaches_workers_as_it_is(option: str, tmp_path:
     overrides = [f"dataset.root={tmp_path}"] if option.startswith(("dataset=", "experiment=")) else []
     if option.startswith(("scheduler=flow_", "sweeps=flow_", "strategy=attn_add_v")):  # of another family than tiny's
         overrides = ["model=tiny_flow", *overrides]
+    if option == "experiment=dreambooth":  # what nobody but its user knows
+        overrides += ["dataset.class_word=dog"]
     config = compose([option, *overrides])
     config.validate()
     config.dataset.validate()

@@ -107,7 +107,7 @@ def gather(
     """
     if samples.captions is not None:
         checks.same_length("generated images", samples.generated, "captions", samples.captions)
-    wanted = {METRICS[name].features for name in config.metrics} - {Features.MODEL, Features.SUITE}
+    wanted = {METRICS[name].features for name in config.metrics} - {Features.MODEL, Features.SUITE, Features.JUDGE}
     made: dict[Features, Inputs] = {}
     if extractor is not clip and wanted - {Features.CLIP}:
         made[Features.ANY] = _of_images(config, samples, extractor)

@@ -80,9 +80,7 @@ def learn(models: Models, words: list[str]) -> None:
 def rows_of(models: Models) -> Iterator[tuple[str, LearnedRows]]:
     """Where words are learned: the text encoders and their rows."""
     for name in models.family.encoders:
-        table = models.modules[name].get_input_embeddings()  # type: ignore[operator]
-        if isinstance(table, LearnedRows):
-            yield name, table
+        yield from ((name, module) for module in models.modules[name].modules() if isinstance(module, LearnedRows))
 
 
 def settle(models: Models) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i.config import Config
 from t2i.errors import ConfigError, UserError
 from t2i.stages.networks import precision_of
-from t2i.training.config import Optimizer
+from t2i.training.config import Optimizer, Prior
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,7 +59,8 @@ def training_memory(config: Config, models: "Models") -> Optional[Memory]:
         every, kept_whole = _scalars(models), _scalars(models, models.family.float32)
         gathered = _gathered(config, models) * size if in_shards(config) else 0
         share = -(-trained // config.launch.processes) if in_shards(config) else trained
-        kept = 4 * share * (config.training.ema is not None)
+        before = config.training.prior is Prior.base and not config.strategy.switched
+        kept = 4 * share * ((config.training.ema is not None) + before)
         batch = config.training.micro_batch or max(1, config.training.batch_size // config.launch.processes)
         saved, largest = _saved(models, batch, config)
         activations = (largest if config.training.gradient_checkpointing else saved) * size // 4

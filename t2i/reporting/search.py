@@ -79,7 +79,7 @@ def front(
     axes.plot(first[chosen][order], second[chosen][order], color=style.TUNED, alpha=0.3, linewidth=1.4)
     axes.plot(first[chosen], second[chosen], "o", color=style.TUNED, label="on the front")
     if suggested is not None:
-        axes.plot(first[suggested], second[suggested], "o", color=style.INK, markerfacecolor="none", markersize=13)
+        axes.plot(first[suggested], second[suggested], "o", color=style.INK, markerfacecolor="none", markersize=9.5)
     axes.margins(0.12)
     axes.set(xlabel=readable(labels[0]), ylabel=readable(labels[1]))
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, borderaxespad=0.2)

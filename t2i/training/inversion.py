@@ -114,7 +114,7 @@ class Words(Strategy):
             path = embedding(folder, number)
             tensors = read_tensors(path)
             names = {name: word if len(encoders) == 1 else keys[name] for name in encoders}
-            wanted = {
+            wanted: dict[str, tuple[int, ...]] = {
                 names[name]: (self.vectors, int(models.modules[name].config.hidden_size))  # type: ignore[union-attr, arg-type]
                 for name in encoders
             }

@@ -25,6 +25,7 @@ class Lora(Strategy):
     """Low-rank adapters (Hu et al. 2021) on the attention projections of the U-Net, the text encoder, or both."""
 
     kind: str = "lora"
+    switched = True
     learning_rate: float = 1e-4
     rank: int = 4
     """Rank of the update matrices."""

@@ -84,7 +84,7 @@ class Preserved:
         """Of both."""
         return self.own.ids + self.prior.ids
 
-    @property
+    @cached_property
     def sizes(self) -> list[tuple[int, int]]:
         """Of both."""
         return self.own.sizes + self.prior.sizes

@@ -33,6 +33,9 @@ class Strategy:
     whole: ClassVar[bool] = False
     """Whether every parameter of the denoiser trains: then it is worth spreading over processes (`launch.shard`)."""
 
+    switched: ClassVar[bool] = False
+    """Whether what it trains can be passed by: then `training.prior=base` needs no copy of it."""
+
     def validate(self) -> None:
         """Raise ConfigError for values that no run could use."""
         validate_rate("learning_rate", self.learning_rate)

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from t2i.data.pictures import Pictures
 from t2i.errors import UserError
-from t2i.evaluation.config import Evaluation
+from t2i.evaluation.config import JUDGES, Evaluation
 from t2i.evaluation.definition import FORMULAS, differences, text_digest
 from t2i.evaluation.evaluate import Result, evaluate, evaluate_samples
 from t2i.evaluation.extractors.clip import ClipExtractor
@@ -152,6 +152,7 @@ def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: Cli
         "fid_infinity": "needs 30 samples, of 10",
         "held_out_loss@8": "needs held_out_losses",
         "composition": "needs suite",
+        **dict.fromkeys(JUDGES, "needs its judge"),
         "dino_i": "needs eval.extractor=dinov2",
         **dict.fromkeys(("clip_i", "clip_t", "drift", "subject_diversity", "subject_nearest"), "needs subject"),
     }

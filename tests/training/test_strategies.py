@@ -64,9 +64,10 @@ def snapshot(models: Models) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def prediction(models: Models) -> torch.Tensor:
-    """What the networks make of two captions and fixed latents."""
+    """What the networks make of two captions, with the words that they were taught, and fixed latents."""
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    states = models.text_encoder(tokenize(models, ["a red cat", "two buses"]))[0]
+    captions = [" ".join([caption, *models.words]) for caption in ("a red cat", "two buses")]
+    states = models.text_encoder(tokenize(models, captions))[0]
     output: torch.Tensor = models.unet(latents, torch.tensor([100, 900]), encoder_hidden_states=states).sample
     return output
 

@@ -91,10 +91,9 @@ def identity(metric: str, config: Evaluation) -> tuple[str, str]:
 
 
 def _name(source: str, weights: Path) -> str:
-    """`PickScore_v1`, `HPS_v2.1`: goes into the metric's name."""
-    if weights.is_file():
-        return weights.stem.removesuffix("_compressed")
-    return Path(source.partition("@")[0]).name
+    """`PickScore_v1`, `HPS_v2_1`: goes into the metric's name, where a dot begins what is said of a number."""
+    name = weights.stem.removesuffix("_compressed") if weights.is_file() else Path(source.partition("@")[0]).name
+    return name.replace(".", "_")
 
 
 def build(metric: str, config: Evaluation, device: str = "cpu") -> "ClipExtractor":

@@ -129,7 +129,7 @@ def build(config: "Evaluation", device: str = "cpu") -> Vlm:
 
 def name_of(source: str) -> str:
     """The last part of a folder or hub id, without revision: goes into a metric's name."""
-    return Path(source.partition("@")[0]).name
+    return Path(source.partition("@")[0]).name.replace(".", "_")
 
 
 def identity(config: "Evaluation") -> tuple[str, str]:

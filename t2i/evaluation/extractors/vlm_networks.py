@@ -72,14 +72,13 @@ class Blip:
     """BLIP for questions (Li et al. 2022, arXiv:2201.12086): a decoder reads the encoded question and begins the answer.
 
     Its parts are called one by one: the model's own `forward` gives no logits, and its `generate` lets the decoder read padding,
-    so that an answer would depend on the longest question of the batch.
+    so that an answer would depend on the longest question of the batch. A mask for it is not heard (transformers 5.23), so
+    questions go to the encoder and the decoder with those of their own length.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._device = device
-        # Its text layers add the mask to the scores of attention, which only the eager kind of mask is made for: a mask of
-        # booleans, the default, leaves padding in (transformers 5.23).
-        self._model: Any = _strict(BlipForQuestionAnswering, folder, attn_implementation="eager").to(device)
+        self._model: Any = _strict(BlipForQuestionAnswering, folder).to(device)
         self._processor = _part(BlipProcessor, folder)
         text = self._model.config.text_config
         self._start = int(text.bos_token_id)
@@ -92,16 +91,24 @@ class Blip:
             list(questions), padding=True, truncation=True, max_length=self._most, return_tensors="pt"
         ).to(self._device)
         seen = self._model.vision_model(pixel_values=pixels).last_hidden_state
+        lengths = tokens.attention_mask.sum(1)
+        found: list[Any] = [None] * len(images)
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            for row, own in zip(
+                rows.tolist(), self._answered(seen[rows], tokens.input_ids[rows, :length]), strict=True
+            ):
+                found[row] = own
+        return torch.stack(found)
+
+    def _answered(self, seen: torch.Tensor, question: torch.Tensor) -> torch.Tensor:
+        """States of n pictures and n questions of one length -> log probabilities (n, words)."""
+        patches = torch.ones(seen.shape[:2], dtype=torch.long, device=self._device)
         asked = self._model.text_encoder(
-            input_ids=tokens.input_ids,
-            attention_mask=tokens.attention_mask,
-            encoder_hidden_states=seen,
-            encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long, device=self._device),
+            input_ids=question, encoder_hidden_states=seen, encoder_attention_mask=patches
         ).last_hidden_state
-        begun = torch.full((len(images), 1), self._start, device=self._device)
-        logits = self._model.text_decoder(
-            input_ids=begun, encoder_hidden_states=asked, encoder_attention_mask=tokens.attention_mask
-        ).logits
+        begun = torch.full((len(seen), 1), self._start, device=self._device)
+        logits = self._model.text_decoder(input_ids=begun, encoder_hidden_states=asked).logits
         return logits[:, -1].float().log_softmax(-1)
 
     def words(self, spellings: Sequence[str]) -> list[int]:
@@ -124,10 +131,10 @@ def load(folder: Path, device: torch.device) -> Chat | Blip:
     return NETWORKS[kind](folder, device)
 
 
-def _strict(kind: Any, folder: Path, **how: Any) -> Any:
+def _strict(kind: Any, folder: Path) -> Any:
     """The network with every tensor from the file."""
     try:
-        model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **how)
+        model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"the vision-language model in {folder} cannot be loaded ({str(error).splitlines()[0]}): expected weights that fit "

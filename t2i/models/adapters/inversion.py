@@ -27,7 +27,8 @@ def place(models: Models, found: Found) -> list[str]:
     words = vectors_of(models, load_file(found.files[0]), words_of(found))
     for word, vectors in words.items():
         for name, own in vectors.items():
-            width = int(models.modules[name].config.hidden_size) if name in models.modules else 0
+            encoder: Any = models.modules.get(name)
+            width = 0 if encoder is None else int(encoder.config.hidden_size)
             if own.shape[1] != width:
                 raise UserError(
                     f"{found.path} holds embeddings {own.shape[1]} wide for the {name} and model={models.name} has "

@@ -203,7 +203,8 @@ def test_a_character_is_alone_in_every_picture_in_its_colour_and_by_its_name(nam
         assert len(set(texts)) == 5 and all(f"{name} the" in text and text == text.lower() for text in texts)
         assert all(kind in text for text in texts)
         pixels = np.asarray(render(scene, 128)).reshape(-1, 3).astype(int)
-        assert (np.abs(pixels - colour).max(axis=1) <= 12).mean() > 0.08, "a body of that colour"
+        least = 0.05 if name in MASCOTS else 0.08  # some are spotted, or wear something over it
+        assert (np.abs(pixels - colour).max(axis=1) <= 12).mean() > least, "a body of that colour"
     backgrounds = {portray(3, index, name).background for index in range(60)}
     assert len(backgrounds) == 8
 

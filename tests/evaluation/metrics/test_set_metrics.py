@@ -259,7 +259,13 @@ FINE = {
     ("held_out_loss@8", "other width"),
     *((name, "one sample") for name in ("clip_i", "dino_i", "clip_t", "drift", "subject_nearest")),
     ("subject_diversity", "other width"),
-    *(("composition", fault) for fault in ("non-finite", "beyond float32", "one sample", "other width")),
+    ("pickscore", "one sample"),
+    ("hpsv2", "one sample"),
+    *(
+        (name, fault)
+        for name in ("composition", "vqa_score")
+        for fault in ("non-finite", "beyond float32", "one sample", "other width")
+    ),
 }
 """Metrics without a reference, those that have a value for one image, and what reads no features."""
 
@@ -284,6 +290,7 @@ def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, faul
         logit_scale=1.0,
         train=rest,
         other_texts=[rest[:2]] * len(generated),
+        answers=np.full((len(generated), 2), 0.5),
         held_out_losses=np.abs(generated),
         suite=Suited("toy", {"colour": np.array([0.0, 1.0])}, {}, {}),
         subject=Subjects(

@@ -50,9 +50,7 @@ def test_base_and_tuned_are_compared_question_by_question(lab: Lab, base: Ended,
     assert section["text"].startswith("Is the subject there?")
 
 
-def test_a_second_run_makes_nothing_again_and_another_count_of_prompts_is_other_numbers(
-    lab: Lab, tuned: Ended, tuned_run: Path
-) -> None:
+def test_a_second_run_makes_nothing_again_and_more_prompts_are_drawn(lab: Lab, tuned: Ended, tuned_run: Path) -> None:
     again = lab.here(*EVALUATE, f"weights={tuned_run}")
     assert again.metrics == tuned.metrics
     made = {name: stage["reused"] for name, stage in again.json("stages.json").items()}

@@ -75,7 +75,7 @@ def subject_table(
             for key in keys
         ],
         "caption": "Means of cosines with 95 % intervals: over subjects where there are several, otherwise over prompts of "
-        "the one. CLIP-I and DINO-I: to held-out pictures of the subject. CLIP-T: to the prompt with the class word in its place. "
+        "the one. CLIP-I and DINO-I: to held-out pictures of the subject. CLIP-T: to the prompt with the class word in place. "
         "Drift: 1 - cosine of the base model's and this one's picture of unrelated prompts, same seed.",
         "keys": 2,
     }

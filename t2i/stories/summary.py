@@ -30,14 +30,8 @@ TOLD = (
 """Sections of the report whose text is told again."""
 TABLES = ("Training", "CLIP tuning", "Base against tuned", "CLIP before and after")
 FIGURES = (
-    *(
-        "loss_and_samples",
-        "subject_0",
-        "metrics_over_steps",
-        "base_versus_tuned",
-        "generated_samples_grid",
-        "real_versus_generated",
-    ),
+    *("loss_and_samples", "subject_0", "metrics_over_steps", "base_versus_tuned"),
+    *("generated_samples_grid", "real_versus_generated"),
     *("guidance_comparison", "inference_steps_comparison", "scheduler_comparison", "heat_map_clip_score"),
     *("clip_loss", "clip_before_after", "clip_generation"),
 )

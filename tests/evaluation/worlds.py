@@ -22,6 +22,7 @@ import numpy as np
 
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, Suited, changes
 from t2i.evaluation.metrics.registry import METRICS
+from t2i.evaluation.metrics.subject import Subjects
 from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.paired import PairedDifference
 from t2i.evaluation.statistics.terms import Units
@@ -86,16 +87,30 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     )
     apart = np.random.default_rng([seed, count, width, 1])
     prompted = apart.standard_normal((count, 5))
+    subject = _subject(apart, max(8, count // 2), width)
 
     def beside(offset: float, scale: float) -> dict[str, Any]:
         """Losses and prompts of a suite, which are other samples than the pictures."""
         values = (prompted + apart.standard_normal((count, 5))) * 0.5**0.5 * scale + offset
         right = (np.abs(values[:, 4]) > 0.7).astype(np.float64)
-        return {"held_out_losses": values[:, :4] ** 2, "suite": Suited("toy", {"colour": right}, {}, {})}
+        suite = Suited("toy", {"colour": right}, {}, {})
+        drawn = subject.drawn + 0.7 * scale * apart.standard_normal(subject.drawn.shape) + 0.3 * offset
+        moved = subject.elsewhere_before + 0.5 * scale * apart.standard_normal(subject.elsewhere.shape)
+        told = replace(subject, drawn=drawn, elsewhere=moved)
+        return {"held_out_losses": values[:, :4] ** 2, "suite": suite, "subject": told}
 
     base = replace(base, answers=_answers(base.generated), **beside(*first))
     generated = drawn(*second)
     return base, replace(base, generated=generated, answers=_answers(generated), **beside(*second))
+
+
+def _subject(rng: np.random.Generator, prompts: int, width: int) -> Subjects:
+    """One subject in many places, two pictures of each before a model adds its own; its real pictures are 16."""
+    who, places = np.ones(width), rng.standard_normal((prompts, width))
+    labels, real = np.repeat(np.arange(prompts), 2), who + 0.7 * rng.standard_normal((16, width))
+    zeros, rest = np.zeros(2 * prompts, int), rng.standard_normal((prompts, width))
+    texts = places[labels] + 0.2 * who
+    return Subjects(who + places[labels], labels, zeros, real, zeros[:16], real[:5], zeros[:5], rest, rest, texts)
 
 
 def _answers(generated: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.statistics.intervals import Interval
 from t2i.evaluation.statistics.terms import Terms, Units, of_mean
@@ -137,6 +138,8 @@ def apart(found: Subjects) -> np.ndarray:
         if len(mine) > 1:
             cosines = drawn[mine] @ drawn[mine].T
             values[mine] = 1.0 - (cosines.sum(axis=1) - np.diag(cosines)) / (len(mine) - 1)
+    if np.isnan(values).all():
+        raise UserError("no prompt of the subject has two pictures: their distance needs 2 of each, draw more")
     return values
 
 

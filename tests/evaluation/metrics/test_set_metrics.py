@@ -13,6 +13,7 @@ from t2i.evaluation.metrics.measurement import WORLD, Inputs, Suited
 from t2i.evaluation.metrics.memorisation import mifid, nearest_training
 from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
 from t2i.evaluation.metrics.ref_clip_score import ref_clip_scores
+from t2i.evaluation.metrics.subject import Subjects
 from t2i.evaluation.metrics.vendi import vendi
 from t2i.evaluation.statistics import mmd
 from t2i.randomness import generator
@@ -256,6 +257,8 @@ FINE = {
     ("inception_score", "one sample"),
     ("held_out_loss@8", "one sample"),
     ("held_out_loss@8", "other width"),
+    *((name, "one sample") for name in ("clip_i", "dino_i", "clip_t", "drift", "subject_nearest")),
+    ("subject_diversity", "other width"),
     ("pickscore", "one sample"),
     ("hpsv2", "one sample"),
     *(
@@ -290,6 +293,18 @@ def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, faul
         answers=np.full((len(generated), 2), 0.5),
         held_out_losses=np.abs(generated),
         suite=Suited("toy", {"colour": np.array([0.0, 1.0])}, {}, {}),
+        subject=Subjects(
+            generated,
+            np.arange(len(generated)) // 2,
+            np.zeros(len(generated), int),
+            rest,
+            np.zeros(40, int),
+            rest,
+            np.zeros(40, int),
+            generated,
+            rest[: len(generated)],
+            rest[: len(generated)],
+        ),
     )
     if (name, fault) in FINE:
         assert all(np.isfinite(found.interval.value) for found in registry.METRICS[name].measure(inputs).values())

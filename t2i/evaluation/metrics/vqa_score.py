@@ -16,7 +16,7 @@ from t2i.evaluation.statistics.terms import of_mean
 def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`vqa_score`: the mean with its interval, and that of each sample; `vqa_score_answered`: of all words, not tested."""
     assert inputs.answers is not None
-    yes, answered = (checks.shares("probabilities", column) for column in np.float64(inputs.answers).T)
+    yes, answered = (checks.shares("probabilities", column) for column in np.asarray(inputs.answers, np.float64).T)
     return {
         "vqa_score": measured(of_mean(yes, 0.0, 1.0), inputs.units, yes),
         "vqa_score_answered": Measurement(intervals.mean(answered, 0.0, 1.0), answered),

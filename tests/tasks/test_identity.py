@@ -305,6 +305,15 @@ GROUPS = {
 SWEPT = [key for key in KEYS if identity.top(key) in identity.OF_A_CELL]
 
 
+@pytest.mark.parametrize("metric", list(JUDGES))
+def test_a_judge_is_swept_where_its_metric_is_asked(metric: str, base: Config, sweeping: Run) -> None:
+    key = f"eval.{JUDGES[metric][0]}"
+    space = {key: [str(path) for path in toy_judges_by_key()[key]]}
+    config = replace(base, sweeps=replace(base.sweeps, space=space, fixed={}))
+    assert "change no number" in refusal(config, sweeping)
+    assert refusal(replace(config, eval=replace(config.eval, metrics=[metric])), sweeping) == ""
+
+
 @pytest.mark.parametrize("key", [*SWEPT, *GROUPS])
 def test_a_cell_is_what_a_run_of_its_own_would_be_or_is_refused(
     key: str, lab: Lab, base: Config, sweeping: Run, places: dict[str, Any]
@@ -315,7 +324,7 @@ def test_a_cell_is_what_a_run_of_its_own_would_be_or_is_refused(
     config = replace(base, sweeps=replace(base.sweeps, space={key: values}, fixed={}))
     if sentence := refusal(config, sweeping):
         assert f"sweeps.space.{key}: its values change no number of a cell" in sentence
-        assert no_result(key)
+        assert no_result(key) or key in toy_judges_by_key()  # a judge that nobody asks
         return
     assert key not in identity.NO_RESULT or key in ("batch_size", "training.resume"), "would be measured for nothing"
     trains = identity.trains([key])

@@ -163,11 +163,12 @@ def _start(cfg: DictConfig) -> None:
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     overrides = list(hydra_config.overrides.task)
-    named.check_task(config.task, overrides)
-    for mistake in named.missing(config, overrides):
-        raise mistake
-    config.validate(world_size() if world_size() > 1 else config.launch.processes)
     folder = Path(hydra_config.runtime.output_dir).absolute()
+    try:
+        _refuse(config, overrides)
+    except UserError:
+        _remove_empty(folder)
+        raise
     if config.plan:
         _plan(config, folder, overrides)
         return
@@ -185,6 +186,14 @@ def _start(cfg: DictConfig) -> None:
         work(job)
         if config.task is Task.pipeline and config.then is not None and not several and sys.stdin.isatty():
             work(_following(job, config.then))
+
+
+def _refuse(config: Config, overrides: list[str]) -> None:
+    """UserError for what no run could use, as far as the configuration and the files that it names tell."""
+    named.check_task(config.task, overrides)
+    for mistake in named.missing(config, overrides):
+        raise mistake
+    config.validate(world_size() if world_size() > 1 else config.launch.processes)
 
 
 def _following(job: Job, then: Then) -> Job:
@@ -206,9 +215,14 @@ def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     try:
         plan(config, folder, overrides, print, goals)
     finally:
-        for empty in (folder, folder.parent):  # the day's folder too, if it holds no other run
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    """A run folder that Hydra made for nothing; the day's folder too, if it holds no other run."""
+    for empty in (folder, folder.parent):
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def work(job: Job) -> dict[str, float]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2i.config import Config, Task
-from t2i.errors import ConfigError, UserError
+from t2i.config import CONF, Config, Task, composed
+from t2i.errors import ConfigError, UserError, unknown
 
 READ_BY: Mapping[str, tuple[Task, ...]] = {
     "prompts": (Task.generate, Task.embed),
@@ -36,6 +36,13 @@ EXISTING = {
     "serve.credentials": "is not a file",
 }
 """Keys whose value is a file or folder that must be there, and what they are not when it is missing."""
+FILES = {
+    "image": "one picture, e.g. image=photo.png",
+    "mask": "one picture, e.g. mask=mask.png",
+    "recipe": "a picture that was made here, or its recipe",
+    "prompts_file": "a text file with one prompt a line, a .json or a .csv",
+}
+"""Of these, the ones that must be a file, and what to give."""
 LOCAL = {
     "dataset.subset": "the captions_subset.json of an earlier run",
     "dataset.karpathy": "a file of Karpathy's splits",
@@ -75,9 +82,9 @@ def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError
             yield kind(
                 f"{name}={holder} {meant}: it does not exist{_near(Path(holder))}; give the path of one that does"
             )
-    for name in ("image", "mask"):
-        if (given := getattr(config, name)) is not None and Path(given).expanduser().is_dir():
-            yield ConfigError(f"{name}={given} is a folder; give one picture, e.g. {name}=photo.png")
+    for name, example in FILES.items():
+        if (given := _value(config, name)) is not None and Path(given).expanduser().is_dir():
+            yield ConfigError(f"{name}={given} is a folder; give {example}")
     for run in config.runs:
         if not Path(run).expanduser().is_dir():
             yield ConfigError(
@@ -85,6 +92,8 @@ def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError
                 f"{Path(config.outputs) / '<date>' / '<time>_<task>_<id>'}"
             )
 
+    if config.elsewhere is not None:
+        yield from _no_data_set(config, config.elsewhere, overrides)
     typed = {override.lstrip("+").partition("=")[0] for override in overrides}
     if "dataset.root" in typed:
         config.dataset.validate_root()
@@ -93,6 +102,16 @@ def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError
         for value in values if isinstance(values, list) else [values]:
             if value and _only_a_path(str(value), name) and not Path(value).expanduser().exists():
                 yield ConfigError(f"{name}={value} does not exist{_near(Path(value))}; give {LOCAL[name]}")
+
+
+def _no_data_set(config: Config, name: str, overrides: Sequence[str]) -> Iterator[ConfigError]:
+    """Of an option of `dataset` that is not there; one of a folder that was added to the search is."""
+    known = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+    if name not in known:
+        try:
+            composed(config, {"dataset": name}, overrides)
+        except UserError:
+            yield unknown(f"elsewhere={name} is no data set", name, known)
 
 
 def _only_a_path(value: str, name: str) -> bool:

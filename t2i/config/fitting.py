@@ -1,6 +1,7 @@
 """Settings that mean nothing to the model's family: told before anything is loaded."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,29 @@ def refuse(
         scheduler.refuse_unlike(flow, config.name)
     if flow and training is not None and (reason := training.flow_refusal(config.name)):
         raise ConfigError(reason)
+
+
+def refuse_drawing(config: Model, begins: bool, masked: bool, weighted: bool) -> None:
+    """ConfigError for a picture to begin from, and for weights of words, that mean nothing to the model's family."""
+    if not (begins or weighted) or (family := family_here(config)) is None:
+        return
+    if begins:
+        family.require_beginning(masked)
+    if weighted:
+        family.require_weights()
+
+
+def refuse_format(config: Model, format: str) -> None:
+    """ConfigError for a format of files that the model's family does not have. format: of task=export."""
+    if (family := family_here(config)) is None:
+        return
+    if format == "kohya" and not family.kohya:
+        raise ConfigError(
+            f"format=kohya has no names for the layers of {family.title}; use format=diffusers with fused=false, or format=peft"
+        )
+    with suppress(UserError):  # as in `_refuse_size`
+        if format == "single_file" and not family.prefixes(source.settings(config)):
+            raise ConfigError(f"{family.title} has no single file that is written here; use format=diffusers")
 
 
 def _refuse_size(config: Model, family: Family) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from omegaconf import MISSING
 
-from t2i.config.fitting import refuse
+from t2i.config.fitting import refuse, refuse_drawing, refuse_format
 from t2i.config.words import Dtype, Format, Part, Precision, Task, Then
 from t2i.data.base import Dataset
 from t2i.errors import ConfigError, unknown
@@ -153,6 +153,10 @@ class Config:
 
     def validate(self, processes: int = 1) -> None:
         """Raise ConfigError for values that no run could use. The data folder is looked at only by tasks that read it."""
+        # Before a package is asked for that such a family would not read.
+        refuse_drawing(self.model, self.image is not None, self.mask is not None, self.cfg.prompt_weights)
+        if self.task is Task.export:
+            refuse_format(self.model, self.format.value)
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
@@ -176,11 +180,9 @@ class Config:
             )
         self.clip.validate(processes if self.task is Task.clip else 1)
         self.serve.validate()
-        if min(self.batch_size, self.images, self.images_per_prompt) < 1:
-            raise ConfigError(
-                f"batch_size={self.batch_size}, images={self.images} and images_per_prompt={self.images_per_prompt} must be "
-                "positive; use e.g. batch_size=8"
-            )
+        for key in ("batch_size", "images", "images_per_prompt"):
+            if (count := getattr(self, key)) < 1:
+                raise ConfigError(f"{key}={count} is not a positive number; use e.g. {key}=8")
         refuse_weights(self.weights_given, self.weights_scale)
         self._refuse_pictures()
         self._refuse_beginning()

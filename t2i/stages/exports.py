@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import Config, Dtype, Format, as_dict, restore
+from t2i.config import Config, Dtype, Format, as_dict, refuse_format, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models import source
@@ -63,17 +63,11 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
     if separate and not any(kind is Kind.low_rank for kind, _ in kinds):
         what = "the base model" if tuned is None else f"{tuned.folder}, which is no adapter"
         raise ConfigError(
-            f"{name} needs an adapter (strategy=lora, or a LoRA in weights=), and this is {what}; use format=single_file"
+            f"{name} needs an adapter (strategy=lora, or a LoRA in weights=), and this is {what}; use format=diffusers"
         )
     if config.format in ADAPTERS and any(kind is not Kind.low_rank for kind, _ in kinds):
         raise ConfigError(f"{name} holds adapters alone, and some of weights= are none; use format=diffusers")
-    family = source.family(config.model)
-    if config.format is Format.kohya and not family.kohya:
-        raise ConfigError(
-            f"format=kohya has no names for the layers of {family.title}; use format=diffusers with fused=false, or format=peft"
-        )
-    if config.format is Format.single_file and not family.prefixes(source.settings(config.model)):
-        raise ConfigError(f"{family.title} has no single file that is written here; use format=diffusers")
+    refuse_format(config.model, config.format.value)
     if config.format is Format.kohya and any(dora for _, dora in kinds):
         raise ConfigError(
             "format=kohya has no place for a DoRA's magnitudes that all readers know; use format=peft, or format=single_file "

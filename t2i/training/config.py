@@ -164,7 +164,11 @@ class Training:
         """Raise ConfigError for values that no run could use."""
         if self.steps < 1:
             raise ConfigError(f"training.steps={self.steps} is not a positive number; use e.g. training.steps=150")
-        if self.batch_size < 1 or self.batch_size % processes:
+        if self.batch_size < 1:
+            raise ConfigError(
+                f"training.batch_size={self.batch_size} is not a positive number; use e.g. training.batch_size={processes}"
+            )
+        if self.batch_size % processes:
             raise ConfigError(
                 f"training.batch_size={self.batch_size} cannot be shared by {processes} processes; use a multiple of {processes}"
             )

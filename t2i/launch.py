@@ -3,7 +3,6 @@
 0 done, 1 the run failed, 2 the command line or the configuration is wrong, 128 + signal after SIGTERM or SIGINT.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -165,9 +164,9 @@ def _start(cfg: DictConfig) -> None:
     overrides = list(hydra_config.overrides.task)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     try:
-        _refuse(config, overrides)
+        named.refuse(config, overrides, world_size() if world_size() > 1 else config.launch.processes)
     except UserError:
-        _remove_empty(folder)
+        record.remove_empty(folder)
         raise
     if config.plan:
         _plan(config, folder, overrides)
@@ -186,14 +185,6 @@ def _start(cfg: DictConfig) -> None:
         work(job)
         if config.task is Task.pipeline and config.then is not None and not several and sys.stdin.isatty():
             work(_following(job, config.then))
-
-
-def _refuse(config: Config, overrides: list[str]) -> None:
-    """UserError for what no run could use, as far as the configuration and the files that it names tell."""
-    named.check_task(config.task, overrides)
-    for mistake in named.missing(config, overrides):
-        raise mistake
-    config.validate(world_size() if world_size() > 1 else config.launch.processes)
 
 
 def _following(job: Job, then: Then) -> Job:
@@ -215,14 +206,7 @@ def _plan(config: Config, folder: Path, overrides: list[str]) -> None:
     try:
         plan(config, folder, overrides, print, goals)
     finally:
-        _remove_empty(folder)
-
-
-def _remove_empty(folder: Path) -> None:
-    """A run folder that Hydra made for nothing; the day's folder too, if it holds no other run."""
-    for empty in (folder, folder.parent):
-        with contextlib.suppress(OSError):
-            empty.rmdir()
+        record.remove_empty(folder)
 
 
 def work(job: Job) -> dict[str, float]:

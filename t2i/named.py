@@ -73,6 +73,14 @@ def check_task(task: Task, overrides: Sequence[str]) -> None:
             raise ConfigError(f"task={task.value} does not read {name}; type {told} too, or leave {name} out")
 
 
+def refuse(config: Config, overrides: Sequence[str], processes: int) -> None:
+    """UserError for what no run could use, as far as the configuration and the files that it names tell."""
+    check_task(config.task, overrides)
+    for mistake in missing(config, overrides):
+        raise mistake
+    config.validate(processes)
+
+
 def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError]:
     """A sentence for every file or folder that the configuration names and that is not there; overrides: what was typed."""
     for name, meant in EXISTING.items():
@@ -110,7 +118,7 @@ def _no_data_set(config: Config, name: str, overrides: Sequence[str]) -> Iterato
     if name not in known:
         try:
             composed(config, {"dataset": name}, overrides)
-        except UserError:
+        except Exception:  # Hydra's own, or ours
             yield unknown(f"elsewhere={name} is no data set", name, known)
 
 

@@ -175,3 +175,10 @@ def environment() -> dict[str, Any]:
         state["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         state["cuda"] = torch.version.cuda
     return state
+
+
+def remove_empty(folder: Path) -> None:
+    """A run folder that Hydra made for nothing; the day's folder too, if it holds no other run."""
+    for empty in (folder, folder.parent):
+        with contextlib.suppress(OSError):
+            empty.rmdir()

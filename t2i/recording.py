@@ -130,6 +130,7 @@ class Recorded:
         self._held: list[dict[str, Any]] = []
         self._recorder: Optional[Recorder] = None
         self._settled = 0
+        self._children: list[Recorded] = []
 
     # -- when it begins and what it waits for --------------------------------------------------------------------------
 
@@ -177,7 +178,8 @@ class Recorded:
         with contextlib.suppress(NotRecorded, OSError):
             self._raise()
         self._recorder.wait(self._number, "closed")
-        self._raise()
+        for each in (self, *self._children):
+            each._raise()
 
     def _asked(self, key: str, settled: Optional[int] = None) -> Any:
         assert self._recorder is not None
@@ -238,6 +240,7 @@ class Recorded:
     @contextlib.contextmanager
     def child(self, name: str) -> Iterator[Tracker]:
         child = Recorded({"name": name, "child": True}, self)
+        self._children.append(child)  # what MLflow refuses of it is told at the end of this one
         child.begin()
         try:
             yield child

@@ -46,7 +46,7 @@ class Tracking:
 
 
 def metric_name(name: str) -> str:
-    """`fid[tiny_clip].low` as MLflow allows it: `fid.tiny_clip.low`."""
+    """`fid[tiny_clip].low` as MLflow allows it: `fid.tiny_clip.low`; of settings, which may be named after metrics, too."""
     return re.sub(r"[^\w.\-/ ]", "", name.replace("@", "_at_").replace("[", ".").replace("]", ""))
 
 
@@ -116,7 +116,7 @@ class MLflowTracker:
     def params(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        params = [Param(key, str(value)[:6000]) for key, value in values.items()]
+        params = [Param(metric_name(key), str(value)[:6000]) for key, value in values.items()]
         for start in range(0, len(params), 100):
             self._do(partial(self._client.log_batch, self.run_id, params=params[start : start + 100]))
 

@@ -134,6 +134,19 @@ def test_a_record_that_mlflow_refuses_is_an_error(config: Tracking, client: Any)
     assert runs(client)["refused"].info.status == "FAILED"
 
 
+def test_a_record_of_a_child_that_mlflow_refuses_is_an_error_at_the_end(config: Tracking, client: Any) -> None:
+    tracker = recording.start(config, "above")
+    tracker.params({"changed.sweeps.also.kid[tiny_clip]": "minimize"})
+    with tracker.child("below") as child:
+        child.params({"rate": 1})
+        child.params({"rate": 2})
+    with pytest.raises(NotRecorded, match="already logged"):
+        tracker.close("FINISHED")
+    found = runs(client)
+    assert found["above"].data.params == {"changed.sweeps.also.kid.tiny_clip": "minimize"}
+    assert found["below"].data.params == {"rate": "1"}
+
+
 def test_a_database_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     tracker = recording.start(Tracking(uri="nothing://here", artifacts=str(tmp_path)), "no database")
     tracker.metrics({"loss": 1.0})

@@ -39,7 +39,7 @@ REFUSED = {
         (
             "tiny_flow",
             kind,
-        ): rf"strategy={kind} teaches words to the text encoders .* reads text with .*; use strategy=lora"
+        ): rf"strategy={kind} teaches words to CLIP's text encoders .* reads text with .*; use strategy=lora"
         for kind in ("pivotal", "textual_inversion")
     },
     **{

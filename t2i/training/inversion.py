@@ -50,7 +50,7 @@ class Words(Strategy):
             return None
         read = ", ".join(family.networks[name] for name in family.encoders)
         return (
-            f"strategy={self.kind} teaches words to CLIP's text encoders where plain pipelines know them, and {family.title} reads "
+            f"strategy={self.kind} teaches words to CLIP's text encoders where plain pipelines know them; {family.title} reads "
             f"text with {read} and knows none; use strategy=lora"
         )
 

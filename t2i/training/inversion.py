@@ -50,8 +50,8 @@ class Words(Strategy):
             return None
         read = ", ".join(family.networks[name] for name in family.encoders)
         return (
-            f"strategy={self.kind} teaches words to the text encoders of Stable Diffusion's kind, CLIP's, and {family.title} "
-            f"reads text with {read}; use strategy=lora"
+            f"strategy={self.kind} teaches words to CLIP's text encoders where plain pipelines know them; {family.title} reads "
+            f"text with {read} and knows none; use strategy=lora"
         )
 
     @property

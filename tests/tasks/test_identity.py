@@ -56,6 +56,8 @@ OF_OTHER_DATA = {
 """Keys that the data here have no files for."""
 READS = {Part.charts: ("charts",), Part.clip: ("clip",)}
 """What only one part of a pipeline reads."""
+OF_A_PRIOR = ("training.prior_weight", "training.prior_share", "training.prior_images")
+"""Which nothing reads without training.prior."""
 BEGUN = ("image", "mask", "strength")
 """What a picture is drawn from."""
 ASKED = ("prompts", "prompts_file", "wildcards", "images", "images_per_prompt")
@@ -181,6 +183,13 @@ def test_scales_of_weights_are_part_of_them(base: Config, tuned_run: Path) -> No
     """Half of an adapter is another model: in what a cell is known by."""
     whole, half = (replace(base, weights=str(tuned_run), weights_scale=scale) for scale in ([], [0.5]))
     assert identity.cell(whole, False) != identity.cell(half, False)
+
+
+@pytest.mark.parametrize("key", [*OF_A_PRIOR, "dataset.regularisation"])
+def test_what_a_prior_is_told_is_part_of_a_cell_that_has_one(base: Config, key: str) -> None:
+    own = asking(base, key)
+    value = other(key, dict(leaves(own))[key])
+    assert identity.cell(changed(own, key, value), True) != identity.cell(own, True)
 
 
 def no_result(key: str) -> bool:
@@ -324,8 +333,7 @@ def test_a_cell_is_what_a_run_of_its_own_would_be_or_is_refused(
     config = replace(base, sweeps=replace(base.sweeps, space={key: values}, fixed={}))
     if sentence := refusal(config, sweeping):
         assert f"sweeps.space.{key}: its values change no number of a cell" in sentence
-        of_a_prior = key.startswith("training.prior_")  # which is not asked for
-        assert no_result(key) or of_a_prior or key in toy_judges_by_key()  # a judge that nobody asks
+        assert no_result(key) or key in OF_A_PRIOR or key in toy_judges_by_key()  # a judge that nobody asks
         return
     assert key not in identity.NO_RESULT or key in ("batch_size", "training.resume"), "would be measured for nothing"
     trains = identity.trains([key])

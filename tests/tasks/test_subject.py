@@ -83,7 +83,7 @@ def test_words_that_no_caption_has_are_told_before_the_first_step(lab: Lab) -> N
     (["training.prior=base"], "training.prior=base needs captions of what is to stay as it is, and dataset=scenes knows none"),
     (["training.prior=base", "dataset=subject", "dataset.root=/nowhere"], "dataset.root=/nowhere does not exist"),
     (["dataset=mascot", "training.prior=base", "strategy=textual_inversion"], "which changes nothing but its new words"),
-    (["model=tiny_flow", "scheduler=flow_euler", "strategy=pivotal"], "strategy=pivotal teaches words to the text encoders"),
+    (["model=tiny_flow", "scheduler=flow_euler", "strategy=pivotal"], "strategy=pivotal teaches words to CLIP's text encoders"),
     (["training.prior=base", "training.batch_size=1"], "training.batch_size=1 has no room for training.prior=base"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(lab: Lab, typed: list[str], sentence: str) -> None:

@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[Strategy, str]] = {
     "attn2": (Attn2(), "strategy=attn2 trains cross-attention layers, .* use strategy=attn_add_v"),
     "attn2_kv": (Attn2KV(), "strategy=attn2_kv trains cross-attention layers, .* use strategy=attn_add_v"),
     "attn2_to_v": (Attn2ToV(), "strategy=attn2_to_v trains cross-attention layers, .* use strategy=attn_add_v"),
-    "pivotal": (Pivotal(), "strategy=pivotal teaches words .* reads text with .*T5EncoderModel; use strategy=lora"),
+    "pivotal": (Pivotal(), "strategy=pivotal teaches words .* reads text with .* and knows none; use strategy=lora"),
     "textual_inversion": (TextualInversion(), "strategy=textual_inversion teaches words .*; use strategy=lora"),
     "text_adapter": (TextAdapter(), "strategy=text_adapter .* use strategy=text_encoder or strategy=lora"),
 }

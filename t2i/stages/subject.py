@@ -225,14 +225,7 @@ def read(config: Config, weights: Weights, run: Run) -> "tuple[dict[str, Subject
         "unrelated_prompts": config.eval.prompts,
         "trained": list(map(len, rows["trained"])),
         "held_out": list(map(len, rows["held_out"])),
-        "real_sha256": digest_of([{name: _told(values) for name, values in sorted(real.items())}]),
+        "data": made(Prepared(config), run).digest,
         "sample": "subjects" if len(subjects) > 1 else "prompts of the one subject",
     }
     return known, about
-
-
-def _told(values: "np.ndarray") -> str:
-    """Of features: to six digits, as devices differ in the last ones."""
-    import numpy as np
-
-    return digest_of(np.round(np.asarray(values, np.float64), 4).tolist())

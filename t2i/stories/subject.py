@@ -133,7 +133,7 @@ def grid(config: Config, run: Run, weights: Mapping[str, Weights]) -> None:
     ]
     run.section(
         TITLE,
-        "The same prompts and seeds in every row; what it should look like is in the first.",
+        "The same prompts and seeds in every row of a model; what it should look like is in the last row.",
         [],
         figures,
     )
@@ -157,10 +157,10 @@ def _figure(config: Config, run: Run, weights: Mapping[str, Weights], row: int) 
     real = [own.trained[k % len(own.trained)] for k in range(count)]
     learned = training_split(config, data_of(config, run)).squares(real, next(iter(rows.values())).shape[1])
     path = rows_of_pictures(
-        {"learned from": learned, **rows},
+        {**rows, "learned from": learned},
         own.prompts[:count],
         run.figures() / f"subject_{row}.png",
-        f"{own.name} where it was not seen",
-        "Each column below the first row: one prompt and one seed. First row: pictures that it was learned from, of no prompt.",
+        f"{own.name} as its prompts draw it",
+        "Each column: one prompt and one seed. The last row shows pictures that it was learned from, whatever the prompt above.",
     )
     return path, f"{own.name}: {count} of {len(own.prompts)} prompts, the first of {EACH} pictures each."

@@ -1,4 +1,4 @@
-"""Prompts that ask for a subject in places it was not seen in, and prompts that are of anything else.
+"""Prompts that ask for a subject in many places, and prompts that are of anything else.
 
 Each has a twin in which the class stands in place of the subject: a CLIP has never read the subject's word, so what a picture
 shows of its prompt is asked by the class (Ruiz et al. 2023, arXiv:2208.12242, sec. 4).

@@ -15,32 +15,8 @@ from t2i.evaluation.statistics.shares import Discordant, mcnemar
 from t2i.evaluation.statistics.terms import Units, of_mean
 from t2i.randomness import generator
 
-SIZES = (
-    10,
-    15,
-    20,
-    25,
-    30,
-    40,
-    50,
-    65,
-    85,
-    100,
-    125,
-    150,
-    200,
-    250,
-    300,
-    400,
-    500,
-    650,
-    800,
-    1000,
-    1300,
-    1600,
-    2000,
-    3000,
-)
+SIZES = sorted({5 * round(10.0 * 1.05**step / 5.0) for step in range(118)})
+"""Steps of 5 %, 10 to about 3,000."""
 REPETITIONS, POWER = 2000, 0.8
 LEVELS = (0.05, 0.01)
 """Of one metric alone, and of the first of five."""
@@ -106,20 +82,21 @@ CASES: dict[str, Draw] = {
 
 
 def needed(name: str, draw: Draw) -> Iterator[str]:
-    """The smallest of SIZES with power at each level."""
-    for level in LEVELS:
-        found = None
-        for count in SIZES:
+    """The smallest of SIZES with power at each level, by bisection."""
+    known: dict[int, np.ndarray] = {}
+
+    def power(count: int, level: float) -> float:
+        if count not in known:
             rng = generator("pairs needed", name, count)
-            seen = np.mean([draw(rng, count) <= level for _ in range(_repetitions(count))])
-            if seen >= POWER:
-                found = count
-                break
-        yield f"{found:,}" if found else f"above {SIZES[-1]:,}"
+            known[count] = np.array([draw(rng, count) for _ in range(REPETITIONS)])
+        return float((known[count] <= level).mean())
 
-
-def _repetitions(count: int) -> int:
-    return REPETITIONS if count <= 500 else REPETITIONS // 2
+    for level in LEVELS:
+        low, high = 0, len(SIZES)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if power(SIZES[middle], level) >= POWER else (middle + 1, high)
+        yield f"{SIZES[low]:,}" if low < len(SIZES) else f"above {SIZES[-1]:,}"
 
 
 def main() -> None:

@@ -43,7 +43,10 @@ REFUSED = {
     ("tiny_flow", "text_adapter"): ONE_TOWER,
     ("flux2_klein_4b", "text_adapter"): r"strategy=text_adapter puts .* reads a language model",
     **{
-        (model, kind): rf"strategy={kind} teaches words to CLIP's text encoders .* reads text with .*; use strategy=lora"
+        (
+            model,
+            kind,
+        ): rf"strategy={kind} teaches words to CLIP's text encoders .* reads text with .*; use strategy=lora"
         for kind in ("pivotal", "textual_inversion")
         for model in ("tiny_flow", "flux2_klein_4b")
     },

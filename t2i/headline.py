@@ -26,6 +26,7 @@ def name_of(config: Config) -> str:
     brought = " and ".join(Path(name).name for name in config.weights_given)
     model = f"{config.model.name} with {brought}" if brought else config.model.name
     compared = " and ".join(Path(own).name for own in [*config.runs, *config.pictures_given])
+    about = Path(config.run or config.bundle or "").name
     length = f"{config.training.epochs:g} epochs" if config.training.epochs else f"{config.training.steps:,} steps"
     trains = config.task is Task.train or (config.task is Task.pipeline and Part.train in config.parts)
     if trains:
@@ -38,15 +39,15 @@ def name_of(config: Config) -> str:
         Task.generate: f"generate with {model}, {steps}, guidance {config.cfg.scale:g}",
         Task.sweep: f"sweep {config.sweeps.name} of {model} on {dataset}",
         Task.compare: f"compare {compared}",
-        Task.curve: f"curve of {Path(config.run).name if config.run else 'a training'}",
+        Task.curve: f"curve of {about or 'a training'}",
         Task.drift: f"drift of {model} on {dataset}",
         Task.verify: f"verify {config.model.name}, {strategy}",
         Task.clip: f"CLIP tuning on {dataset}",
-        Task.export: f"export {model}",
-        Task.rerun: f"rerun {compared}",
+        Task.export: f"export {about or model}",
+        Task.rerun: f"rerun {about}",
         Task.diff: f"diff of {compared}",
         Task.report: f"report of {compared or 'the newest pipeline run'}",
-        Task.bundle: f"bundle of {compared}",
+        Task.bundle: f"bundle of {about}",
         Task.serve: f"serve {model}",
         Task.prompt: f"prompt {model}",
         Task.doctor: "doctor: is this machine ready?",

@@ -50,7 +50,7 @@ KINDS = (
         figures=2,
     ),
     Kind(("When to stop",), ("Every checkpoint",), tables=1, figures=1),
-    Kind(("Pictures",), figures=ALL),
+    Kind(("Pictures", "The subject in places"), figures=ALL),
     Kind(
         (
             *("Samples and numbers", "Pictures and numbers, base and tuned", "Generated pictures"),

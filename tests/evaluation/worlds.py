@@ -94,7 +94,9 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         values = (prompted + apart.standard_normal((count, 5))) * 0.5**0.5 * scale + offset
         right = (np.abs(values[:, 4]) > 0.7).astype(np.float64)
         suite = Suited("toy", {"colour": right}, {}, {})
-        drawn = subject.drawn + 0.7 * scale * apart.standard_normal(subject.drawn.shape) + 0.3 * offset
+        # To one side of the subject: along it, mirror images would not be equally near.
+        beside = 0.3 * offset * _side(width)
+        drawn = subject.drawn + 0.7 * scale * apart.standard_normal(subject.drawn.shape) + beside
         moved = subject.elsewhere_before + 0.5 * scale * apart.standard_normal(subject.elsewhere.shape)
         told = replace(subject, drawn=drawn, elsewhere=moved)
         return {"held_out_losses": values[:, :4] ** 2, "suite": suite, "subject": told}
@@ -110,7 +112,15 @@ def _subject(rng: np.random.Generator, prompts: int, width: int) -> Subjects:
     labels, real = np.repeat(np.arange(prompts), 2), who + 0.7 * rng.standard_normal((16, width))
     zeros, rest = np.zeros(2 * prompts, int), rng.standard_normal((prompts, width))
     texts = places[labels] + 0.2 * who
-    return Subjects(who + places[labels], labels, zeros, real, zeros[:16], real[:5], zeros[:5], rest, rest, texts)
+    # Like those of every metric, the training pictures are the same in all repetitions; as near to one side as to the other.
+    half, side = np.random.default_rng(width).standard_normal((3, width)), _side(width)
+    trained = who + 0.7 * np.concatenate([half, half - 2.0 * np.outer(half @ side, side) / width])
+    return Subjects(who + places[labels], labels, zeros, real, zeros[:16], trained, zeros[:6], rest, rest, texts)
+
+
+def _side(width: int) -> np.ndarray:
+    """A direction across the subject's own."""
+    return np.resize([1.0, -1.0], width)
 
 
 def _answers(generated: np.ndarray) -> np.ndarray:

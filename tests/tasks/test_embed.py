@@ -78,9 +78,9 @@ def test_any_clip_embeds(own_lab: Lab, toy_clip: Path, tmp_path: Path) -> None: 
         with torch.inference_mode():
             states = model.text_model(**tokens)
             vector = model.text_projection(states.pooler_output)[0]
-        np.testing.assert_allclose(projected[entry["row"]], vector.numpy(), rtol=2e-6, atol=1e-7)
+        np.testing.assert_allclose(projected[entry["row"]], vector.numpy(), rtol=1e-5, atol=1e-6)
         mean = states.last_hidden_state[0].mean(0).numpy()
-        np.testing.assert_allclose(pooled[entry["row"]], mean, rtol=2e-6, atol=1e-7)
+        np.testing.assert_allclose(pooled[entry["row"]], mean, rtol=1e-5, atol=1e-6)
 
 
 def test_an_interrupted_embedding_goes_on(

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS, READERS
+from t2i.evaluation.extractors.precision import ROWS
 from t2i.processes import device_type
 from t2i.sampling.given import STRENGTH
 
@@ -140,8 +141,10 @@ def evaluators(config: Config) -> dict[str, Any]:
 
 
 def inexact(config: Config) -> dict[str, Any]:
-    """Behind features beside their network: said only where they are not in float64, so that those have their address."""
-    return {} if config.eval.exact else {"exact": False}
+    """Behind features beside their network: said only where they are not in float64, so that those have their address. How many
+    rows are computed at once decides their last digits, so it is part of it.
+    """
+    return {} if config.eval.exact else {"exact": False, "rows": ROWS}
 
 
 def resized(config: Config) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """How many prompts a verdict needs for a change of a stated size, by simulation: python -m tools.pairs_needed
 
 Worlds of pairs whose true change is known, judged by the verdict's own tests; the smallest of a row of sizes at which 80 of 100
-comparisons find it, alone and as one of five metrics (Holm's method asks 1 % of the first). Prints the table of
-docs/evaluation.md.
+comparisons find it, alone and as one of five metrics (Holm's method asks 1 % of the first). Of judges; shares and means of any
+other metric are those of needed.py. Prints the table of docs/evaluation.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,16 +40,6 @@ def preferred(share: float, ties: float) -> Draw:
     return draw
 
 
-def shifted(effect: float) -> Draw:
-    """A mean that rises by `effect` standard deviations of the change of a pair; Student's t."""
-
-    def draw(rng: np.random.Generator, count: int) -> float:
-        change = rng.normal(effect, 1.0, count)
-        return difference(of_mean(np.zeros(count)), of_mean(change), Units()).p
-
-    return draw
-
-
 def answered(before: float, after: float, kept: float) -> Draw:
     """P(yes) near 0 or 1, yes on the share `before` and then `after` of pictures; of `kept` pairs the answer is the same."""
 
@@ -75,9 +65,6 @@ CASES: dict[str, Draw] = {
     "yes on 65 instead of 60 % of prompts, one answer in four another (`vqa_score`)": answered(0.60, 0.65, 0.75),
     "yes on 70 instead of 60 %, one in four": answered(0.60, 0.70, 0.75),
     "yes on 80 instead of 60 %, one in three": answered(0.60, 0.80, 0.67),
-    "mean rises by 0.1 standard deviations of a pair's change (`clip_score` and every mean)": shifted(0.1),
-    "by 0.2": shifted(0.2),
-    "by 0.5": shifted(0.5),
 }
 
 

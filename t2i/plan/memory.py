@@ -81,9 +81,10 @@ def _unknown() -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, OSError, NotImplementedError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except (UserError, OSError, NotImplementedError):
+        return
 
 
 def _scalars(models: "Models", names: Optional[Collection[str]] = None) -> int:

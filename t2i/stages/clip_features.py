@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2i import identity
 from t2i.config import Config, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
@@ -70,7 +71,7 @@ class ClipFeatures(Stage):
     def address(self, run: Run) -> Address:
         own = self.config.eval
         slice_ = {"images": pictures(self.config, run), "prompts": list(own.class_prompts), "device": device_type()}
-        return Address(self.weights(run), slice_ | ({} if own.exact else {"exact": False}))
+        return Address(self.weights(run), slice_ | identity.inexact(self.config))
 
     def build(self, run: Run, folder: Path) -> None:
         import numpy as np

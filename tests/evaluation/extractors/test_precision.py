@@ -11,6 +11,8 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
+from t2i import identity
+from t2i.config import compose
 from t2i.evaluation.extractors.clip import ClipExtractor
 from t2i.evaluation.extractors.dinov2 import Dinov2Extractor
 from t2i.evaluation.extractors.inception import InceptionExtractor
@@ -119,6 +121,14 @@ def test_a_network_reads_one_shape_and_nothing_of_the_filling_comes_out() -> Non
     assert set(shapes) == {(ROWS, 2)} and len(shapes) == 3
     Precision(CPU, True).run(network, given)
     assert shapes[-1] == (COUNT, 2)
+
+
+def test_addresses_of_features_hang_on_the_rows_that_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose([])
+    now = identity.inexact(config)
+    monkeypatch.setattr(identity, "ROWS", ROWS + 1)
+    assert identity.inexact(config) != now
+    assert identity.inexact(compose(["eval.exact=true"])) == {}, "where the shape decides nothing"
 
 
 def test_a_definition_says_in_which_numbers() -> None:

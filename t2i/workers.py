@@ -135,23 +135,31 @@ def _forwarding(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[i
 
 
 def _watch(workers: Sequence["subprocess.Popen[bytes]"]) -> Optional[int]:
-    """Until all have ended; when one fails the others are told, and ended if that does not help. Returns which one was first
-    to end with another status than 0.
+    """Until all have ended; when one fails the others are told, and ended if that does not help. Returns who was at fault:
+    whom a signal ended that did not come from here - the others miss it and fail, sometimes before it is seen -, or the
+    first that ended with another status than 0.
     """
-    first, deadline = None, math.inf
+    first, deadline, ended_here = None, math.inf, False
     while None in [worker.poll() for worker in workers]:  # all are asked, whoever is still there
         time.sleep(LOOK)
-        failed = [number for number, worker in enumerate(workers) if worker.returncode]
-        if failed and first is None:
-            first, deadline = failed[0], time.monotonic() + GRACE
+        if first is None and (first := _failed(workers)) is not None:
+            deadline = time.monotonic() + GRACE
             for worker in workers:
                 worker.send_signal(signal.SIGTERM)
         elif time.monotonic() > deadline:
+            ended_here = True
             for worker in workers:
                 worker.kill()
-    if first is None:
-        first = next((number for number, worker in enumerate(workers) if worker.returncode), None)
-    return first
+    sent = {signal.SIGTERM} if first is not None else set()
+    if ended_here:
+        sent.add(signal.SIGKILL)
+    own = [number for number, worker in enumerate(workers) if worker.returncode < 0 and -worker.returncode not in sent]
+    return own[0] if own else _failed(workers) if first is None else first
+
+
+def _failed(workers: Sequence["subprocess.Popen[bytes]"]) -> Optional[int]:
+    """The first of those that have ended with another status than 0 by now."""
+    return next((number for number, worker in enumerate(workers) if worker.returncode), None)
 
 
 def _end(status: int) -> str:

@@ -237,3 +237,24 @@ def test_a_reason_is_told_before_its_consequence(tmp_path: Path) -> None:
     assert str(workers.failure(tmp_path)) == "another is gone"
     (tmp_path / "rank_1_status.json").write_text(json.dumps({"error": "the reason", "exit": 2, "alone": False}))
     assert str(workers.failure(tmp_path)) == "the reason"
+
+
+@pytest.mark.parametrize(
+    "other_waits", [0.0, 0.5, -1.0], ids=["between two looks", "before the dead one is seen", "after"]
+)
+def test_who_was_killed_is_named_whenever_the_others_fail(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_waits: float
+) -> None:
+    """The survivor's collective operation fails at once: its end may be seen with the dead one's, or before it."""
+    monkeypatch.setattr(workers, "LOOK", 1.0 if other_waits == 0.0 else 0.01)
+    does(program, f"""
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if rank == 1:
+    time.sleep(max({other_waits}, 0))
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(max(-{other_waits}, 0))
+record("status.json", status="FAILED", exit=1, alone=True, error="another process of this run ended; its own message says why")
+os._exit(1)
+""")  # fmt: skip
+    with pytest.raises(UserError, match="process 1 of 2 was ended by SIGKILL"):
+        launch(tmp_path)

@@ -24,6 +24,9 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "checkpoint": ("t2i/training/resuming", "t2i/training/strategies.py"),
     "processes": TRAINING,
     "end_to_end": (*DRAWING, "t2i/data", "t2i/training", "t2i/evaluation", "t2i/stages", "t2i/reporting"),
+    "waiting": ("t2i/threads.py", *TRAINING),
+    "gpu": (*DRAWING, "t2i/training", "t2i/evaluation", "t2i/sweeps"),
+    "sdxl": TRAINING,
     "growth": (*NUMBERS, "t2i/data", "t2i/sweeps"),
 }
 """Files and folders whose speed or size a bench measures."""

@@ -25,6 +25,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "checkpoint": {"model": "tiny", "rounds": 1},
     "processes": {"batch": 4, "steps": 4, "rounds": 1, "limit": 0},
     "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1, "forms": 1},
+    "waiting": {"counts": 1000, "rounds": 1},
+    "gpu": {"model": "tiny", "budget": 3600},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
 }
 
@@ -36,6 +38,8 @@ def main() -> int:
         for name, options in SMALLEST.items():
             before = _processor_seconds()
             print(f"--- {name}", flush=True)
+            if name == "gpu":
+                options = {**options, "folder": folder}
             result = importlib.import_module(f"bench.{name}").run(**options)
             path = keep(name, result, Path(folder))
             written = json.loads(path.read_text(encoding="utf-8")).get("results_equal", True)

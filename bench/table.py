@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench._commit import changed_since
 from bench._figure import draw
-from bench._rows import RESULTS, ROWS, Found, Result, newest, number
+from bench._rows import RESULTS, ROWS, Found, Result, newest, number, parts
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
@@ -16,7 +16,7 @@ Measured = list[tuple[str, Found]]
 
 def measured() -> Measured:
     """Every comparison that has a result, in the order of the rows."""
-    results = list(newest())
+    results = [(date, machine, part) for date, machine, result in newest() for part in parts(result)]
     return [
         (when(date, machine, result), found)
         for row in ROWS

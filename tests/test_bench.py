@@ -70,8 +70,8 @@ def test_the_limit_of_a_processor_is_the_quickest_of_its_routes() -> None:
 
 
 def test_every_bench_is_run_at_its_smallest_and_has_a_figure() -> None:
-    assert set(SMALLEST) == set(TITLES) == set(_commit.MEASURES)
-    assert {row.bench for row in ROWS} <= set(TITLES)
+    assert set(SMALLEST) == set(TITLES)
+    assert {row.bench for row in ROWS} <= {*TITLES, "sdxl"} == set(_commit.MEASURES), "sdxl is a part of gpu"
     assert all(importlib.util.find_spec(f"bench.{name}") for name in TITLES)
 
 

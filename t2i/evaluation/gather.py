@@ -82,8 +82,8 @@ class Samples:
     """How the images came to be (scheduler, steps, guidance, seed ...): goes into the definition."""
     held_out_losses: np.ndarray | None = None
     """Of the model that made the images: float64 (P, T), each held-out picture at each of the times."""
-    suite: Suited | None = None
-    """What a judge read of the same model's pictures of a prompt suite."""
+    suites: Mapping[str, Suited] = field(default_factory=dict)
+    """What a judge read of the same model's pictures of a prompt suite, by the metric that tells of it."""
     subjects: Mapping[str, Subjects] = field(default_factory=dict)
     """Of the same model's pictures of a subject, by the name of the network."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -118,9 +118,11 @@ def gather(
     if extractor.kind == Features.DINOV2.value and Features.ANY in made:
         made[Features.DINOV2] = made[Features.ANY]
     nothing = np.empty((len(samples.generated), 0), np.float32)
-    bare = Inputs(nothing, config.seed, config.replicates, held_out_losses=samples.held_out_losses, suite=samples.suite)
-    made |= {Features.MODEL: bare, Features.SUITE: bare}
+    bare = Inputs(nothing, config.seed, config.replicates, held_out_losses=samples.held_out_losses)
+    made[Features.MODEL] = bare
     found = {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
+    suites = [name for name in config.metrics if METRICS[name].features is Features.SUITE]
+    found |= {name: replace(bare, suite=samples.suites.get(name)) for name in suites}
     return found | {name: _judged(config, samples, judge) for name, judge in judges.items()}
 
 

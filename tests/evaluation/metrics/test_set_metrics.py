@@ -263,7 +263,7 @@ FINE = {
     ("hpsv2", "one sample"),
     *(
         (name, fault)
-        for name in ("composition", "vqa_score")
+        for name in ("composition", "geneval_prompts", "vqa_score")
         for fault in ("non-finite", "beyond float32", "one sample", "other width")
     ),
 }

@@ -13,6 +13,7 @@ TITLES = {
     "prepare": "Preparing pictures",
     "prepare_memory": "Memory while a data set is drawn and prepared",
     "train": "Training steps",
+    "half": "bf16 on a CPU",
     "sampling": "Drawing pictures",
     "sweep": "A sweep of nine cells",
     "evaluation": "Metrics from features",

@@ -11,6 +11,7 @@ metric's true change is, at this number of pictures, is its mean over repetition
     t5, t3      shift, with noise from Student's t: heavy tails (the fourth moments of t3 are infinite)
     captions    nothing changed, and five captions of one picture share 70 % of their noise
     linked      nothing changed, and real picture i is the one that caption i describes, as with held-out pictures
+    kinds       nothing changed, and pictures are of thirty kinds of things with gaps between them
 """
 
 import sys
@@ -27,8 +28,10 @@ from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.paired import PairedDifference
 from t2i.evaluation.statistics.terms import Units
 
-KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked")
-NULL = ("nothing", "mirrored", "captions", "linked")
+KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked", "kinds")
+NULL = ("nothing", "mirrored", "captions", "linked", "kinds")
+THINGS = 30
+"""Of the world of kinds."""
 CAPTIONS = 5
 CORRELATION = 0.7
 
@@ -41,12 +44,17 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     shown = rng.standard_normal((pictures, width))
     owner = np.arange(count) % pictures  # captions come in rounds, as in an evaluation
     reference = rng.standard_normal((real or count, width)) * spectrum
+    if kind == "kinds":
+        centres = np.random.default_rng(width + 1).standard_normal((THINGS, width))
+        things = rng.integers(THINGS, size=(2, count))
+        shown, reference = centres[things[0]], (centres[things[1]] + 0.4 * reference / spectrum) * spectrum
     prompts = shown[owner]
     units = Units(owner) if kind == "captions" else Units()
     if kind == "linked":
         reference = (0.8**0.5 * shown + 0.2**0.5 * rng.standard_normal((count, width))) * spectrum
         units = Units(owner, owner)
     freedom = {"t5": 5, "t3": 3}.get(kind)
+    seeds = rng.standard_normal((count, width)) if kind == "kinds" else np.zeros(1)
 
     def drawn(offset: float, scale: float) -> np.ndarray:
         noise = rng.standard_normal((count, width))
@@ -55,6 +63,9 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
             noise = CORRELATION**0.5 * shared + (1.0 - CORRELATION) ** 0.5 * noise
         if freedom is not None:
             noise *= np.sqrt((freedom - 2) / rng.chisquare(freedom, (count, 1)))
+        if kind == "kinds":
+            # Each model has what it draws a kind like, and half of the noise is the seed's.
+            return ((prompts + 0.4 * 0.5**0.5 * (seeds + noise) + offset) * scale * spectrum).astype(np.float32)
         values: np.ndarray = ((prompts + noise) * 0.5**0.5 * scale + offset) * spectrum
         return values.astype(np.float32)
 
@@ -64,6 +75,7 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         "scale": ((0.1, 1.05), (0.1, 1.3)),
         "captions": ((0.3, 1.1), (0.3, 1.1)),
         "linked": ((0.0, 1.0), (0.0, 1.0)),
+        "kinds": ((0.0, 1.0), (0.0, 1.0)),
     }.get(kind, ((0.1, 1.0), (0.4, 1.0)))
     fixed = np.random.default_rng(width)
     half = fixed.standard_normal((4, width))

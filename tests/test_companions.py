@@ -4,15 +4,21 @@ import itertools
 import math
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from t2i.config import compose
+from t2i.evaluation.metrics.kid import kernel_distance
+from t2i.evaluation.metrics.memorisation import nearest_training
+from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
+from t2i.evaluation.statistics.gaussian import Gaussian
 from t2i.models.load import Models, load
 from t2i.models.source import architecture
 from t2i.sampling.config import Guidance, Scheduler
@@ -204,3 +210,54 @@ def test_help_loads_no_heavy_library() -> None:
         "pandas",
     }
     assert not loaded & heavy
+
+
+def peak(work: Callable[[], object]) -> int:
+    """Bytes that numpy holds at most while it works."""
+    tracemalloc.start()
+    work()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x, y: precision_recall_density_coverage(x, y),
+        lambda x, y: kernel_distance(x, y),
+        lambda x, y: nearest_training(x, y),
+    ],
+)
+def test_all_pairs_are_looked_at_tile_by_tile(work: Callable[[np.ndarray, np.ndarray], object]) -> None:
+    """12,000 samples a side: a matrix of all pairs would take 1,099 MiB, 1,024 rows of it 94; a tile takes 8."""
+    x, y = (np.random.default_rng(key).standard_normal((12_000, 2)) for key in (0, 1))
+    assert peak(lambda: work(x, y)) < 6 * 1024**2 * 8
+
+
+def test_a_covariance_takes_half_the_products_and_no_copy_of_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.linalg import blas
+
+    products: list[tuple[int, ...]] = []
+    whole = blas.dsyrk
+    monkeypatch.setattr(
+        blas, "dsyrk", lambda scale, rows, **more: (products.append(rows.shape), whole(scale, rows, **more))[1]
+    )
+    features = np.random.default_rng(0).standard_normal((20_000, 600))
+    assert peak(lambda: Gaussian.of(features)) < 3 * 8 * 600**2 + 8 * 520 * 600 < features.nbytes / 8
+    assert sum(samples for _, samples in products) == 20_000 and {width for width, _ in products} == {600}
+
+
+@pytest.mark.parametrize(("samples", "reference", "largest"), [(60, 100, 60), (150, 40, 39)])
+def test_fid_infinity_takes_eigenvalues_of_the_smaller_matrix_once_a_point(
+    samples: int, reference: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from t2i.evaluation.metrics import fid_infinity, fid_pool
+
+    sizes: list[int] = []
+    whole = fid_pool.eigenvalues
+    monkeypatch.setattr(fid_pool, "eigenvalues", lambda square: (sizes.append(len(square)), whole(square))[1])
+    x, y = (np.random.default_rng(key).standard_normal((count, 200)) for key, count in ((0, samples), (1, reference)))
+    points, _ = fid_infinity.fid_points(x, y)
+    assert sizes == [min(int(size), reference - 1) for size in points] and len(sizes) == 15
+    assert sizes[0] == samples // 10 and sizes[-1] == largest

@@ -1,8 +1,8 @@
-"""FID of many subsets of the same features against one reference: what they share is computed once.
+"""FID of growing subsets of the same features against one reference: what they share is computed once.
 
-With F the reference's factor (S = F'F) and X the rows around the reference's mean, the cross-Gram C = X F' and its Gram
-matrix K = C C' are computed once. A subset picks rows and columns of K, weights and centres them, and takes eigenvalues:
-for N <= D nothing has the width D. Where the subsets are larger than the factor, C'C of the picked rows is smaller.
+With F the reference's factor (S = F'F) and X the rows around the reference's mean, the cross-Gram C = X F' is computed once.
+A subset that is smaller than the factor takes its rows and columns of the Gram matrix K = C C', centres them, and takes
+eigenvalues: for N <= D nothing has the width D. A larger one takes those of C'C, to which each size adds its fresh rows.
 
 Squared, singular values below 1e-8 of the largest are noise of that size: a value is exact to about 1e-7 of the traces,
 enough for resampling; a metric itself comes from `gaussian.distance`.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from t2i.evaluation.statistics.frechet import without_each
-from t2i.evaluation.statistics.gaussian import DDOF, Gaussian, eigenvalues
+from t2i.evaluation.statistics.gaussian import DDOF, Gaussian
+from t2i.evaluation.statistics.symmetric import eigenvalues
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,6 @@ class Pool:
     """float64 (P,): squared lengths."""
     cross: np.ndarray
     """float64 (P, r): rows times the reference's factor."""
-    gram: np.ndarray | None
-    """float64 (P, P): cross times its transpose, where subsets are about as small as the reference's factor."""
     real_trace: float
 
     @classmethod
@@ -36,43 +35,29 @@ class Pool:
         """Of checked features float64 (P, D)."""
         rows = features - real.mean
         cross = _times_factor(rows, real)
-        # Up to there a subset of half the pool is smaller than the factor.
-        gram = cross @ cross.T if len(rows) <= 2 * (cross.shape[1] + 1) else None
-        return cls(rows, np.square(rows).sum(axis=1), cross, gram, real.trace)
-
-    def fid(self, picked: np.ndarray) -> float:
-        """FID of the picked rows, int (n,)."""
-        size = float(len(picked))
-        if self.gram is None:
-            part = self.cross[picked]
-            mean = part.mean(axis=0)
-            square = part.T @ part - size * np.outer(mean, mean)
-        else:
-            square = _centred(self.gram[np.ix_(picked, picked)])
-        return self._value(square, self.rows[picked].mean(axis=0), float(self.squares[picked].sum()), size)
+        return cls(rows, np.square(rows).sum(axis=1), cross, real.trace)
 
     def prefixes(self, order: np.ndarray, sizes: Sequence[int] | np.ndarray) -> np.ndarray:
         """FID of the first `sizes` rows of `order` (n,), sizes increasing; float64 (len(sizes),)."""
-        if self.gram is not None:
-            return np.array([self.fid(order[:size]) for size in sizes])
         width = self.cross.shape[1]
         # Up to the factor's width the Gram matrix of the rows is the smaller one: one of the largest such size serves all.
         small = int(max((size for size in sizes if size < width), default=0))
-        gram = self.cross[order[:small]] @ self.cross[order[:small]].T
-        square, total = np.zeros((width, width)), np.zeros(width)
+        smallest = self.cross[order[:small]]
+        gram = smallest @ smallest.T
+        square, picked, total = np.zeros((width, width)), np.empty((width, width)), np.zeros(width)
         mean, squares, start, values = np.zeros(self.rows.shape[1]), 0.0, 0, []
         for size in sizes:
             fresh = order[start:size]
             mean += self.rows[fresh].sum(axis=0)
             squares += float(self.squares[fresh].sum())
             if size <= small:
-                picked = _centred(gram[:size, :size])
+                centred = _centred(gram[:size, :size])
             else:
                 part = self.cross[order[start if start > small else 0 : size]]
                 square += part.T @ part
                 total += part.sum(axis=0)
-                picked = square - np.outer(total, total) / size
-            values.append(self._value(picked, mean / size, squares, float(size)))
+                centred = np.subtract(square, np.multiply.outer(total, total / size, out=picked), out=picked)
+            values.append(self._value(centred, mean / size, squares, float(size)))
             start = int(size)
         return np.array(values)
 

@@ -11,6 +11,7 @@ from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
 from t2i.evaluation.statistics import mmd
+from t2i.evaluation.statistics.forecast import foretell
 from t2i.randomness import generator
 
 
@@ -50,7 +51,9 @@ def kernel_distance_subsets(x: np.ndarray, y: np.ndarray, x_rows: np.ndarray, y_
 def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`kid` with its interval."""
     assert inputs.reference is not None
-    found = mmd.Discrepancy.of(polynomial, *checks.feature_pair(inputs.generated, inputs.reference))
+    x, y = checks.feature_pair(inputs.generated, inputs.reference)
+    foretell("KID", len(x), len(y), lambda rows: mmd.Discrepancy.of(polynomial, x[rows], y[rows]))
+    found = mmd.Discrepancy.of(polynomial, x, y)
     return {"kid": measured(found.terms(), inputs.units)}
 
 
@@ -76,17 +79,20 @@ def _indicators(rows: np.ndarray, samples: int) -> np.ndarray:
 def _within(x: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """float64 (S,): sum of kernel values over the ordered pairs of different samples of each subset."""
     sums = np.zeros(len(chosen))
-    for rows in mmd.blocks(len(x)):
-        square = polynomial(x[rows], x[rows])
-        np.fill_diagonal(square, 0.0)
-        sums += _picked(square, chosen[:, rows], chosen[:, rows])
-        rest = polynomial(x[rows], x[rows.stop :])
-        sums += 2.0 * _picked(rest, chosen[:, rows], chosen[:, rows.stop :])
+    for rows, columns in mmd.tiles(len(x)):
+        part = polynomial(x[rows], x[columns])
+        if rows == columns:
+            np.fill_diagonal(part, 0.0)
+        pairs = 1.0 if rows == columns else 2.0
+        sums += pairs * _picked(part, chosen[:, rows], chosen[:, columns])
     return sums
 
 
 def _across(x: np.ndarray, in_x: np.ndarray, y: np.ndarray, in_y: np.ndarray) -> np.ndarray:
-    return np.sum([_picked(polynomial(x[rows], y), in_x[:, rows], in_y) for rows in mmd.blocks(len(x))], axis=0)
+    sums = np.zeros(len(in_x))
+    for rows, columns in mmd.tiles(len(x), len(y)):
+        sums += _picked(polynomial(x[rows], y[columns]), in_x[:, rows], in_y[:, columns])
+    return sums
 
 
 def _picked(kernel: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

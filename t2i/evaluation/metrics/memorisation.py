@@ -15,7 +15,7 @@ from t2i.evaluation.metrics.measurement import REFERENCE, Inputs, Measurement, b
 from t2i.evaluation.metrics.zero_shot import unit
 from t2i.evaluation.statistics.frechet import distances_without
 from t2i.evaluation.statistics.gaussian import Gaussian, distance
-from t2i.evaluation.statistics.mmd import blocks
+from t2i.evaluation.statistics.mmd import tiles
 from t2i.evaluation.statistics.terms import Terms, interval, left_one_out, of_mean
 
 TAU = 0.1
@@ -32,12 +32,13 @@ def nearest_training(generated: np.ndarray, train: np.ndarray) -> tuple[np.ndarr
     """
     first, second = unit("generated", generated), unit("training", train)
     checks.same_width("generated", first, "training", second)
-    rows, distances = np.empty(len(first), np.int64), np.empty(len(first))
-    for part in blocks(len(first)):
-        cosines = np.abs(first[part] @ second.T)
-        rows[part] = cosines.argmax(axis=1)
-        distances[part] = np.clip(1.0 - cosines.max(axis=1), 0.0, 1.0)
-    return rows, distances
+    rows, nearest = np.zeros(len(first), np.int64), np.full(len(first), -1.0)
+    for part, others in tiles(len(first), len(second)):
+        cosines = np.abs(first[part] @ second[others].T)
+        closer = cosines.max(axis=1) > nearest[part]
+        rows[part][closer] = others.start + cosines[closer].argmax(axis=1)
+        nearest[part] = np.maximum(nearest[part], cosines.max(axis=1))
+    return rows, np.clip(1.0 - nearest, 0.0, 1.0)
 
 
 def mifid(generated: np.ndarray, reference: np.ndarray, train: np.ndarray, tau: float = TAU) -> float:

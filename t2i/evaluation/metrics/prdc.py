@@ -20,7 +20,8 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
-from t2i.evaluation.statistics.mmd import blocks
+from t2i.evaluation.statistics.forecast import foretell
+from t2i.evaluation.statistics.mmd import tiles
 from t2i.evaluation.statistics.parts import parts_of, replicates
 from t2i.evaluation.statistics.terms import Terms
 
@@ -75,6 +76,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     """
     assert inputs.reference is not None
     real, fake = checked(inputs.reference, inputs.generated, K)
+    foretell("precision and recall", len(fake), len(real), lambda rows: neighbours(real[rows], fake[rows], K))
     found = neighbours(real, fake, K)
 
     of_part = _Kept(real, fake, K) if max(len(real), len(fake)) <= KEPT else _computed(real, fake, K)
@@ -138,42 +140,59 @@ def checked(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.
 
 
 def neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> Neighbours:
-    """Of checked sets; blocks of distances only, never all of them."""
+    """Of checked sets; one tile of the distances at a time, so memory grows like the sets and time like their product."""
     real_radii, fake_radii = radii(real, k), radii(fake, k)
     density, precision = np.zeros(len(fake)), np.zeros(len(fake), bool)
-    recall, coverage = np.empty(len(real), bool), np.empty(len(real), bool)
-    slack = slack_of(real, fake)
-    for rows in blocks(len(real)):
-        squares = squared_distances(real[rows], fake)
+    recall, coverage = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    slack, lengths, fake_lengths = slack_of(real, fake), squares_of(real), squares_of(fake)
+    for rows, columns in tiles(len(real), len(fake)):
+        squares = squared_distances(real[rows], fake[columns], lengths[rows], fake_lengths[columns])
         inside = squares < real_radii[rows, None] - slack
-        density += inside.sum(axis=0)
-        coverage[rows] = inside.any(axis=1)
-        precision |= (squares <= real_radii[rows, None] + slack).any(axis=0)
-        recall[rows] = (squares <= fake_radii + slack).any(axis=1)
+        density[columns] += inside.sum(axis=0)
+        coverage[rows] |= inside.any(axis=1)
+        precision[columns] |= (squares <= real_radii[rows, None] + slack).any(axis=0)
+        recall[rows] |= (squares <= fake_radii[columns] + slack).any(axis=1)
     return Neighbours(precision, density / k, recall, coverage)
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """float64 (n, m), not below zero."""
-    squares: np.ndarray = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1) - 2.0 * (x @ y.T)
+def squares_of(rows: np.ndarray) -> np.ndarray:
+    """Squared lengths, float64 (n,)."""
+    return np.asarray(np.einsum("nd,nd->n", rows, rows))
+
+
+def squared_distances(
+    x: np.ndarray, y: np.ndarray, x_squares: np.ndarray | None = None, y_squares: np.ndarray | None = None
+) -> np.ndarray:
+    """float64 (n, m), not below zero; with their squared lengths where those are known."""
+    squares: np.ndarray = x @ y.T
+    squares *= -2.0
+    squares += (squares_of(x) if x_squares is None else x_squares)[:, None]
+    squares += squares_of(y) if y_squares is None else y_squares
     return np.maximum(squares, 0.0, out=squares)
 
 
 def slack_of(x: np.ndarray, y: np.ndarray) -> float:
     """What two equal squared distances among these rows may differ by."""
-    return _SLACK * float(max(np.square(x).sum(axis=1).max(), np.square(y).sum(axis=1).max()))
+    return _SLACK * float(max(squares_of(x).max(), squares_of(y).max()))
 
 
 def radii(samples: np.ndarray, k: int) -> np.ndarray:
     """float64 (N,): squared distance of each sample to its k-th nearest other one. Every pair is computed once."""
-    nearest = np.full((len(samples), k), np.inf)
-    for rows in blocks(len(samples)):
-        own = squared_distances(samples[rows], samples[rows])
-        np.fill_diagonal(own, np.inf)  # a sample is not its own neighbour
-        rest = squared_distances(samples[rows], samples[rows.stop :])
-        nearest[rows] = _smallest(np.hstack([nearest[rows], own, rest]), k)
-        nearest[rows.stop :] = _smallest(np.hstack([nearest[rows.stop :], rest.T]), k)
+    nearest, lengths = np.full((len(samples), k), np.inf), squares_of(samples)
+    for rows, columns in tiles(len(samples)):
+        squares = squared_distances(samples[rows], samples[columns], lengths[rows], lengths[columns])
+        if rows == columns:
+            np.fill_diagonal(squares, np.inf)  # a sample is not its own neighbour
+        else:
+            _nearer(nearest[columns], squares.T)
+        _nearer(nearest[rows], squares)
     return nearest.max(axis=1)
+
+
+def _nearer(nearest: np.ndarray, squares: np.ndarray) -> None:
+    """Takes what is smaller than the k so far (n, k), in place; the rows of `squares` (n, m) without any are left alone."""
+    changed = np.flatnonzero(squares.min(axis=1) < nearest.max(axis=1))
+    nearest[changed] = _smallest(np.hstack([nearest[changed], squares[changed]]), nearest.shape[1])
 
 
 def _smallest(values: np.ndarray, k: int) -> np.ndarray:

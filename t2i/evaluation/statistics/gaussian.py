@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from t2i.evaluation import checks
+from t2i.evaluation.statistics.symmetric import eigenvalues, scatter
 
 DDOF = 1
 """The covariance divides by N - DDOF."""
@@ -47,13 +48,12 @@ class Gaussian:
         """The Gaussian with the mean and the covariance (ddof = 1) of checked features float64 (N, D)."""
         samples, width = features.shape
         mean = features.mean(axis=0)
-        centred = features - mean
         scale = np.sqrt(samples - DDOF)
         if samples <= width:
-            return cls(mean, rows=_without_mean_row(centred) / scale)
+            return cls(mean, rows=_without_mean_row(features - mean) / scale)
         if width <= _QR_WIDTH:
-            return cls(mean, rows=np.asarray(np.linalg.qr(centred, mode="r")) / scale)
-        cov = centred.T @ centred
+            return cls(mean, rows=np.asarray(np.linalg.qr(features - mean, mode="r")) / scale)
+        cov = scatter(features, mean)
         cov /= samples - DDOF
         return cls(mean, cov=cov)
 
@@ -170,8 +170,7 @@ class Moments:
         batch = checks.features("given", features, least=1)
         checks.same_width("given", batch, "earlier", self.mean[None])
         mean = batch.mean(axis=0)
-        centred = batch - mean
-        self._join(len(batch), mean, centred.T @ centred)
+        self._join(len(batch), mean, scatter(batch, mean))
 
     def merge(self, other: "Moments") -> None:
         """Take in what another stream saw; UserError when the widths differ."""
@@ -227,10 +226,3 @@ def _congruence(cov: np.ndarray, triangle: np.ndarray) -> np.ndarray:
         cov.T, triangle, itype=2
     )  # the transpose of a symmetric matrix is itself, in LAPACK's order
     return np.asarray(found)
-
-
-def eigenvalues(square: np.ndarray) -> np.ndarray:
-    """Of a symmetric matrix (n, n) given by its upper triangle, rising; `square` is overwritten."""
-    from scipy import linalg
-
-    return np.asarray(linalg.eigvalsh(square, lower=False, driver="ev", overwrite_a=True, check_finite=False))

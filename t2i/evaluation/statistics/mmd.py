@@ -3,10 +3,10 @@
     unbiased: mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
     biased:   the same with i = j taken in
 
-Only sums of rows of the kernel matrices are needed, so no N x N matrix is held, for intervals and tests neither.
+Only sums of rows of the kernel matrices are needed, so of an N x N matrix one tile is held, for intervals and tests too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,19 @@ Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Rows (n, D) and (m, D) to the matrix (n, m) of their kernel values."""
 
 BLOCK = 1024
-"""Rows of a kernel matrix held in memory at once."""
+"""Rows, and columns, of a matrix of all pairs that are in memory at once: 8 MiB, however many samples there are."""
 
 
-def blocks(length: int) -> list[slice]:
-    """`range(length)` in portions of BLOCK."""
-    return [slice(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+def blocks(length: int, start: int = 0) -> list[slice]:
+    """`range(start, length)` in portions of BLOCK."""
+    return [slice(begin, min(begin + BLOCK, length)) for begin in range(start, length, BLOCK)]
+
+
+def tiles(rows: int, columns: int | None = None) -> Iterator[tuple[slice, slice]]:
+    """Portions of a matrix of pairs, row by row; without `columns` of a symmetric one, its diagonal and what is right of it."""
+    for band in blocks(rows):
+        rest = blocks(rows, band.start) if columns is None else blocks(columns)
+        yield from ((band, part) for part in rest)
 
 
 def sums_across(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -30,12 +37,12 @@ def sums_across(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarra
 
     Every pair is computed once.
     """
-    forth, back = np.empty((len(x), 2)), np.zeros((len(y), 2))
+    forth, back = np.zeros((len(x), 2)), np.zeros((len(y), 2))
     of_x, of_y = halves(len(x)), halves(len(y))
-    for rows in blocks(len(x)):
-        part = kernel(x[rows], y)
-        forth[rows] = part @ of_y
-        back += part.T @ of_x[rows]
+    for rows, columns in tiles(len(x), len(y)):
+        part = kernel(x[rows], y[columns])
+        forth[rows] += part @ of_y[columns]
+        back[columns] += part.T @ of_x[rows]
     return forth, back
 
 
@@ -44,12 +51,14 @@ def sums_within(kernel: Kernel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (N,). Every pair is computed once.
     """
     sums, own, half = np.zeros((len(x), 2)), np.empty(len(x)), halves(len(x))
-    for rows in blocks(len(x)):
-        square, rest = kernel(x[rows], x[rows]), kernel(x[rows], x[rows.stop :])
-        own[rows] = np.diagonal(square)
-        np.fill_diagonal(square, 0.0)
-        sums[rows] += square @ half[rows] + rest @ half[rows.stop :]
-        sums[rows.stop :] += rest.T @ half[rows]
+    for rows, columns in tiles(len(x)):
+        part = kernel(x[rows], x[columns])
+        if rows == columns:
+            own[rows] = np.diagonal(part)
+            np.fill_diagonal(part, 0.0)
+        else:
+            sums[columns] += part.T @ half[rows]
+        sums[rows] += part @ half[columns]
     return sums, own
 
 

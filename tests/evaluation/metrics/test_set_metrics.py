@@ -107,18 +107,6 @@ def test_intervals_of_shares_stay_between_zero_and_one_and_have_a_width_at_one()
                 assert 0.0 <= measured.interval.low < measured.interval.high <= 1.0, name
 
 
-def test_memory_does_not_grow_with_the_square_of_the_samples() -> None:
-    """Twelve thousand samples a side: one N x N matrix of float64 would take 1,099 MiB, a block of rows 94."""
-    import tracemalloc
-
-    real, fake = draw("many real", 12_000, 2), draw("many fake", 12_000, 2)
-    tracemalloc.start()
-    precision_recall_density_coverage(real, fake, k=5)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 6 * 1024 * 12_000 * 8
-
-
 @pytest.mark.parametrize(("k", "words"), [(0, "k=0"), (5, "at least 6")])
 def test_too_few_neighbours_are_one_sentence(k: int, words: str) -> None:
     with pytest.raises(UserError, match=words):

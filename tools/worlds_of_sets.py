@@ -9,7 +9,7 @@ from t2i.evaluation.metrics.measurement import Inputs, Measurement, changes
 from t2i.evaluation.statistics.terms import Units
 
 WIDTH, KINDS, SPREAD = 64, 30, 0.5
-"""Of features; kinds of things in the world; and how far pictures of one kind lie from each other, where kinds lie 1 from the centre."""
+"""Of features; kinds of things in the world; how far pictures lie from the centre of theirs, which is 1 from the world's."""
 SHARED = 0.5
 """Of a picture's variance that both models have in common, as they start from the same noise."""
 
@@ -38,7 +38,7 @@ def pair(rng: np.random.Generator, count: int, broken: float) -> tuple[Inputs, I
     def inputs(features: np.ndarray) -> Inputs:
         logits = 20.0 * features @ centres.T
         return Inputs(
-            features.astype(np.float32), 0, 200, reference.astype(np.float32), logits=logits.astype(np.float32), units=units
+            features.astype(np.float32), 0, reference.astype(np.float32), logits=logits.astype(np.float32), units=units
         )
 
     return inputs(first), inputs(second)

@@ -107,7 +107,7 @@ class Evaluation:
     computes in float32 either way."""
 
     replicates: int = 2000
-    """Replicates behind intervals and tests; a costly metric takes fewer."""
+    """Replicates behind the intervals of task=embed and task=clip; a costly metric takes fewer."""
 
     seed: int = 0
     """Seed of the resampling, and of the evaluated set: image i is generated with seed + i."""

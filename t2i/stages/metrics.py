@@ -70,7 +70,7 @@ class Metrics(Stage):
     """A finished set of the first pictures, which are not made again."""
 
     name = "metrics"
-    version = 5
+    version = 6
     collective = True
     resources = ("eval", "numbers")
 

@@ -16,6 +16,7 @@ metric's true change is, at this number of pictures, is its mean over repetition
 
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -87,7 +88,6 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     base = Inputs(
         drawn(*first),
         seed,
-        40,
         reference.astype(np.float32),
         texts,
         classes,
@@ -179,12 +179,16 @@ def simulate_strangers(kind: str, count: int, width: int, repetitions: int) -> d
     return {key: _seen(kind, own) for key, own in found.items()}
 
 
-def simulate(kind: str, count: int, width: int, repetitions: int, real: int | None = None) -> dict[str, Seen]:
-    """What every tested number does in a world, by its name."""
+def simulate(
+    kind: str, count: int, width: int, repetitions: int, real: int | None = None, only: Sequence[str] = ()
+) -> dict[str, Seen]:
+    """What every tested number, or those of the metrics in `only`, does in a world, by its name."""
     found: dict[str, list[tuple[PairedDifference, Measurement]]] = defaultdict(list)
     for seed in range(repetitions):
         base, tuned = world(kind, count, width, seed, real)
         for name, metric in METRICS.items():
+            if only and name not in only:
+                continue
             if name not in ("fd_dinov2", "fid_infinity"):  # the same as fid on other features; no test
                 before, after = metric.measure(base), metric.measure(tuned)
                 for key, change in changes(before, after, base.units).items():

@@ -52,7 +52,7 @@ def suited(hits: list[float], other: list[float]) -> Suited:
 
 
 def inputs(found: Suited) -> Inputs:
-    return Inputs(np.empty((100, 0), np.float32), 0, 100, suite=found, units=Units(np.zeros(100, np.int64)))
+    return Inputs(np.empty((100, 0), np.float32), 0, suite=found, units=Units(np.zeros(100, np.int64)))
 
 
 def test_each_skill_has_a_share_its_interval_and_what_it_is_read_against() -> None:

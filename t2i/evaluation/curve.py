@@ -114,6 +114,12 @@ class Curve:
         parts += self._memory()
         return f"{'; '.join(parts)}: {self._advice()}"
 
+    @property
+    def headline(self) -> str:
+        """The advice and what it rests on, short enough for a figure: `Stop at 600: the best by KID is step 600`."""
+        told = f"{self._advice()}: the best by {self.label} is {self._named(self.best)}"
+        return f"{told[0].upper()}{told[1:]}" if not self.too_few else f"Cannot tell: {self.too_few}"
+
     def _memory(self) -> list[str]:
         found = []
         if self.closer is not None:

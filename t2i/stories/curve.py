@@ -242,7 +242,7 @@ def _figure(
         list(curve.steps),
         tracks,
         run.figures() / "metrics_over_steps.png",
-        f"{curve.sentence[0].upper()}{curve.sentence[1:]}",
+        curve.headline,
         f"Green: better than the base model, orange: worse, grey: cannot tell. {RINGED}",
         curve.stop if not curve.too_few else None,
     )

@@ -159,6 +159,11 @@ def test_the_sentence_says_where_to_stop_and_why(changes: dict[str, object], sen
     assert replace(PLAIN, **changes).sentence == sentence  # type: ignore[arg-type]
 
 
+def test_a_figure_says_the_advice_first() -> None:
+    assert PLAIN.headline.partition(": ")[0].lower() == PLAIN.sentence.rpartition(": ")[2]
+    assert PLAIN.headline.endswith(f"the best by {PLAIN.label} is step {PLAIN.steps[PLAIN.best]:,}")
+
+
 def test_too_few_pictures_for_so_many_tests_are_told() -> None:
     """100 tests at 5 % need 2 / 2^n <= 0.0005: twelve signs."""
     found = curve(0, PEAK, FAR, count=11)

@@ -117,6 +117,26 @@ def test_published_prompts_are_drawn_by_any_model_and_data(lab: Lab, tuned_run: 
     assert all(stage["reused"] for stage in again.json("stages.json").values())
 
 
+def test_two_processes_are_answered_as_one(lab: Lab, empty_lab: Lab, tmp_path: Path) -> None:
+    """Each asks about its share; an answer depends on its batch by float32's last digits."""
+    folder = toy_judges.blip(tmp_path / "toy_blip")
+    asked = [
+        "eval.metrics=[composition,geneval_prompts,vqa_score]",
+        "eval.judge=vlm",
+        "eval.prompts=2",
+        "eval.images=5",
+    ]
+    command = ["task=evaluate", *SCENES, *TOY, *asked, f"eval.vlm={folder}"]
+    one, two = lab.here(*command), empty_lab.away(*command, "eval.batch_size=2", "launch.processes=2")
+    assert two.status == 0, two.err
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-4, abs=1e-6)
+    assert {
+        "geneval_prompts[toy_blip]",
+        "composition_count[toy_blip].real",
+        "vqa_score[toy_blip]",
+    } <= two.metrics.keys()
+
+
 def test_a_plan_says_which_network_would_be_fetched(empty_lab: Lab) -> None:
     ended = empty_lab.here("task=evaluate", "eval.metrics=[composition]", "eval.judge=vlm", "plan=true")
     assert ended.status == 0 and "eval.vlm=Qwen/Qwen3-VL-2B-Instruct" in ended.out

@@ -15,8 +15,9 @@ import numpy as np
 from t2i.errors import UserError
 from t2i.evaluation import checks
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, Suited, between, measured
+from t2i.evaluation.metrics.vqa_score import ANSWERED
 from t2i.evaluation.statistics.intervals import Interval
-from t2i.evaluation.statistics.terms import Units, of_mean, of_share
+from t2i.evaluation.statistics.terms import Terms, Units, of_mean, of_share
 from t2i.evaluation.vectors import unit
 
 NAMES = {
@@ -65,14 +66,18 @@ def by_skill(found: Suited) -> dict[str, Measurement]:
     terms = partial(of_mean, lowest=0.0, highest=1.0) if found.scored else of_share
     measurements = {}
     for skill, hits in found.hits.items():
-        own = measured(replace(terms(hits), alone=True), Units())
+        own = measured(_alone(terms(hits), found.scored), Units())
         beside = {}
         if skill in found.real:
-            beside["real"] = measured(terms(found.real[skill]), Units()).interval
+            beside["real"] = measured(_alone(terms(found.real[skill]), found.scored), Units()).interval
         if skill in found.chance:
             beside["chance"] = Interval(*[found.chance[skill]] * 3)
         measurements[skill] = replace(own, beside=beside)
     return measurements
+
+
+def _alone(terms: Terms, scored: bool) -> Terms:
+    return replace(terms, alone=True, **({"scale": ANSWERED} if scored else {}))
 
 
 difference = between(measure)

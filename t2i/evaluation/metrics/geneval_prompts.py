@@ -10,6 +10,7 @@ import numpy as np
 
 from t2i.evaluation.metrics import composition
 from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.metrics.vqa_score import ANSWERED
 from t2i.evaluation.statistics.terms import Units, of_mean
 
 ALL = "geneval_prompts"
@@ -30,7 +31,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     means = np.array([own.mean() for own in scores])
     parts = [(own - own.mean()) * total / (len(scores) * len(own)) for own in scores]
     terms = of_mean(np.concatenate(parts) + means.mean(), lowest=0.0, highest=1.0)
-    overall = measured(replace(terms, alone=True), Units())
+    overall = measured(replace(terms, alone=True, scale=ANSWERED), Units())
     return {ALL: overall, **{NAMES[skill]: own for skill, own in found.items()}}
 
 

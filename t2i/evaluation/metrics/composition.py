@@ -77,7 +77,7 @@ def by_skill(found: Suited) -> dict[str, Measurement]:
 
 
 def _alone(terms: Terms, scored: bool) -> Terms:
-    return replace(terms, alone=True, **({"scale": ANSWERED} if scored else {}))
+    return replace(terms, alone=True, scale=ANSWERED if scored else terms.scale)
 
 
 difference = between(measure)

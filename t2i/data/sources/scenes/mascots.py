@@ -1,7 +1,7 @@
 """Ten characters, each with a name and a thing that the bundled model knows as its class: subjects that it has never seen.
 
-What they wear is new and large, and every colour is one of the world's: those are what the bundled VAE writes pictures in. It makes
-white of pink and blue of teal, and what it cannot write no U-Net can be taught to draw.
+What they wear is new and large, and every colour is one of the world's: those are what the bundled VAE writes pictures in. It
+makes white of pink and blue of teal, and what it cannot write no U-Net can be taught to draw.
 """
 
 from collections.abc import Callable

@@ -1,10 +1,11 @@
-"""The figure of a bench: ratio bars with their ranges and targets, or lines of cost against size."""
+"""The figure of a bench: ratio bars with their ranges and targets, lines of cost against size, or gain against cost."""
 
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from bench._pareto import pareto
 from bench._rows import ROWS, Found, Result, number
 
 TITLES = {
@@ -24,6 +25,7 @@ TITLES = {
     "processes": "Two processes",
     "end_to_end": "Data to verdict",
     "growth": "Cost against size",
+    "personalisation": "One subject: what a method gains, and what it takes",
 }
 
 
@@ -35,6 +37,8 @@ def draw(date: str, result: Result, path: Path) -> Path:
     about = f"{result['what']}; {result['machine']}, {date}"
     if name == "growth":
         figure = styled(_growth)(TITLES[name], about, result["series"])
+    elif name == "personalisation":
+        figure = styled(pareto)(TITLES[name], about, result)
     elif name == "prepare_memory":
         figure = styled(_memory)(TITLES[name], about, result)
     else:

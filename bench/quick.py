@@ -27,6 +27,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "processes": {"batch": 4, "steps": 4, "rounds": 1, "limit": 0},
     "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1, "forms": 1},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
+    "personalisation": {
+        "subjects": "mia,rex",
+        "methods": "lora_4,textual_inversion",
+        "steps": 2,
+        "prompts": 2,
+        "keys": "scheduler.steps=2",
+    },
 }
 
 
@@ -37,7 +44,8 @@ def main() -> int:
         for name, options in SMALLEST.items():
             before = _processor_seconds()
             print(f"--- {name}", flush=True)
-            result = importlib.import_module(f"bench.{name}").run(**options)
+            places = {"outputs": folder} if name == "personalisation" else {}  # the others have folders of their own
+            result = importlib.import_module(f"bench.{name}").run(**options, **places)
             path = keep(name, result, Path(folder))
             written = json.loads(path.read_text(encoding="utf-8")).get("results_equal", True)
             if not written or path.with_suffix(".png").stat().st_size < 5000:

@@ -10,11 +10,8 @@ SINCE ?= main
 VENV := .venv
 PY := $(VENV)/bin/python
 
-# Threads that wait must sleep: on a shared machine spinning ones make every step many times slower.
-export OMP_WAIT_POLICY = PASSIVE
-
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow bench bench-quick bench-table docs lint clean
+.PHONY: help demo check test test-slow bench bench-gpu bench-quick bench-table docs lint clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -37,6 +34,9 @@ bench: $(VENV)/dev.stamp ## Measure beside a peer, e.g. make bench NAME=prepare;
 
 bench-quick: $(VENV)/dev.stamp ## Every bench at its smallest: do both sides agree, and are the files written?
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(PY) -m bench.quick
+
+bench-gpu: $(VENV)/dev.stamp ## All that a card is measured by, in at most 12 minutes; again: goes on (docs/gpu.md)
+	$(PY) -m bench gpu $(ARGS)
 
 bench-table: $(VENV)/dev.stamp ## Renew the table of bench/README.md from bench/results
 	$(PY) -m bench.table

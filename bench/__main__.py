@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench._commit import commit
 from bench._figure import TITLES, draw
 from bench._rows import RESULTS
 
@@ -27,7 +28,8 @@ def machine(device: str = "cpu") -> str:
 def keep(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     """Writes a bench's result and its figure; returns the path of the first."""
     where, date = machine(result.get("device", "cpu")), datetime.date.today().isoformat()
-    record = {"benchmark": name, "machine": where, "python": platform.python_version(), **result}
+    about = {"benchmark": name, "machine": where, "commit": commit(), "python": platform.python_version()}
+    record = {**about, **result}
     folder.mkdir(exist_ok=True)
     path = folder / f"{date}_{where}_{name}.json"
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from bench._pareto import pareto
-from bench._rows import ROWS, Found, Result, number
+from bench._rows import ROWS, Found, Result, number, parts
 
 TITLES = {
     "startup": "Start-up",
@@ -26,6 +26,8 @@ TITLES = {
     "end_to_end": "Data to verdict",
     "growth": "Cost against size",
     "personalisation": "One subject: what a method gains, and what it takes",
+    "waiting": "Two threads that wait for each other",
+    "gpu": "What a card is measured by",
 }
 
 
@@ -42,7 +44,8 @@ def draw(date: str, result: Result, path: Path) -> Path:
     elif name == "prepare_memory":
         figure = styled(_memory)(TITLES[name], about, result)
     else:
-        rows = [found for row in ROWS if row.bench == name and (found := row.found(result))]
+        inside = parts(result)
+        rows = [found for row in ROWS for one in inside if row.bench == one["benchmark"] and (found := row.found(one))]
         if not rows:
             raise KeyError(f"no row of bench/_rows.py finds its numbers in the result of {name}: measure it again")
         figure = styled(_ratios)(TITLES[name], about, rows)

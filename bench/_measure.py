@@ -6,6 +6,7 @@ import pstats
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 LINES = 10
@@ -55,25 +56,25 @@ def rounded(value: float) -> float:
 
 
 class Ceilings:
-    """What the machine reaches when nothing else is asked of it: a large matrix product and a large copy.
+    """What the machine reaches when nothing else is asked of it: large matrix products, and a large copy.
 
-    They take their turns among the rounds, since a shared machine is not equally fast at all times.
+    On a CPU there are three routes to a product - torch's matmul (MKL on x86), oneDNN's linear layer with its weights in
+    oneDNN's own order, oneDNN's convolution with channels last -, and which is the quickest differs from one processor to the
+    next: the limit is the best of them. They take their turns among the rounds, since a shared machine is not equally fast at
+    all times.
     """
 
     def __init__(self, device: str, dtype: Any) -> None:
         import torch
 
         side, words = (8192, 2**28) if device == "cuda" else (1024, 2**24)
-        self._matrix = torch.randn(side, side, device=device, dtype=dtype)
+        matrix = torch.randn(side, side, device=device, dtype=dtype)
+        self._routes: dict[str, tuple[Callable[[], object], int]] = {"matmul": (lambda: matrix @ matrix, 2 * side**3)}
+        if device == "cpu" and dtype is torch.float32:
+            self._routes |= _onednn(side)
         self._source = torch.zeros(words, device=device)
         self._target = torch.empty_like(self._source)
-        self.flops = 2 * side**3
         self.bytes = 2 * 4 * words
-
-    def product(self) -> None:
-        """Ten products of `flops` floating-point operations each."""
-        for _ in range(10):
-            self._matrix @ self._matrix
 
     def copy(self) -> None:
         """Ten copies, `bytes` read and written each."""
@@ -81,20 +82,45 @@ class Ceilings:
             self._target.copy_(self._source)
 
     def turns(self) -> dict[str, Callable[[], object]]:
-        """Candidates for `in_turns`."""
-        return {"product": self.product, "copy": self.copy}
+        """Candidates for `in_turns`: each route ten times."""
+        return {**{name: partial(_ten_times, work) for name, (work, _) in self._routes.items()}, "copy": self.copy}
 
     def share(self, seconds: Mapping[str, Sequence[float]], name: str, flops: int) -> dict[str, Any]:
-        """Which share of the product's rate the candidate `name` reached, which computes `flops` in a turn."""
-        rates = [10 * self.flops / product for product in seconds["product"]]
+        """Which share of the best route's rate the candidate `name` reached, which computes `flops` in a turn."""
+        by_route = {route: [10 * each / s for s in seconds[route]] for route, (_, each) in self._routes.items()}
+        rates = [max(of_round) for of_round in zip(*by_route.values(), strict=True)]
+        medians = {route: statistics.median(values) for route, values in by_route.items()}
         shares = [flops / taken / rate for taken, rate in zip(seconds[name], rates, strict=True)]
         return {
             "median": rounded(statistics.median(shares)),
             "range": [rounded(min(shares)), rounded(max(shares))],
             "counted_gflop": rounded(flops / 1e9),
-            "product_gflop_per_s": rounded(statistics.median(rates) / 1e9),
+            "limit_by": max(medians, key=lambda route: medians[route]),
+            "limits_gflop_per_s": {route: rounded(value / 1e9) for route, value in medians.items()},
             "copy_gb_per_s": rounded(10 * self.bytes / statistics.median(seconds["copy"]) / 1e9),
         }
+
+
+def _ten_times(work: Callable[[], object]) -> None:
+    for _ in range(10):
+        work()
+
+
+def _onednn(side: int) -> dict[str, tuple[Callable[[], object], int]]:
+    """Routes to oneDNN in float32, and the operations of each."""
+    import torch
+    from torch.utils.mkldnn import to_mkldnn
+
+    linear = to_mkldnn(torch.nn.Linear(side, side, bias=False).eval())
+    rows = torch.randn(side, side).to_mkldnn()
+    channels, pixels = side // 4, 32
+    convolution = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    convolution.requires_grad_(False)
+    planes = torch.randn(8, channels, pixels, pixels).to(memory_format=torch.channels_last)
+    return {
+        "onednn linear": (lambda: linear(rows), 2 * side**3),
+        "onednn convolution": (lambda: convolution(planes), 2 * 9 * len(planes) * pixels**2 * channels**2),
+    }
 
 
 def counted_flops(work: Callable[[], object]) -> int:

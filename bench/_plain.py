@@ -100,11 +100,19 @@ def _loss(pipeline: Any, folder: Path, rows: list[list[str]], timesteps: Any, ge
 
 def load_tiny() -> Any:
     """The bundled model as diffusers loads it."""
+    return load("")
+
+
+def load(source: str) -> Any:
+    """A model's folder as diffusers loads it, on a GPU in bf16 where there is one; without a folder the bundled model."""
     import diffusers
     import torch
 
-    tiny = PROJECT / "t2i" / "assets" / "tiny"
-    return diffusers.StableDiffusionPipeline.from_pretrained(tiny, safety_checker=None, dtype=torch.float32)
+    cuda = torch.cuda.is_available() and bool(source)
+    dtype = torch.bfloat16 if cuda else torch.float32
+    folder = source or PROJECT / "t2i" / "assets" / "tiny"
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, dtype=dtype)
+    return pipeline.to("cuda") if cuda else pipeline
 
 
 def draw(
@@ -124,14 +132,15 @@ def draw(
     drawer = diffusers.StableDiffusionPipeline(**{**pipeline.components, "safety_checker": None})
     drawer.scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
     drawer.set_progress_bar_config(disable=True)
+    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     for first in range(0, len(captions), batch):
         chosen = range(first, min(first + batch, len(captions)))
         drawn = drawer(
             [captions[i] for i in chosen],
             num_inference_steps=steps,
             guidance_scale=scale,
-            height=RESOLUTION,
-            width=RESOLUTION,
+            height=side,
+            width=side,
             generator=[torch.Generator("cpu").manual_seed(i) for i in chosen],
         ).images
         for i, picture in zip(chosen, drawn, strict=True):

@@ -108,6 +108,7 @@ ROWS = (
         )
         for form, path in ((TUNED, ()), (DEFAULT, ("default",)))
     ),
+    Row("a step of LoRA, SDXL", f"{TUNED}{STEP}", "sdxl", ("strategies", "lora"), None, None, (2.0, 3.0)),
     Row("the whole U-Net, as programs", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
     Row("LoRA, as programs", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
     *(
@@ -160,10 +161,31 @@ ROWS = (
     Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),
     Row("time of a to_v checkpoint", "accelerate save_state", "checkpoint", ("less_time",), 10),
     Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), None, 150),
+    *(
+        Row(f"a step with two threads, {place} machine", peer, "waiting", (place, key))
+        for place in ("quiet", "busy")
+        for key, peer in (
+            ("unset", "libgomp as it is"),
+            ("passive", "threads that sleep at once"),
+            ("one thread", "one thread"),
+        )
+    ),
     Row("two processes", "one, same batch", "processes", (), 1.6, 1.9),
     Row("data to verdict", "plain script, same questions", "end_to_end", ("same_questions",), 1),
     Row("data to verdict", "plain script, numbers only", "end_to_end", ("numbers_only",)),
 )
+
+
+def parts(result: Result) -> list[Result]:
+    """The results in a result: that of `gpu` holds those of several benches."""
+    if result["benchmark"] != "gpu":
+        return [result]
+    about = {key: result[key] for key in ("machine", "commit", "device")}
+    return [
+        {**about, **entry["result"], "benchmark": "sdxl" if "SDXL" in name else entry["bench"]}
+        for name, entry in result["parts"].items()
+        if "result" in entry
+    ]
 
 
 def _load(result: Result) -> float | None:

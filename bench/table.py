@@ -2,44 +2,54 @@
 
 from pathlib import Path
 
+from bench._commit import changed_since
 from bench._figure import draw
 from bench._pareto import table
-from bench._rows import RESULTS, ROWS, Found, newest, number
+from bench._rows import RESULTS, ROWS, Found, Result, newest, number, parts
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-Measured = list[tuple[str, str, Found]]
-"""Date, machine and numbers."""
+OLDER = ", **older than its code**"
+"""Said of a result when a later commit touches what it measures; nothing without the history."""
+Measured = list[tuple[str, Found]]
+"""Where and when, and the numbers."""
 
 
 def measured() -> Measured:
     """Every comparison that has a result, in the order of the rows."""
-    results = list(newest())
+    results = [(date, machine, part) for date, machine, result in newest() for part in parts(result)]
     return [
-        (date, machine, found)
+        (when(date, machine, result), found)
         for row in ROWS
         for date, machine, result in results
         if result["benchmark"] == row.bench and (found := row.found(result))
     ]
 
 
+def when(date: str, machine: str, result: Result) -> str:
+    """Day, machine and commit of a result, and whether its code has changed since."""
+    at = result.get("commit")
+    older = OLDER if changed_since(result["benchmark"], at, date) else ""
+    return ", ".join(filter(None, (date, machine, at))) + older
+
+
 def ratios(rows: Measured) -> str:
     """One line a comparison."""
     heads = ["what", "peer", "times as fast", "range", "must", "stretch", "", "share of the limit", "measured"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for date, machine, found in rows:
+    for measured_at, found in rows:
         targets = [f"{target:g}" if target is not None else "" for target in (found.must, found.stretch)]
         load = f", load {found.load:.1f}" if found.load is not None else ""
         share = f"{found.share:.0%}" if found.share is not None else ""
         numbers = [number(found.median), f"{number(found.low)} to {number(found.high)}", *targets, found.verdict, share]
-        lines.append("| " + " | ".join([found.row.what, found.row.peer, *numbers, f"{date}, {machine}{load}"]) + " |")
+        lines.append("| " + " | ".join([found.row.what, found.row.peer, *numbers, f"{measured_at}{load}"]) + " |")
     return "\n".join(lines)
 
 
 def shortfalls(rows: Measured) -> str:
     """Where the time of the rows goes that miss their target, by the profile kept beside the numbers."""
     lines = []
-    for _, _, found in rows:
+    for _, found in rows:
         if found.short and found.profile:
             lines.append(f"- {found.row.what} ({found.row.peer}), {found.verdict}: {'; '.join(found.profile[:4])}.")
     return "Where the time of the short rows goes (profiles in the results):\n\n" + "\n".join(lines) if lines else ""
@@ -70,11 +80,15 @@ def growth() -> str:
                     else ["", ""]
                 )
                 lines.append(
-                    "| " + " | ".join([name.replace("_", " "), sizes, *time, *memory, f"{date}, {machine}"]) + " |"
+                    "| "
+                    + " | ".join([name.replace("_", " "), sizes, *time, *memory, when(date, machine, result)])
+                    + " |"
                 )
         if result["benchmark"] == "processes":
             time = [f"{result['exponent']:.2f}", "", "", "", ""]
-            lines.append("| " + " | ".join(["processes of one training", "1 to 2", *time, f"{date}, {machine}"]) + " |")
+            lines.append(
+                "| " + " | ".join(["processes of one training", "1 to 2", *time, when(date, machine, result)]) + " |"
+            )
     return "\n".join(lines) if len(lines) > 2 else ""
 
 

@@ -141,7 +141,7 @@ class Trainer:
 
             self.moments = encode_moments(self.models, self.pixels).float().cpu().numpy()
             conditions = self.models.family.conditions(self.models, self.captions)
-            self.states = conditions["states"].float().cpu().numpy()
+            self.text = {name: value.float().cpu().numpy() for name, value in conditions.items()}
 
     def gradients(self) -> None:
         """Of a whole batch, for nobody."""
@@ -169,6 +169,7 @@ class Trainer:
     def _loss(self, rows: slice) -> Any:
         import torch
 
+        from t2i.models.families.picture import Picture
         from t2i.models.latents import draw_latents, encode_moments
         from t2i.training.objective import Batch, Denoiser, losses
 
@@ -178,11 +179,13 @@ class Trainer:
         timesteps = torch.from_numpy(self.timesteps[self.number % STEPS][rows]).to(self.device)
         if self.cached:
             moments = torch.from_numpy(self.moments[rows]).to(self.device)
-            text = {"states": torch.from_numpy(self.states[rows]).to(self.device, self.dtype)}
+            text = {
+                name: torch.from_numpy(value[rows]).to(self.device, self.dtype) for name, value in self.text.items()
+            }
         else:
             moments = encode_moments(self.models, self.pixels[rows]).float()
             text = self.models.family.conditions(self.models, self.captions[rows])
         latents = draw_latents(self.models, moments, latent_noise)
         with torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32):
-            data = Batch(latents, noise, timesteps, text)
+            data = Batch(latents, noise, timesteps, text, [Picture.whole((self.models.resolution,) * 2)])
             return losses(Denoiser(self.models, False), self.objective, data, self.dtype)

@@ -1,26 +1,78 @@
 """What bench/ says of its results. The measurements themselves run in `make bench-quick`."""
 
 import importlib.util
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench import _commit
 from bench._figure import TITLES
+from bench._measure import Ceilings, counted_flops
 from bench._rows import ROWS, Row, newest
 from bench.growth import exponent
 from bench.personalisation import METHODS, Data, _cell, _subjects, run, summary
 from bench.quick import SMALLEST
-from bench.table import README, renewed
+from bench.table import OLDER, README, renewed
 
 
 def test_the_page_shows_the_newest_results() -> None:
     text = README.read_text(encoding="utf-8")
-    assert text == renewed(text), "run make bench-table"
+    # A commit that touches what was measured marks results, and need not renew the page.
+    assert text.replace(OLDER, "") == renewed(text).replace(OLDER, ""), "run make bench-table"
+
+
+def test_a_result_is_marked_when_a_later_commit_touches_what_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = {**os.environ, "GIT_COMMITTER_DATE": "2030-05-02T12:00:00", "GIT_CONFIG_GLOBAL": os.devnull}
+        command = ["git", "-c", "user.name=n", "-c", "user.email=n@e", "-c", "commit.gpgsign=false", *arguments]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=who)
+
+    def committed(name: str) -> str | None:
+        (tmp_path / "t2i" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t2i" / name).write_text("changed", encoding="utf-8")
+        git("add", "-A")
+        git("commit", "-m", name)
+        return _commit.commit()
+
+    monkeypatch.setattr(_commit, "PROJECT", tmp_path)
+    changed = _commit.changed_since.__wrapped__
+    assert _commit.commit() is None and not changed("train", None, "2020-01-01"), "no history, nothing to say"
+    git("init")
+    first = committed("training/loop.py")
+    last = committed("evaluation/metrics/fid.py")
+    assert not changed("train", first, "2030-05-02") and changed("evaluation", first, "2030-05-02")
+    assert not changed("evaluation", last, "2030-05-02") and not changed("evaluation", "0123456", "2030-05-02")
+    # Without a commit the day has to do.
+    assert changed("train", None, "2030-05-01") and not changed("train", None, "2030-05-02")
+    (tmp_path / "t2i" / "training" / "loop.py").write_text("not committed", encoding="utf-8")
+    assert _commit.commit() == f"{last}+"
+    git("stash")
+    shallow = tmp_path / "shallow"
+    git("clone", "--depth=1", f"file://{tmp_path}", str(shallow))
+    monkeypatch.setattr(_commit, "PROJECT", shallow)
+    assert not changed("evaluation", first, "2030-05-02")
+
+
+def test_the_limit_of_a_processor_is_the_quickest_of_its_routes() -> None:
+    ceilings = Ceilings("cpu", torch.float32)
+    assert set(ceilings.turns()) == {"matmul", "onednn linear", "onednn convolution", "copy"}
+    for name, work in ceilings.turns().items():
+        if name != "copy":
+            assert counted_flops(work) in (0, 10 * ceilings._routes[name][1]), "0: torch does not count oneDNN's linear"
+    seconds = {"matmul": [2.0, 1.0], "onednn linear": [1.0, 4.0], "onednn convolution": [9e9, 9e9], "copy": [1.0, 1.0]}
+    share = ceilings.share({**seconds, "ours": [1.0, 1.0]}, "ours", 5 * 2 * 1024**3)
+    assert share["median"] == share["range"][0] == share["range"][1] == 0.5
+    assert share["limit_by"] == "matmul"
 
 
 def test_every_bench_is_run_at_its_smallest_and_has_a_figure() -> None:
     assert set(SMALLEST) == set(TITLES)
-    assert {row.bench for row in ROWS} <= set(TITLES)
+    assert {row.bench for row in ROWS} <= {*TITLES, "sdxl"} == set(_commit.MEASURES), "sdxl is a part of gpu"
     assert all(importlib.util.find_spec(f"bench.{name}") for name in TITLES)
 
 

@@ -73,10 +73,6 @@ def devices(config: Config, run: Run) -> Iterator[Finding]:
         state = State.ok if visible == "no GPU" else State.fail
         remedy = "" if state is State.ok else "install a torch built for CUDA, and check nvidia-smi"
         yield Finding("device", state, f"CPU, {torch.get_num_threads()} threads; {visible}", remedy)
-        if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
-            yield Finding(
-                "threads", State.warn, "waiting threads spin", "on a shared machine: export OMP_WAIT_POLICY=PASSIVE"
-            )
     asked = config.launch.mixed_precision.value if config.launch.mixed_precision else "no"
     if asked == "fp16" and device_type() == "cpu":
         yield Finding("precision", State.fail, "fp16 on a CPU", "use launch.mixed_precision=no, or bf16")

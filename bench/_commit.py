@@ -15,6 +15,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "prepare": ("t2i/data",),
     "prepare_memory": ("t2i/data",),
     "train": TRAINING,
+    "half": TRAINING,
     "sampling": DRAWING,
     "sweep": (*DRAWING, *NUMBERS, "t2i/sweeps", "t2i/stages"),
     "evaluation": NUMBERS,
@@ -27,6 +28,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "waiting": ("t2i/threads.py", *TRAINING),
     "gpu": (*DRAWING, "t2i/training", "t2i/evaluation", "t2i/sweeps"),
     "sdxl": TRAINING,
+    "personalisation": (*DRAWING, "t2i/training", "t2i/data", "t2i/evaluation"),
     "growth": (*NUMBERS, "t2i/data", "t2i/sweeps"),
 }
 """Files and folders whose speed or size a bench measures."""

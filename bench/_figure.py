@@ -1,10 +1,11 @@
-"""The figure of a bench: ratio bars with their ranges and targets, or lines of cost against size."""
+"""The figure of a bench: ratio bars with their ranges and targets, lines of cost against size, or gain against cost."""
 
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from bench._pareto import pareto
 from bench._rows import ROWS, Found, Result, number, parts
 
 TITLES = {
@@ -13,6 +14,7 @@ TITLES = {
     "prepare": "Preparing pictures",
     "prepare_memory": "Memory while a data set is drawn and prepared",
     "train": "Training steps",
+    "half": "bf16 on a CPU",
     "sampling": "Drawing pictures",
     "sweep": "A sweep of nine cells",
     "evaluation": "Metrics from features",
@@ -23,6 +25,7 @@ TITLES = {
     "processes": "Two processes",
     "end_to_end": "Data to verdict",
     "growth": "Cost against size",
+    "personalisation": "One subject: what a method gains, and what it takes",
     "waiting": "Two threads that wait for each other",
     "gpu": "What a card is measured by",
 }
@@ -36,6 +39,8 @@ def draw(date: str, result: Result, path: Path) -> Path:
     about = f"{result['what']}; {result['machine']}, {date}"
     if name == "growth":
         figure = styled(_growth)(TITLES[name], about, result["series"])
+    elif name == "personalisation":
+        figure = styled(pareto)(TITLES[name], about, result)
     elif name == "prepare_memory":
         figure = styled(_memory)(TITLES[name], about, result)
     else:

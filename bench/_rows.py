@@ -111,6 +111,14 @@ ROWS = (
     Row("a step of LoRA, SDXL", f"{TUNED}{STEP}", "sdxl", ("strategies", "lora"), None, None, (2.0, 3.0)),
     Row("the whole U-Net, as programs", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
     Row("LoRA, as programs", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
+    *(
+        Row(f"a step of {name} at SD 1.5 size, bf16 on a CPU", peer, "half", ("strategies", key, *path), *targets)
+        for key, name, must in (("lora", "LoRA", 1.9), ("attn2_to_v", "attn2.to_v", None))
+        for peer, path, targets in (
+            (f"{TUNED}{STEP} in float32", (), (must,)),
+            ("ours in float32", ("float32",), ()),
+        )
+    ),
     Row("drawing pictures", f"{TUNED}pipeline in batches", "sampling", ("faster_than_batches",), 1),
     Row(
         "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)

@@ -16,6 +16,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "prepare": {"images": 40, "rounds": 1},
     "prepare_memory": {"small": 20, "large": 40},
     "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},
+    "half": {"model": "tiny", "pixels": 64, "batch": 2, "rounds": 1, "steps": 20, "only": "lora"},
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
     "verdict": {"samples": 60, "rounds": 1, "width": 64},
@@ -28,6 +29,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "waiting": {"counts": 1000, "rounds": 1},
     "gpu": {"model": "tiny", "budget": 3600},
     "growth": {"samples": 400, "pictures": 40, "cells": 0},
+    "personalisation": {
+        "subjects": "mia,rex",
+        "methods": "lora_4,textual_inversion",
+        "steps": 2,
+        "prompts": 2,
+        "keys": "scheduler.steps=2",
+    },
 }
 
 
@@ -38,9 +46,9 @@ def main() -> int:
         for name, options in SMALLEST.items():
             before = _processor_seconds()
             print(f"--- {name}", flush=True)
-            if name == "gpu":
-                options = {**options, "folder": folder}
-            result = importlib.import_module(f"bench.{name}").run(**options)
+            places = {"personalisation": "outputs", "gpu": "folder"}  # the others have folders of their own
+            where = {places[name]: folder} if name in places else {}
+            result = importlib.import_module(f"bench.{name}").run(**options, **where)
             path = keep(name, result, Path(folder))
             written = json.loads(path.read_text(encoding="utf-8")).get("results_equal", True)
             if not written or path.with_suffix(".png").stat().st_size < 5000:

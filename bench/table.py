@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench._commit import changed_since
 from bench._figure import draw
+from bench._pareto import table
 from bench._rows import RESULTS, ROWS, Found, Result, newest, number, parts
 
 README = Path(__file__).parent / "README.md"
@@ -91,12 +92,18 @@ def growth() -> str:
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
+def personalisation() -> str:
+    """The methods that teach a subject, of each machine and model."""
+    found = [own for own in newest() if own[2]["benchmark"] == "personalisation"]
+    return "\n\n".join(f"{result['what']} ({date}, {machine}):\n\n{table(result)}" for date, machine, result in found)
+
+
 def renewed(text: str) -> str:
     """The page with what the newest results say between its two marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     rows = measured()
-    parts = "\n\n".join(part for part in (ratios(rows), shortfalls(rows), growth()) if part)
+    parts = "\n\n".join(part for part in (ratios(rows), shortfalls(rows), growth(), personalisation()) if part)
     return f"{before}{BEGIN}\n{parts}\n{END}{after}"
 
 

@@ -52,7 +52,7 @@ def run(
     }
     for name in [only] if only else PARTS:
         trainers = {
-            form: _Trainer(model, name, device, dtype, batch, form, bool(compile), bool(channels_last))
+            form: Trainer(model, name, device, dtype, batch, form, bool(compile), bool(channels_last))
             for form in ("ours", "tuned", "default")
         }
         flops = {form: STEPS * counted_flops(trainers[form].gradients) for form in ("ours", "tuned")}
@@ -83,12 +83,12 @@ def run(
     return result
 
 
-def _turn(trainer: "_Trainer") -> None:
+def _turn(trainer: "Trainer") -> None:
     for _ in range(STEPS):
         trainer.step()
 
 
-class _Trainer:
+class Trainer:
     """The same step, with the cache or with both encoders inside, at once or picture by picture."""
 
     def __init__(
@@ -99,8 +99,9 @@ class _Trainer:
         dtype: Any,
         batch: int,
         form: str,
-        compile: bool,
-        channels_last: bool,
+        compile: bool = False,
+        channels_last: bool = False,
+        pixels: int | None = None,
     ) -> None:
         import torch
 
@@ -111,6 +112,7 @@ class _Trainer:
         from t2i.training.objective import objective_of
 
         self.models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
+        self.models.resolution = pixels or self.models.resolution
         chosen = compose([f"strategy={strategy}"]).strategy
         chosen.attach(self.models)
         self.models.to(device, dtype)

@@ -104,4 +104,4 @@ def _inputs(samples: int, width: int, key: int) -> Any:
     accepted = [frozenset([int(index)]) for index in rng.integers(0, 20, samples)]
     generated = features(samples, 0.05 * key)
     rest = {"logit_scale": 20.0, "train": train, "other_texts": others}
-    return Inputs(generated, 0, 2000, reference, texts, classes, accepted, **rest)
+    return Inputs(generated, 0, reference, texts, classes, accepted, **rest)

@@ -159,8 +159,8 @@ def numbers(config: Config) -> dict[str, Any]:
     """
     own = config.eval
     asked = {key for name, keys in JUDGES.items() if name in own.metrics for key in keys}
-    composed = "composition" in own.metrics
-    if composed and own.judge == "vlm":
+    composed, published = "composition" in own.metrics, "geneval_prompts" in own.metrics
+    if published or (composed and own.judge == "vlm"):
         asked.add("vlm")
     idle = {"reference", *(key for keys in JUDGES.values() for key in keys)} - asked
     if not composed:

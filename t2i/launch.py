@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from t2i import arguments, multirun, named, record, recording, threads, workers
+from t2i import arguments, half, multirun, named, record, recording, threads, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -162,6 +162,7 @@ def _start(cfg: DictConfig) -> None:
     config.outputs = str(Path(config.outputs).expanduser().absolute())
     if config.launch.mixed_precision is None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
+    half.settle(config)
     overrides = list(hydra_config.overrides.task)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     try:
@@ -231,6 +232,8 @@ def work(job: Job) -> dict[str, float]:
             state = environment()
             write_json(folder / "environment.json", {**state, "shard": processes.shard, "overrides": job.overrides})
             run.say(announced(config))  # torch takes seconds to import
+            if line := half.advice(config, job.overrides):
+                run.say(line)
             if config.task not in UNTRACKED:
                 tags = record.sources(state, job.overrides)
                 parent = _parents[0] if _parents else os.environ.get(PARENT)

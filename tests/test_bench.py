@@ -13,6 +13,7 @@ from bench._figure import TITLES
 from bench._measure import Ceilings, counted_flops
 from bench._rows import ROWS, Row, newest
 from bench.growth import exponent
+from bench.personalisation import METHODS, Data, _cell, _subjects, run, summary
 from bench.quick import SMALLEST
 from bench.table import OLDER, README, renewed
 
@@ -95,3 +96,54 @@ def test_the_exponent_is_the_slope_on_log_axes() -> None:
     found = exponent([10, 100, 1000], [3.0, 300.0, 30_000.0])
     assert found["median"] == pytest.approx(2.0) and found["range"] == pytest.approx([2.0, 2.0])
     assert exponent([10, 100, 1000], [1.0, 10.0, 1000.0])["range"] == pytest.approx([1.0, 2.0])
+
+
+def test_methods_are_compared_over_subjects_with_their_seeds_averaged() -> None:
+    """b gains 0.1 on every subject, by 0.001 more or less: told apart from eight subjects on, with three pairs; c is a."""
+    subjects, cells = [f"s{n}" for n in range(9)], {}
+    for n, subject in enumerate(subjects):
+        for seed in (0, 1):
+            level = {"a": 0.5 + n / 100, "b": 0.6 + n / 100 + 0.001 * (-1) ** n, "c": 0.5 + n / 100}
+            for name, value in level.items():
+                told = {"drift": 0.2, "train_s": 3.0, "bytes": 1024}
+                cells[f"{subject}/{name}/{seed}"] = {"clip_i": value + (0.02 if seed else -0.02), **told}
+    found = summary(cells, subjects, ["a", "b", "c"], 2)
+    assert found["methods_over_subjects"]["a"]["clip_i"][0] == pytest.approx(0.54)
+    assert found["not_told_apart"] == {"clip_i": [["a", "c"]], "drift": [["a", "b"], ["a", "c"], ["b", "c"]]}
+    assert found["fewest_subjects"] == 7, "2 / 2^7 is the first below 0.05 / 3"
+    few = summary(cells, subjects[:6], ["a", "b", "c"], 2)
+    assert ["a", "b"] in few["not_told_apart"]["clip_i"], "six equal signs are no evidence among three tests"
+
+
+def test_dreambenchs_folder_says_the_class_of_each_subject(tmp_path: Path) -> None:
+    for name in ("dog2", "berry_bowl", "rc_car"):
+        (tmp_path / "dataset" / name).mkdir(parents=True)
+    listed = "Classes\n\nsubject_name,class\nberry_bowl,bowl\ndog2,dog\n\nPrompts\n'a {0} in the jungle'.format(unique_token),\n"
+    (tmp_path / "dataset" / "prompts_and_classes.txt").write_text(listed)
+    found = dict(_subjects(str(tmp_path / "dataset")))
+    assert {name: own.kind for name, own in found.items()} == {"berry_bowl": "bowl", "dog2": "dog", "rc_car": "rc car"}
+    assert "dataset.caption='a photo of sks dog'" in found["dog2"].typed("unet")
+    assert "dataset.caption='a photo of <new> dog'" in found["dog2"].typed("textual_inversion")
+    assert len(dict(_subjects(""))) == 10
+
+
+def test_every_method_is_a_configuration() -> None:
+    from t2i.config import compose
+
+    for name, method in METHODS.items():
+        config = compose([*Data("mia", "cat").typed(name), *method.keys, f"strategy.learning_rate={method.tiny}"])
+        assert (config.training.prior is None) == (name == "textual_inversion")
+        assert config.training.captions.prefix == ("<new> " if name == "textual_inversion" else "")
+
+
+def test_a_finished_cell_is_not_measured_again_and_an_unknown_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "bench.personalisation._measured", lambda typed, outputs: asked.append(typed) or {"clip_i": 0.5}
+    )
+    first = _cell(["b=1", "a=2"], tmp_path)
+    assert first == _cell(["a=2", "b=1"], tmp_path) == {"clip_i": 0.5} and asked == [["b=1", "a=2"]]
+    with pytest.raises(SystemExit, match="nobody is none of mia, rex"):
+        run(subjects="nobody")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from t2i.config import compose
+from t2i.quoting import items
 from tools.configuration_reference import PAGE, page
 
 from .conftest import PROJECT
@@ -32,10 +33,9 @@ def overrides(command: str, folder: Path) -> list[str]:
     """What follows run.py, with a folder that exists in the place of every placeholder and of every path."""
     words = shlex.split(PLACEHOLDER.sub(str(folder), command.partition("run.py")[2]))
     words = [word for word in words if not word.startswith(("-", "...")) and "=" in word]
-    swept = [word for word in words if "," in word.partition("=")[2] and not re.match(r"[^=]*=[\[{'\"]", word)]
-    return [word for word in words if word not in swept and not word.startswith("hydra")] + [
-        re.sub(r"=([^,]*),.*", r"=\1", word) for word in swept
-    ]
+    words = [word for word in words if not word.startswith("hydra")]
+    # Of a sweep the first value.
+    return [f"{key}={items(value)[0]}" if key else value for key, _, value in (word.partition("=") for word in words)]
 
 
 COMMANDS = [(path.name, command) for path in GUIDES for command in dict.fromkeys(commands(path))]

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from t2i import half
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run
 from t2i.doctor.findings import Finding, State
@@ -81,7 +82,11 @@ def devices(config: Config, run: Run) -> Iterator[Finding]:
         with contextlib.suppress(RuntimeError):
             matrix = torch.ones(8, 8, dtype=dtype, device=device_type())
             works += [name] if bool((matrix @ matrix).isfinite().all()) else []
-    state = State.ok if asked == "no" or asked in works else State.fail
+    if device_type() == "cpu" and half.instruction() and "bf16" in works:
+        works[works.index("bf16")] += (
+            f" ({half.instruction()}, quicker for models from {half.LARGE // 10**6} M scalars)"
+        )
+    state = State.ok if asked == "no" or any(name.startswith(asked) for name in works) else State.fail
     remedy = "" if state is State.ok else "use launch.mixed_precision=no"
     yield Finding("precision", state, f"{asked} asked for; {', '.join(works)} work", remedy)
 

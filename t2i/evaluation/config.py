@@ -87,7 +87,8 @@ class Evaluation:
 
     prompts: int = PROMPTS
     """Prompts of each skill that `composition` draws, each once: 40 of six skills are 240 pictures. A share that changes by 40
-    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md). And unrelated prompts that `drift` draws."""
+    points is seen from about 40, by 20 points from about 100 (docs/evaluation.md). `geneval_prompts` has 80 to 100 of each: from
+    100 on all 553. And unrelated prompts that `drift` draws."""
 
     judge: str = "clip"
     """Who reads the pictures of `composition`: `clip`, which chooses among candidates that differ in one skill, so that chance is
@@ -106,7 +107,7 @@ class Evaluation:
     computes in float32 either way."""
 
     replicates: int = 2000
-    """Replicates behind intervals and tests; a costly metric takes fewer."""
+    """Replicates behind the intervals of task=embed and task=clip; a costly metric takes fewer."""
 
     seed: int = 0
     """Seed of the resampling, and of the evaluated set: image i is generated with seed + i."""

@@ -12,13 +12,16 @@ from typing import Any, Optional
 
 from t2i.evaluation.evaluate import Result
 from t2i.evaluation.labels import LABELS
-from t2i.evaluation.metrics.registry import higher_is_better
+from t2i.evaluation.metrics.registry import higher_is_better, metric_of
 from t2i.evaluation.statistics import independent, simultaneous
 from t2i.evaluation.statistics.intervals import LEVEL
 from t2i.evaluation.statistics.paired import PairedDifference, difference, fewest_pairs
 from t2i.evaluation.statistics.simultaneous import pairwise
 from t2i.evaluation.statistics.terms import Terms, Units
-from t2i.evaluation.verdict import FEW, ROBUST
+from t2i.evaluation.verdict import FEW
+
+BIASED = ("fid", "fd_dinov2", "inception_score", "vendi", "prdc", "memorisation")
+"""Metrics whose expectation hangs on the number of pictures."""
 
 NEAREST = "memorisation_distance"
 """The mean distance of pictures to the nearest one that is trained on."""
@@ -111,6 +114,12 @@ class Curve:
         parts += self._memory()
         return f"{'; '.join(parts)}: {self._advice()}"
 
+    @property
+    def headline(self) -> str:
+        """The advice and what it rests on, short enough for a figure: `Stop at 600: the best by KID is step 600`."""
+        told = f"{self._advice()}: the best by {self.label} is {self._named(self.best)}"
+        return f"{told[0].upper()}{told[1:]}" if not self.too_few else f"Cannot tell: {self.too_few}"
+
     def _memory(self) -> list[str]:
         found = []
         if self.closer is not None:
@@ -140,11 +149,11 @@ class Curve:
 
 def leading(result: Result) -> Optional[str]:
     """The metric that checkpoints are ranked by: the first that has a test and a better end, and below 1,000 pictures the
-    first of those without bias; None where there is none.
+    first of those whose expectation does not hang on their number; None where there is none.
     """
     known = [key for key in result.terms if higher_is_better(key) is not None]
     few = int(result.definition["generated_count"]) < FEW
-    known.sort(key=lambda key: few and key.partition("[")[0] not in ROBUST)
+    known.sort(key=lambda key: few and metric_of(key) in BIASED)
     return next(iter(known), None)
 
 

@@ -82,8 +82,8 @@ class Samples:
     """How the images came to be (scheduler, steps, guidance, seed ...): goes into the definition."""
     held_out_losses: np.ndarray | None = None
     """Of the model that made the images: float64 (P, T), each held-out picture at each of the times."""
-    suite: Suited | None = None
-    """What a judge read of the same model's pictures of a prompt suite."""
+    suites: Mapping[str, Suited] = field(default_factory=dict)
+    """What a judge read of the same model's pictures of a prompt suite, by the metric that tells of it."""
     subjects: Mapping[str, Subjects] = field(default_factory=dict)
     """Of the same model's pictures of a subject, by the name of the network."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -118,9 +118,11 @@ def gather(
     if extractor.kind == Features.DINOV2.value and Features.ANY in made:
         made[Features.DINOV2] = made[Features.ANY]
     nothing = np.empty((len(samples.generated), 0), np.float32)
-    bare = Inputs(nothing, config.seed, config.replicates, held_out_losses=samples.held_out_losses, suite=samples.suite)
-    made |= {Features.MODEL: bare, Features.SUITE: bare}
+    bare = Inputs(nothing, config.seed, held_out_losses=samples.held_out_losses)
+    made[Features.MODEL] = bare
     found = {name: made[METRICS[name].features] for name in config.metrics if METRICS[name].features in made}
+    suites = [name for name in config.metrics if METRICS[name].features is Features.SUITE]
+    found |= {name: replace(bare, suite=samples.suites.get(name)) for name in suites}
     return found | {name: _judged(config, samples, judge) for name, judge in judges.items()}
 
 
@@ -129,13 +131,13 @@ def _judged(config: Evaluation, samples: Samples, judge: Judge) -> Inputs:
     plain = replace(samples, reference=None, reference_features={}, reference_moments=None, train_features={})
     plain = replace(plain, classes=None, accepted=None, other_captions=None)
     if samples.captions is None:
-        return Inputs(np.empty((len(samples.generated), 0)), config.seed, config.replicates, units=samples.units)
+        return Inputs(np.empty((len(samples.generated), 0)), config.seed, units=samples.units)
     network = judge.load()
     if network.kind == "clip":
         return _of_texts_too(config, plain, network)
     questions = [QUESTION.format(caption) for caption in samples.captions]
     answers = shared_answers(network, samples.generated, questions, config.batch_size)
-    return Inputs(answers, config.seed, config.replicates, units=samples.units, answers=answers)
+    return Inputs(answers, config.seed, units=samples.units, answers=answers)
 
 
 def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) -> Inputs:
@@ -149,7 +151,6 @@ def _of_images(config: Evaluation, samples: Samples, extractor: ImageExtractor) 
     return Inputs(
         generated=generated,
         seed=config.seed,
-        replicates=config.replicates,
         reference=reference,
         logits=extractor.logits(generated),
         train=samples.train_features.get(extractor.name),

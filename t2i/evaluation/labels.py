@@ -26,5 +26,12 @@ LABELS = {
     "composition_colour": "composition: colour",
     "composition_position": "composition: position",
     "composition_binding": "composition: attribute binding",
+    "geneval_prompts": "GenEval's prompts",
+    "geneval_prompts_object": "GenEval's prompts: object",
+    "geneval_prompts_two_objects": "GenEval's prompts: two objects",
+    "geneval_prompts_count": "GenEval's prompts: count",
+    "geneval_prompts_colour": "GenEval's prompts: colour",
+    "geneval_prompts_position": "GenEval's prompts: position",
+    "geneval_prompts_binding": "GenEval's prompts: attribute binding",
 }
 """Names in sentences; others are written as they are."""

@@ -87,7 +87,8 @@ def _weights(config: Config) -> Iterator[Missing]:
 def _judges(evaluation: Evaluation) -> Iterator[Missing]:
     """Networks that single metrics ask for."""
     asked = asked_for(evaluation)
-    if "composition" in evaluation.metrics and evaluation.judge == "vlm" and "vqa_score" not in asked:
+    composed = "composition" in evaluation.metrics and evaluation.judge == "vlm"
+    if (composed or "geneval_prompts" in evaluation.metrics) and "vqa_score" not in asked:
         asked.append("vqa_score")  # the same network
     for metric in asked:
         (key,) = JUDGES[metric]

@@ -43,6 +43,13 @@ METRICS = {
     "composition_colour": "Composition: colour",
     "composition_position": "Composition: position",
     "composition_binding": "Composition: attribute binding",
+    "geneval_prompts": "GenEval's prompts",
+    "geneval_prompts_object": "GenEval's prompts: object",
+    "geneval_prompts_two_objects": "GenEval's prompts: two objects",
+    "geneval_prompts_count": "GenEval's prompts: count",
+    "geneval_prompts_colour": "GenEval's prompts: colour",
+    "geneval_prompts_position": "GenEval's prompts: position",
+    "geneval_prompts_binding": "GenEval's prompts: attribute binding",
 }
 """Metrics that are written with the network that they look through, in brackets."""
 WORDS = {

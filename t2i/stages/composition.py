@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from t2i.data.pictures import Pictures
+    from t2i.evaluation.suites import Item
     from t2i.evaluation.suites.scenes import Posed
 
 METRIC, VLM = "composition", "vlm"
@@ -106,9 +107,10 @@ class Composition(Stage):
     def build(self, run: Run, folder: Path) -> None:
         suite, drawn = self.suite(), self.pictures
         pictures = self._real(suite) if drawn is None else generated_pictures(made(drawn, run).path, len(suite))
-        hits = (
-            self._asked(run, suite, pictures) if self.config.eval.judge == VLM else self._chosen(run, suite, pictures)
-        )
+        if self.config.eval.judge == VLM:
+            hits = answered(self.config, run, [posed.item for posed in suite], pictures)
+        else:
+            hits = self._chosen(run, suite, pictures)
         if run.main:
             rows = [
                 {"skill": own.item.skill, "prompt": own.item.prompt, "shown": hit}
@@ -120,27 +122,6 @@ class Composition(Stage):
         from t2i.evaluation.suites.choice import by_choice
 
         return by_choice(suite, pictures, extractor_of(self.config, run), self.config.eval.batch_size)
-
-    def _asked(self, run: Run, suite: "Sequence[Posed]", pictures: "Pictures") -> list[float]:
-        """Each process asks about its share."""
-        import numpy as np
-        import torch
-
-        from t2i.evaluation.extractors import vlm
-        from t2i.evaluation.suites.answered import scores
-
-        own = self.config.eval
-        model = run.kept("vlm", [own.vlm, device_type()], lambda: vlm.build(own, device_type()), most=1)
-
-        def compute(rows: "np.ndarray") -> "np.ndarray":
-            return scores([suite[row].item for row in rows], pictures[rows], model, own.batch_size)[:, None]
-
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return [float(score) for score in compute(np.arange(len(suite)))[:, 0]]
-        from t2i.evaluation.distributed import rows_of
-
-        found = rows_of(compute, len(suite), own.batch_size, model.device, f"{model.name} answers")
-        return [float(score) for score in found[:, 0]]
 
     def _real(self, suite: "Sequence[Posed]") -> "Pictures":
         import numpy as np
@@ -185,3 +166,25 @@ class Composition(Stage):
             if asked
             else "the best of candidates that differ in the skill, by the mean cosine over regions",
         }
+
+
+def answered(config: Config, run: Run, items: "Sequence[Item]", pictures: "Pictures") -> list[float]:
+    """What `eval.vlm` says of each item's picture, in [0, 1]; each process asks about its share."""
+    import numpy as np
+    import torch
+
+    from t2i.evaluation.extractors import vlm
+    from t2i.evaluation.suites.answered import scores
+
+    own = config.eval
+    model = run.kept("vlm", [own.vlm, device_type()], lambda: vlm.build(own, device_type()), most=1)
+
+    def compute(rows: "np.ndarray") -> "np.ndarray":
+        return scores([items[row] for row in rows], pictures[rows], model, own.batch_size)[:, None]
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [float(score) for score in compute(np.arange(len(items)))[:, 0]]
+    from t2i.evaluation.distributed import rows_of
+
+    found = rows_of(compute, len(items), own.batch_size, model.device, f"{model.name} answers")
+    return [float(score) for score in found[:, 0]]

@@ -9,7 +9,7 @@ from t2i import identity
 from t2i.context import Run
 from t2i.data.given.folder import Gallery
 from t2i.evaluation.config import HELD_OUT, NONE, OF_SUBJECTS
-from t2i.stages import composition, held_out_loss
+from t2i.stages import composition, geneval_prompts, held_out_loss
 from t2i.stages.metrics import Metrics, read_result, write_result
 from t2i.stages.networks import extractors_of, judges_of
 from t2i.stages.reference import Reference
@@ -31,7 +31,7 @@ WITHOUT = "vendi"
 
 
 OF_MODELS, NO_MODEL = (
-    (held_out_loss.METRIC, composition.METRIC, *OF_SUBJECTS),
+    (held_out_loss.METRIC, composition.METRIC, geneval_prompts.METRIC, *OF_SUBJECTS),
     "needs the model that drew the pictures (task=evaluate weights=...)",
 )
 """Metrics that are of a model and not of given pictures, and why they are not measured."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity
 from t2i.config import Config
 from t2i.context import Run
-from t2i.stages import composition, held_out_loss, subject
+from t2i.stages import composition, geneval_prompts, held_out_loss, subject
 from t2i.stages.captions import HeldOut, captions_of, categories_of, other_captions, rows_of
 from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
+from t2i.stages.geneval_prompts import GenevalPrompts
 from t2i.stages.held_out_loss import HeldOutLoss
 from t2i.stages.networks import extractors_of, judges_of
 from t2i.stages.pictures import generated_pictures, read_pictures
@@ -69,7 +70,7 @@ class Metrics(Stage):
     """A finished set of the first pictures, which are not made again."""
 
     name = "metrics"
-    version = 5
+    version = 6
     collective = True
     resources = ("eval", "numbers")
 
@@ -97,6 +98,8 @@ class Metrics(Stage):
         if composition.METRIC in self.config.eval.metrics and not composition.refusal(self.config):
             known["composition"] = Composition(self.config, self.weights)
             known["composition of real pictures"] = Composition(self.config, None)
+        if geneval_prompts.METRIC in self.config.eval.metrics:
+            known["geneval_prompts"] = GenevalPrompts(self.config, self.weights)
         return known | subject.inputs(self.config, self.weights)
 
     def hangs_on(self) -> Any:
@@ -147,7 +150,7 @@ class Metrics(Stage):
         from t2i.evaluation.metrics.measurement import Suited
         from t2i.evaluation.suites.scenes import chance
 
-        stages, own = self.inputs(), dict[str, Any]()
+        stages, own, suites = self.inputs(), dict[str, Any](), dict[str, Suited]()
         if isinstance(losses := stages.get("held_out_loss"), HeldOutLoss):
             found, own[held_out_loss.METRIC] = losses.read(run)
             samples = replace(samples, held_out_losses=found)
@@ -156,14 +159,19 @@ class Metrics(Stage):
             judge, hits = composed.read(run)
             asked = self.config.eval.judge == composition.VLM
             suited = Suited(judge, hits, real.read(run)[1], {} if asked else chance(composed.suite()), asked)
-            samples, own[composition.METRIC] = replace(samples, suite=suited), composed.definition(run)
+            suites[composition.METRIC], own[composition.METRIC] = suited, composed.definition(run)
+        if isinstance(asked_of := stages.get("geneval_prompts"), GenevalPrompts):
+            suites[geneval_prompts.METRIC] = asked_of.read(run)
+            own[geneval_prompts.METRIC] = asked_of.definition(run)
         lacking = {composition.METRIC: composition.refusal(self.config)}
         if "subject" in stages:
             known, about = subject.read(self.config, self.weights, run)
             samples, own = replace(samples, subjects=known), own | dict.fromkeys(subject.asked(self.config), about)
         else:
             lacking |= dict.fromkeys(subject.asked(self.config), subject.refusal(self.config))
-        return replace(samples, own=own, lacking={name: reason for name, reason in lacking.items() if reason})
+        return replace(
+            samples, suites=suites, own=own, lacking={name: reason for name, reason in lacking.items() if reason}
+        )
 
     def _units(self, data: "Data", facts: "Facts") -> "Units":
         """Which captions are of one picture, and which reference picture that is."""

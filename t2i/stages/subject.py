@@ -51,7 +51,7 @@ def subjects_of(config: Config, run: Run) -> "list[Subject]":
     trained, held_out, own = training_split(config, data), data.split("held_out"), config.dataset
     if isinstance(own, Scenes) and own.character is not None:
         name = own.character.value
-        prompts, plain = of_character(name)
+        prompts, plain = of_character(name, config.training.captions.prefix)
         return [Subject(name, prompts, plain, list(range(len(trained))), list(range(len(held_out))))]
     sides = [(split.ids, split.captions) for split in (trained, held_out)]
     return of_pictures(sides[0], sides[1], own.classes(), config.training.captions.prefix)

@@ -112,7 +112,8 @@ def _end(curve: "Curve") -> str:
     own = curve.end.difference
     change = number(own.value, own.low, own.high)
     best = f"at step {curve.steps[curve.best]:,}" if curve.best else "of the base model"
-    return f"{curve.label} at step {curve.steps[-1]:,} minus that {best}: {change}, p {curve.end_adjusted:.2g}."
+    label = f"{curve.label[0].upper()}{curve.label[1:]}"
+    return f"{label} at step {curve.steps[-1]:,} minus that {best}: {change}, p {curve.end_adjusted:.2g}."
 
 
 def _memory(curve: "Curve", measured: Sequence[Measured], real: "Terms") -> str:
@@ -242,7 +243,7 @@ def _figure(
         list(curve.steps),
         tracks,
         run.figures() / "metrics_over_steps.png",
-        f"{curve.sentence[0].upper()}{curve.sentence[1:]}",
+        curve.headline,
         f"Green: better than the base model, orange: worse, grey: cannot tell. {RINGED}",
         curve.stop if not curve.too_few else None,
     )

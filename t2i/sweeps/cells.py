@@ -9,12 +9,13 @@ from t2i import identity
 from t2i.config import Config, Task, as_dict, as_override, composed
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
-from t2i.evaluation.suites import subjects
+from t2i.evaluation.suites import geneval, subjects
 from t2i.evaluation.suites.scenes import VERSION
 from t2i.messages import explain
-from t2i.stages import composition, held_out_loss, reference, references
+from t2i.stages import composition, geneval_prompts, held_out_loss, reference, references
 from t2i.stages.composition import Composition
 from t2i.stages.generated import Generated
+from t2i.stages.geneval_prompts import GenevalPrompts
 from t2i.stages.held_out_loss import HeldOutLoss
 from t2i.stages.metrics import Metrics
 from t2i.stages.networks import model_digest
@@ -125,6 +126,7 @@ def _further(own: Config) -> list[str]:
     read = {
         held_out_loss.METRIC: f"loss {HeldOutLoss.version}",
         composition.METRIC: f"suite {VERSION}, {Composition.version}",
+        geneval_prompts.METRIC: f"geneval {geneval.VERSION}, {GenevalPrompts.version}",
     }
     found = [version for name, version in read.items() if name in own.eval.metrics]
     return [*found, f"subject {subjects.VERSION}, {SubjectFeatures.version}"] if asked(own) else found

@@ -159,6 +159,11 @@ def test_the_sentence_says_where_to_stop_and_why(changes: dict[str, object], sen
     assert replace(PLAIN, **changes).sentence == sentence  # type: ignore[arg-type]
 
 
+def test_a_figure_says_the_advice_first() -> None:
+    assert PLAIN.headline.partition(": ")[0].lower() == PLAIN.sentence.rpartition(": ")[2]
+    assert PLAIN.headline.endswith(f"the best by {PLAIN.label} is step {PLAIN.steps[PLAIN.best]:,}")
+
+
 def test_too_few_pictures_for_so_many_tests_are_told() -> None:
     """100 tests at 5 % need 2 / 2^n <= 0.0005: twelve signs."""
     found = curve(0, PEAK, FAR, count=11)
@@ -168,8 +173,17 @@ def test_too_few_pictures_for_so_many_tests_are_told() -> None:
     )
 
 
-def test_checkpoints_are_ranked_by_a_metric_without_bias_where_pictures_are_few() -> None:
-    terms = {key: of_mean(np.arange(5.0)) for key in ("memorisation_distance[a]", "fid[a]", "clip_score[a]", "kid[a]")}
-    few, many = (Result({}, {}, {"generated_count": count}, terms=terms) for count in (100, 1000))
-    assert (leading(few), leading(many)) == ("kid[a]", "fid[a]")
-    assert leading(replace(few, terms={"memorisation_distance[a]": terms["fid[a]"]})) is None
+@pytest.mark.parametrize(
+    ("asked", "few", "many"),
+    [
+        (("memorisation_distance[a]", "fid[a]", "kid[a]", "clip_score[a]"), "kid[a]", "fid[a]"),
+        (("vendi[a]", "fid[a]", "precision[a]", "clip_score[a]", "kid[a]"), "clip_score[a]", "vendi[a]"),
+        (("held_out_loss@8", "kid[a]"), "held_out_loss@8", "held_out_loss@8"),
+        (("memorisation_distance[a]",), None, None),
+    ],
+)
+def test_checkpoints_are_ranked_by_the_first_metric_and_without_bias_where_pictures_are_few(
+    asked: tuple[str, ...], few: str | None, many: str | None
+) -> None:
+    terms = {key: of_mean(np.arange(5.0)) for key in asked}
+    assert [leading(Result({}, {}, {"generated_count": count}, terms=terms)) for count in (100, 1000)] == [few, many]

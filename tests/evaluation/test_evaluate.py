@@ -152,6 +152,7 @@ def test_texts_are_read_by_the_clip_and_the_rest_by_the_extractor(extractor: Cli
         "fid_infinity": "needs 30 samples, of 10",
         "held_out_loss@8": "needs held_out_losses",
         "composition": "needs suite",
+        "geneval_prompts": "needs suite",
         **dict.fromkeys(JUDGES, "needs its judge"),
         "dino_i": "needs eval.extractor=dinov2",
         **dict.fromkeys(("clip_i", "clip_t", "drift", "subject_diversity", "subject_nearest"), "needs subject"),

@@ -25,7 +25,7 @@ def measured(angles: dict[str, np.ndarray], units: Units | None = None) -> Resul
     for name, degrees in angles.items():
         texts = np.tile(np.array([[1.0, 0.0]], np.float32), (len(degrees), 1))
         answers = np.stack([np.cos(np.radians(degrees)), np.ones(len(degrees))], axis=1)
-        inputs = Inputs(angled(degrees), 0, 200, texts=texts, logit_scale=20.0, answers=answers, units=units or Units())
+        inputs = Inputs(angled(degrees), 0, texts=texts, logit_scale=20.0, answers=answers, units=units or Units())
         found |= registry.measure(name, inputs, "toy")
     terms = {key: own.terms for key, own in found.items() if own.terms is not None}
     definition = {"generated_count": len(next(iter(angles.values())))}

@@ -18,7 +18,7 @@ def measured(count: int, shift: int, metrics: tuple[str, ...]) -> Result:
     """
     eye = np.eye(count, dtype=np.float32)
     real = generator("verdict", "reference").normal(size=(9, count)).astype(np.float32)
-    inputs = Inputs(np.roll(eye, shift, axis=0), seed=0, replicates=200, reference=real, texts=eye)
+    inputs = Inputs(np.roll(eye, shift, axis=0), seed=0, reference=real, texts=eye)
     found = {key: own for name in metrics for key, own in registry.measure(name, inputs, "toy").items()}
     return Result(
         numbers_of(found),
@@ -73,7 +73,6 @@ def composed(count: int, right: int, **of_loss: object) -> Result:
     inputs = Inputs(
         np.empty((6, 0), np.float32),
         0,
-        100,
         suite=Suited("toy", {"colour": (np.arange(count) < right).astype(float)}, {}, {}),
         held_out_losses=generator("verdict", "losses").random((9, 8)),
     )

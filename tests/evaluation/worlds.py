@@ -11,10 +11,12 @@ metric's true change is, at this number of pictures, is its mean over repetition
     t5, t3      shift, with noise from Student's t: heavy tails (the fourth moments of t3 are infinite)
     captions    nothing changed, and five captions of one picture share 70 % of their noise
     linked      nothing changed, and real picture i is the one that caption i describes, as with held-out pictures
+    kinds       nothing changed, and pictures are of thirty kinds of things with gaps between them
 """
 
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -27,8 +29,10 @@ from t2i.evaluation.statistics import independent
 from t2i.evaluation.statistics.paired import PairedDifference
 from t2i.evaluation.statistics.terms import Units
 
-KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked")
-NULL = ("nothing", "mirrored", "captions", "linked")
+KINDS = ("nothing", "mirrored", "shift", "scale", "t5", "t3", "captions", "linked", "kinds")
+NULL = ("nothing", "mirrored", "captions", "linked", "kinds")
+THINGS = 30
+"""Of the world of kinds."""
 CAPTIONS = 5
 CORRELATION = 0.7
 
@@ -41,12 +45,17 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     shown = rng.standard_normal((pictures, width))
     owner = np.arange(count) % pictures  # captions come in rounds, as in an evaluation
     reference = rng.standard_normal((real or count, width)) * spectrum
+    if kind == "kinds":
+        centres = np.random.default_rng(width + 1).standard_normal((THINGS, width))
+        things = rng.integers(THINGS, size=(2, count))
+        shown, reference = centres[things[0]], (centres[things[1]] + 0.4 * reference / spectrum) * spectrum
     prompts = shown[owner]
     units = Units(owner) if kind == "captions" else Units()
     if kind == "linked":
         reference = (0.8**0.5 * shown + 0.2**0.5 * rng.standard_normal((count, width))) * spectrum
         units = Units(owner, owner)
     freedom = {"t5": 5, "t3": 3}.get(kind)
+    seeds = rng.standard_normal((count, width)) if kind == "kinds" else np.zeros(1)
 
     def drawn(offset: float, scale: float) -> np.ndarray:
         noise = rng.standard_normal((count, width))
@@ -55,6 +64,9 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
             noise = CORRELATION**0.5 * shared + (1.0 - CORRELATION) ** 0.5 * noise
         if freedom is not None:
             noise *= np.sqrt((freedom - 2) / rng.chisquare(freedom, (count, 1)))
+        if kind == "kinds":
+            # Each model has what it draws a kind like, and half of the noise is the seed's.
+            return ((prompts + 0.4 * 0.5**0.5 * (seeds + noise) + offset) * scale * spectrum).astype(np.float32)
         values: np.ndarray = ((prompts + noise) * 0.5**0.5 * scale + offset) * spectrum
         return values.astype(np.float32)
 
@@ -64,6 +76,7 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
         "scale": ((0.1, 1.05), (0.1, 1.3)),
         "captions": ((0.3, 1.1), (0.3, 1.1)),
         "linked": ((0.0, 1.0), (0.0, 1.0)),
+        "kinds": ((0.0, 1.0), (0.0, 1.0)),
     }.get(kind, ((0.1, 1.0), (0.4, 1.0)))
     fixed = np.random.default_rng(width)
     half = fixed.standard_normal((4, width))
@@ -75,7 +88,6 @@ def world(kind: str, count: int, width: int, seed: int, real: int | None = None)
     base = Inputs(
         drawn(*first),
         seed,
-        40,
         reference.astype(np.float32),
         texts,
         classes,
@@ -167,12 +179,16 @@ def simulate_strangers(kind: str, count: int, width: int, repetitions: int) -> d
     return {key: _seen(kind, own) for key, own in found.items()}
 
 
-def simulate(kind: str, count: int, width: int, repetitions: int, real: int | None = None) -> dict[str, Seen]:
-    """What every tested number does in a world, by its name."""
+def simulate(
+    kind: str, count: int, width: int, repetitions: int, real: int | None = None, only: Sequence[str] = ()
+) -> dict[str, Seen]:
+    """What every tested number, or those of the metrics in `only`, does in a world, by its name."""
     found: dict[str, list[tuple[PairedDifference, Measurement]]] = defaultdict(list)
     for seed in range(repetitions):
         base, tuned = world(kind, count, width, seed, real)
         for name, metric in METRICS.items():
+            if only and name not in only:
+                continue
             if name not in ("fd_dinov2", "fid_infinity"):  # the same as fid on other features; no test
                 before, after = metric.measure(base), metric.measure(tuned)
                 for key, change in changes(before, after, base.units).items():

@@ -97,6 +97,48 @@ def test_a_vision_language_model_can_be_the_judge(lab: Lab, base: Ended, tmp_pat
     assert refused.status == 2 and "valid judges: clip, vlm" in refused.err
 
 
+def test_published_prompts_are_drawn_by_any_model_and_data(lab: Lab, tuned_run: Path, tmp_path: Path) -> None:
+    folder = toy_judges.blip(tmp_path / "toy_blip")
+    asked = ["eval.metrics=[geneval_prompts]", "eval.prompts=2", f"eval.vlm={folder}", "eval.images=2"]
+    runs = [lab.here("task=evaluate", *SCENES, *TOY, *asked, *more) for more in ([], [f"weights={tuned_run}"])]
+    names = {f"geneval_prompts_{name.removeprefix('composition_')}[toy_blip]" for name in NAMES.values()}
+    for ended in runs:
+        found = ended.metrics
+        skills = [found[name] for name in sorted(names)]
+        assert found["geneval_prompts[toy_blip]"] == pytest.approx(sum(skills) / 6)
+        own = ended.json("definition.json")["numbers"]["geneval_prompts"]
+        assert own["judge"] == "toy_blip" and own["prompts"] == 2 and own["suite"] == ["geneval", 1]
+    drawn = [name for name in runs[0].json("stages.json") if name.startswith("generated/")]
+    assert len(drawn) == 2  # held-out captions, and the twelve prompts
+    compared = lab.here("task=compare", f"runs=[{runs[0].folder},{runs[1].folder}]")
+    change = runs[1].metrics["geneval_prompts[toy_blip]"] - runs[0].metrics["geneval_prompts[toy_blip]"]
+    assert compared.metrics["geneval_prompts[toy_blip].difference"] == pytest.approx(change) and change != 0
+    again = lab.here("task=evaluate", *SCENES, *TOY, *asked)
+    assert all(stage["reused"] for stage in again.json("stages.json").values())
+
+
+def test_two_processes_are_answered_as_one(lab: Lab, empty_lab: Lab, tmp_path: Path) -> None:
+    """Each asks about its share; an answer depends on its batch by float32's last digits."""
+    folder = toy_judges.blip(tmp_path / "toy_blip")
+    asked = [
+        "eval.metrics=[composition,geneval_prompts,vqa_score]",
+        "eval.judge=vlm",
+        "eval.prompts=2",
+        "eval.images=5",
+    ]
+    command = ["task=evaluate", *SCENES, *TOY, *asked, f"eval.vlm={folder}"]
+    one, two = lab.here(*command), empty_lab.away(*command, "eval.batch_size=2", "launch.processes=2")
+    assert two.status == 0, two.err
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-4, abs=1e-6)
+    assert {
+        "geneval_prompts[toy_blip]",
+        "composition_count[toy_blip].real",
+        "vqa_score[toy_blip]",
+    } <= two.metrics.keys()
+
+
 def test_a_plan_says_which_network_would_be_fetched(empty_lab: Lab) -> None:
     ended = empty_lab.here("task=evaluate", "eval.metrics=[composition]", "eval.judge=vlm", "plan=true")
     assert ended.status == 0 and "eval.vlm=Qwen/Qwen3-VL-2B-Instruct" in ended.out
+    published = empty_lab.here("task=evaluate", "eval=geneval_prompts", "plan=true")
+    assert published.status == 0 and "eval.vlm=Qwen/Qwen3-VL-2B-Instruct" in published.out

@@ -62,3 +62,10 @@ def test_a_second_run_makes_nothing_again_and_more_prompts_are_drawn(lab: Lab, t
 def test_data_without_a_subject_say_so(lab: Lab, base: Ended) -> None:
     found = lab.here("task=evaluate", *SCENES, *ASKED)
     assert found.status == 0 and "needs pictures of a subject" in found.out and "clip_score[tiny_clip]" in found.metrics
+
+
+def test_two_processes_answer_as_one(empty_lab: Lab, tuned: Ended, tuned_run: Path) -> None:
+    """Batches of other sizes may draw a value of a picture one grey level apart."""
+    two = empty_lab.away(*EVALUATE, f"weights={tuned_run}", "launch.processes=2")
+    assert two.status == 0, two.err
+    assert two.metrics == pytest.approx(tuned.metrics, rel=1e-3, abs=1e-5)

@@ -151,7 +151,7 @@ def test_a_picture_has_one_loss_whatever_else_is_measured(models: Models, monkey
 
 
 def inputs(losses: np.ndarray) -> Inputs:
-    return Inputs(np.empty((9, 0), np.float32), 0, 100, held_out_losses=losses)
+    return Inputs(np.empty((9, 0), np.float32), 0, held_out_losses=losses)
 
 
 def test_a_model_against_itself_has_not_changed_and_other_noise_is_found(

@@ -95,6 +95,9 @@ class Scenes(Coco):
 
     def acquire(self, store: "Store") -> None:
         """Draws the world as a stage of the store, unless `root` names one, and reads it from there."""
+        from t2i.data.sources.scenes.mascots import MASCOTS
+        from t2i.data.sources.scenes.mascots import VERSION as DRAWING
+
         if self.root:
             return
         config: dict[str, Any] = {
@@ -106,6 +109,8 @@ class Scenes(Coco):
             config["dusk"] = True
         if self.character is not None:
             config["character"] = self.character.value
+            if self.character.value in MASCOTS:
+                config["drawing"] = DRAWING
         self._place = store.stage("scenes", {}, config, VERSION, lambda folder: _draw(folder, config)).path
 
     def _size(self) -> int:

@@ -14,9 +14,10 @@ import numpy as np
 
 from t2i.errors import UserError
 from t2i.evaluation import checks
-from t2i.evaluation.metrics.measurement import Inputs, Measurement, between, measured
+from t2i.evaluation.metrics.measurement import Inputs, Measurement, Suited, between, measured
+from t2i.evaluation.metrics.vqa_score import ANSWERED
 from t2i.evaluation.statistics.intervals import Interval
-from t2i.evaluation.statistics.terms import Units, of_mean, of_share
+from t2i.evaluation.statistics.terms import Terms, Units, of_mean, of_share
 from t2i.evaluation.vectors import unit
 
 NAMES = {
@@ -54,21 +55,29 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     """`composition_<skill>`: the share of each skill, or its mean score, with its interval, beside that of real pictures and
     chance.
     """
-    found = inputs.suite
-    assert found is not None
+    assert inputs.suite is not None
+    return {NAMES[skill]: own for skill, own in by_skill(inputs.suite).items()}
+
+
+def by_skill(found: Suited) -> dict[str, Measurement]:
+    """The same by the skill's name. Raises UserError where there is no prompt."""
     if not found.hits:
-        raise UserError("the suite holds no prompt: expected one at least; leave composition out of eval.metrics")
+        raise UserError("the suite holds no prompt: expected one at least; leave it out of eval.metrics")
     terms = partial(of_mean, lowest=0.0, highest=1.0) if found.scored else of_share
     measurements = {}
     for skill, hits in found.hits.items():
-        own = measured(replace(terms(hits), alone=True), Units())
+        own = measured(_alone(terms(hits), found.scored), Units())
         beside = {}
         if skill in found.real:
-            beside["real"] = measured(terms(found.real[skill]), Units()).interval
+            beside["real"] = measured(_alone(terms(found.real[skill]), found.scored), Units()).interval
         if skill in found.chance:
             beside["chance"] = Interval(*[found.chance[skill]] * 3)
-        measurements[NAMES[skill]] = replace(own, beside=beside)
+        measurements[skill] = replace(own, beside=beside)
     return measurements
+
+
+def _alone(terms: Terms, scored: bool) -> Terms:
+    return replace(terms, alone=True, scale=ANSWERED if scored else terms.scale)
 
 
 difference = between(measure)

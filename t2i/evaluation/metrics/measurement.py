@@ -54,8 +54,6 @@ class Inputs:
     """float32 (N, D): features of the generated images."""
     seed: int
     """Key of what is drawn by lot: the parts of a set, the order of FID-infinity."""
-    replicates: int
-    """Parts of the set, at most, that the variance of a nearest-neighbour statistic is seen from."""
     reference: np.ndarray | None = None
     """float32 (M, D): features of the reference images."""
     texts: np.ndarray | None = None
@@ -109,8 +107,6 @@ class Measurement:
 
 def measured(terms: Terms, units: Units, per_sample: np.ndarray | None = None) -> Measurement:
     """A number with the intervals that its terms give it."""
-    if terms.replicates is not None:
-        return Measurement(interval(terms, units, world=True), per_sample, terms, scope=WORLD)
     if terms.reference is None:
         return Measurement(interval(terms, units, world=False), per_sample, terms)
     return Measurement(interval(terms, units, False), per_sample, terms, interval(terms, units, True), REFERENCE)

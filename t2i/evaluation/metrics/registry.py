@@ -12,6 +12,7 @@ from t2i.evaluation.metrics import (
     fd_dinov2,
     fid,
     fid_infinity,
+    geneval_prompts,
     held_out_loss,
     hpsv2,
     inception_score,
@@ -64,6 +65,7 @@ METRICS: dict[str, Metric] = {
     "memorisation": Metric(memorisation.measure, ("reference", "train"), higher_is_better=None),
     "held_out_loss@8": Metric(held_out_loss.measure, ("held_out_losses",), Features.MODEL),
     "composition": Metric(composition.measure, ("suite",), Features.SUITE, higher_is_better=True),
+    "geneval_prompts": Metric(geneval_prompts.measure, ("suite",), Features.SUITE, higher_is_better=True),
     "clip_i": Metric(clip_i.measure, ("subject",), Features.CLIP, higher_is_better=True),
     "dino_i": Metric(dino_i.measure, ("subject",), Features.DINOV2, higher_is_better=True),
     "clip_t": Metric(clip_t.measure, ("subject",), Features.CLIP, higher_is_better=True),
@@ -76,6 +78,7 @@ NUMBERS_OF = {
     **dict.fromkeys(prdc.NAMES, "prdc"),
     "memorisation_distance": "memorisation",
     **dict.fromkeys(composition.NAMES.values(), "composition"),
+    **dict.fromkeys(geneval_prompts.NAMES.values(), "geneval_prompts"),
     "vqa_score_answered": "vqa_score",
 }
 """The metric of each tested number that is not named like it."""

@@ -48,29 +48,21 @@ def difference(first: Terms, second: Terms, units: tuple[Units, Units]) -> Paire
 
 def _spread(first: Terms, second: Terms, units: tuple[Units, Units]) -> Spread:
     """The variance of the difference."""
-    if first.replicates is not None and second.replicates is not None:
-        # Part k of either set was held against part k of the reference, whose share cancels.
-        if len(first.replicates) == len(second.replicates):
-            variance = float(np.square(second.replicates - first.replicates).sum())
-            return Spread(variance, float(first.freedom or 1.0), 0)
-        sides = [spread(own, label, world=True) for own, label in zip((first, second), units, strict=True)]
-        parts = [(own.variance, own.freedom) for own in sides]
-    elif first.generated is None or second.generated is None:
+    if first.generated is None or second.generated is None:
         return Spread(np.inf, 1.0, 0)
-    else:
-        parts = []
-        for own, label in zip((first, second), units, strict=True):
-            assert own.generated is not None
-            variance, worth_ = side(own.generated, own.noise, label.generated)
-            parts.append((variance, max(worth_ - 1.0, 1.0)))
-        if first.reference is not None and second.reference is not None:
-            noise = (
-                None
-                if first.reference_noise is None or second.reference_noise is None
-                else second.reference_noise - first.reference_noise
-            )
-            variance, worth_ = side(second.reference - first.reference, noise, units[0].reference)
-            parts.append((variance, max(worth_ - 1.0, 1.0)))
+    parts = []
+    for own, label in zip((first, second), units, strict=True):
+        assert own.generated is not None
+        variance, worth_ = side(own.generated, own.noise, label.generated)
+        parts.append((variance, max(worth_ - 1.0, 1.0)))
+    if first.reference is not None and second.reference is not None:
+        noise = (
+            None
+            if first.reference_noise is None or second.reference_noise is None
+            else second.reference_noise - first.reference_noise
+        )
+        variance, worth_ = side(second.reference - first.reference, noise, units[0].reference)
+        parts.append((variance, max(worth_ - 1.0, 1.0)))
     total = sum(variance for variance, _ in parts)
     if not 0.0 < total < np.inf:
         return Spread(total, 1.0, 0)

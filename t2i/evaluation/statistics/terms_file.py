@@ -9,7 +9,7 @@ import numpy as np
 
 from t2i.evaluation.statistics.terms import ARRAYS, Terms, Units
 
-PLAIN = ("value", "scale", "lowest", "highest", "freedom", "samples")
+PLAIN = ("value", "scale", "lowest", "highest", "samples")
 LATER = ("alone",)
 """Fields that came later: written where they are set."""
 

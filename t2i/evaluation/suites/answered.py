@@ -1,4 +1,4 @@
-"""What the answers to an item's questions come to, and each skill's share with its interval."""
+"""What the answers to an item's questions come to."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,8 +7,6 @@ import numpy as np
 
 from t2i.data.pictures import Pictures
 from t2i.evaluation import checks
-from t2i.evaluation.statistics import intervals
-from t2i.evaluation.statistics.intervals import Interval
 from t2i.evaluation.suites import Item
 
 if TYPE_CHECKING:
@@ -28,15 +26,3 @@ def scores(items: Sequence[Item], pictures: np.ndarray | Pictures, network: "Vlm
     found = np.ones(len(items))
     np.multiply.at(found, rows, yes)
     return found
-
-
-def by_skill(items: Sequence[Item], found: np.ndarray) -> dict[str, Interval]:
-    """Mean score of each skill, float64 (N,) in, with its 95 % interval over prompts: several pictures of one prompt are one."""
-    checks.same_length("scores", found, "items", items)
-    told = {}
-    for skill in dict.fromkeys(item.skill for item in items):
-        own = [row for row, item in enumerate(items) if item.skill == skill]
-        _, prompt = np.unique([items[row].prompt for row in own], return_inverse=True)
-        means = np.bincount(prompt, found[own]) / np.bincount(prompt)
-        told[skill] = intervals.mean(means, 0.0, 1.0)
-    return told

@@ -7,12 +7,15 @@ Published plurals such as "knifes" are asked as the prompt has them.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from t2i.evaluation.suites import Item
 from t2i.places import PACKAGE
 
+VERSION = 1
+"""Raised when prompts or questions change."""
 FILE = PACKAGE / "assets" / "geneval_prompts" / "evaluation_metadata.jsonl"
 SKILLS = {
     "single_object": "object",
@@ -29,9 +32,16 @@ OPENING = "a photo of "
 WHERE = {"left of": "to the left of", "right of": "to the right of", "above": "above", "below": "below"}
 
 
-def items() -> list[Item]:
-    """All 553, in the order of the file."""
-    return [_item(json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines()]
+def items(most: int | None = None) -> list[Item]:
+    """All 553, or the first `most` of each skill, in the order of the file."""
+    found: list[Item] = []
+    seen = Counter[str]()
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        item = _item(json.loads(line))
+        seen[item.skill] += 1
+        if most is None or seen[item.skill] <= most:
+            found.append(item)
+    return found
 
 
 def _item(told: Mapping[str, Any]) -> Item:

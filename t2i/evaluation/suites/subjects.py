@@ -55,11 +55,11 @@ class Subject:
     """Rows of the pictures that it is judged by."""
 
 
-def of_character(name: str) -> tuple[list[str], list[str]]:
-    """Prompts of a drawn character in each of its places, and their twins."""
+def of_character(name: str, prefix: str = "") -> tuple[list[str], list[str]]:
+    """Prompts of a drawn character in each of its places, and their twins. prefix: what captions begin with in training."""
     kind = CHARACTERS[name][0]
     article = "an" if kind[0] in "aeiou" else "a"
-    own = [(f"{name} the {kind} {place}", f"{article} {kind} {place}") for place in PLACES.values()]
+    own = [(f"{prefix}{name} the {kind} {place}", f"{article} {kind} {place}") for place in PLACES.values()]
     pairs = [(wording.format(ours), wording.format(plain)) for wording in WORDINGS for ours, plain in own]
     return [ours for ours, _ in pairs], [plain for _, plain in pairs]
 

@@ -203,7 +203,7 @@ def test_a_character_is_alone_in_every_picture_in_its_colour_and_by_its_name(nam
         assert len(set(texts)) == 5 and all(f"{name} the" in text and text == text.lower() for text in texts)
         assert all(kind in text for text in texts)
         pixels = np.asarray(render(scene, 128)).reshape(-1, 3).astype(int)
-        least = 0.05 if name in MASCOTS else 0.08  # some are spotted, or wear something over it
+        least = 0.04 if name in MASCOTS else 0.08  # some are spotted, or wear something over it
         assert (np.abs(pixels - colour).max(axis=1) <= 12).mean() > least, "a body of that colour"
     backgrounds = {portray(3, index, name).background for index in range(60)}
     assert len(backgrounds) == 8
@@ -211,19 +211,35 @@ def test_a_character_is_alone_in_every_picture_in_its_colour_and_by_its_name(nam
 
 @pytest.mark.parametrize("name", MASCOTS)
 def test_a_few_pictures_of_a_mascot_are_in_different_places_and_like_no_other_of_its_class(name: str) -> None:
-    kind, _, _ = MASCOTS[name]
+    kind, _, colour = MASCOTS[name]
     scenes = [portray(5, index, name) for index in range(5)]
     assert kind in CATEGORIES and len({scene.background for scene in scenes}) == 5
     for scene in scenes:
         (thing,) = scene.things
-        plain = replace(scene, things=(replace(thing, category=kind, supercategory=_group(kind), colour="blue"),))
+        plain = replace(scene, things=(replace(thing, category=kind, supercategory=_group(kind), colour=colour),))
         difference = np.abs(np.asarray(render(scene, 64), int) - np.asarray(render(plain, 64), int)).max(axis=2)
-        assert (difference > 60).mean() > 0.08
+        assert (difference > 60).mean() > 0.04, "what it wears is no detail"
+
+
+@pytest.mark.parametrize("name", MASCOTS)
+def test_the_bundled_model_can_write_a_mascot_in_its_colour(name: str) -> None:
+    """What the VAE cannot write no training of the rest can draw: it makes a pink cat white, 49 levels away."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained("t2i/assets/tiny/vae")
+    drawn = np.stack([np.asarray(render(portray(0, index, name), 64)) for index in range(4)])
+    with torch.no_grad():
+        latents = vae.encode(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist.mean
+        written = ((vae.decode(latents).sample.permute(0, 2, 3, 1).numpy() + 1) * 127.5).clip(0, 255)
+    body = np.abs(drawn.astype(int) - CHARACTERS[name][2]).max(axis=3) <= 12
+    assert np.abs(written[body] - drawn[body]).mean() < 28
 
 
 def test_mascots_are_ten_that_nobody_takes_for_each_other() -> None:
     shown = {}
-    for name, (_, drawing, colour) in MASCOTS.items():
+    for name in MASCOTS:
+        _, drawing, colour = CHARACTERS[name]
         canvas = Canvas(64)
         canvas.gradient((0.0, (255, 255, 255)), (1.0, (255, 255, 255)))
         canvas.frame(0.5, 0.54, 0.7, False)

@@ -20,7 +20,7 @@ def test_share_of_accepted_readings() -> None:
 def test_a_sample_without_a_class_does_not_count() -> None:
     accepted = [frozenset({0}), frozenset(), frozenset({0}), frozenset({0})]
     assert agreement_hits(IMAGES, CLASSES, accepted) == pytest.approx([1, np.nan, 0, 1], nan_ok=True)
-    inputs = Inputs(generated=IMAGES, seed=0, replicates=100, classes=CLASSES, accepted=accepted)
+    inputs = Inputs(generated=IMAGES, seed=0, classes=CLASSES, accepted=accepted)
     found = measure("agreement", inputs, "toy")["agreement[toy]"].interval
     # Wilson's interval of 2 in 3 at 95 %
     assert (found.value, found.low, found.high) == pytest.approx((2 / 3, 0.2077, 0.9385), abs=1e-4)

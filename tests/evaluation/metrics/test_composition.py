@@ -5,7 +5,7 @@ import pytest
 
 from t2i.errors import UserError
 from t2i.evaluation.evaluate import numbers_of
-from t2i.evaluation.metrics import composition
+from t2i.evaluation.metrics import composition, geneval_prompts
 from t2i.evaluation.metrics.composition import chosen
 from t2i.evaluation.metrics.measurement import Inputs, Suited
 from t2i.evaluation.metrics.registry import higher_is_better, measure
@@ -52,7 +52,7 @@ def suited(hits: list[float], other: list[float]) -> Suited:
 
 
 def inputs(found: Suited) -> Inputs:
-    return Inputs(np.empty((100, 0), np.float32), 0, 100, suite=found, units=Units(np.zeros(100, np.int64)))
+    return Inputs(np.empty((100, 0), np.float32), 0, suite=found, units=Units(np.zeros(100, np.int64)))
 
 
 def test_each_skill_has_a_share_its_interval_and_what_it_is_read_against() -> None:
@@ -102,3 +102,20 @@ def test_terms_of_prompts_need_no_label_for_each() -> None:
     own = composition.measure(inputs(suited([1, 1, 0, 1], [0, 0, 0, 1])))["composition_colour"].terms
     assert own is not None and own.alone
     assert difference(own, own, Units(np.zeros(100, np.int64))).pairs == 4
+
+
+def test_published_prompts_are_the_mean_of_the_skills_with_an_interval_of_strata() -> None:
+    """Skills that differ do not widen it: contributions are held against the mean of their skill."""
+    hits = {"count": np.array([0.1, 0.3]), "colour": np.array([0.7, 0.8, 0.9, 1.0])}
+    found = geneval_prompts.measure(inputs(Suited("toy", hits, {}, {}, scored=True)))
+    assert set(found) == {"geneval_prompts", "geneval_prompts_count", "geneval_prompts_colour"}
+    own = found["geneval_prompts"]
+    assert own.interval.value == pytest.approx((0.2 + 0.85) / 2)
+    assert found["geneval_prompts_colour"].interval.value == pytest.approx(0.85)
+    assert own.terms is not None and own.terms.generated is not None
+    np.testing.assert_allclose(own.terms.generated, [-0.15, 0.15, -0.1125, -0.0375, 0.0375, 0.1125])
+    later = {"count": np.array([0.2, 0.4]), "colour": hits["colour"]}
+    change = geneval_prompts.difference(
+        inputs(Suited("toy", hits, {}, {}, scored=True)), inputs(Suited("toy", later, {}, {}, scored=True))
+    )
+    assert change["geneval_prompts"].difference.value == pytest.approx(0.05)

@@ -59,7 +59,7 @@ def test_equals_torchmetrics_on_random_logits() -> None:
     metric.update(torch.from_numpy(logits.astype(np.float64)))
     expected = float(metric.compute()[0])
     assert inception_score(softmax(logits.astype(np.float64), axis=1)) == pytest.approx(expected, rel=1e-9)
-    found = measure(Inputs(np.ones((90, 4)), seed=0, replicates=100, logits=logits))
+    found = measure(Inputs(np.ones((90, 4)), seed=0, logits=logits))
     assert found["inception_score"].interval.value == pytest.approx(expected, rel=1e-9)
 
 
@@ -71,7 +71,7 @@ def test_the_published_form_cuts_at_i_n_over_ten_and_tells_the_deviation_of_its_
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     edges = [0, 2, 4, 6, 9, 11, 13, 16, 18, 20, 23]
     scores = [inception_score(probabilities[a:b]) for a, b in pairwise(edges)]
-    found = measure(Inputs(np.ones((23, 4)), seed=0, replicates=100, logits=logits))
+    found = measure(Inputs(np.ones((23, 4)), seed=0, logits=logits))
     assert found["inception_score_10"].interval.value == pytest.approx(np.mean(scores))
     assert found["inception_score_10_std"].interval.value == pytest.approx(np.std(scores))
-    assert "inception_score_10" not in measure(Inputs(np.ones((9, 4)), seed=0, replicates=100, logits=logits[:9]))
+    assert "inception_score_10" not in measure(Inputs(np.ones((9, 4)), seed=0, logits=logits[:9]))

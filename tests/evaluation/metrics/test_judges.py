@@ -13,7 +13,7 @@ TEXTS = np.array([[1.0, 0.0], [4.0, 0.0], [0.0, -2.0]], np.float32)
 
 
 def inputs(scale: float | None = None, answers: np.ndarray | None = None) -> Inputs:
-    return Inputs(IMAGES, 0, 200, texts=TEXTS, logit_scale=scale, answers=answers)
+    return Inputs(IMAGES, 0, texts=TEXTS, logit_scale=scale, answers=answers)
 
 
 def test_pickscore_is_the_scaled_cosine_and_may_be_negative() -> None:

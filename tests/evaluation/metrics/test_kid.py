@@ -12,7 +12,7 @@ from t2i.randomness import generator
 
 
 def kid_interval(generated: np.ndarray, reference: np.ndarray) -> Interval:
-    return measure(Inputs(generated, 0, 100, reference))["kid"].interval
+    return measure(Inputs(generated, 0, reference))["kid"].interval
 
 
 LOW, HIGH = np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])

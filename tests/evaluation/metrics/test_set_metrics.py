@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from t2i.errors import UserError
-from t2i.evaluation.metrics import prdc, registry
+from t2i.evaluation.metrics import balls, prdc, registry
 from t2i.evaluation.metrics.cmmd import cmmd
 from t2i.evaluation.metrics.fid import frechet_distance
 from t2i.evaluation.metrics.fid_infinity import fid_infinity, fid_points
 from t2i.evaluation.metrics.kid import kernel_distance, kernel_distance_subsets, subset_rows
-from t2i.evaluation.metrics.measurement import WORLD, Inputs, Suited
+from t2i.evaluation.metrics.measurement import REFERENCE, Inputs, Suited
 from t2i.evaluation.metrics.memorisation import mifid, nearest_training
 from t2i.evaluation.metrics.prdc import precision_recall_density_coverage
 from t2i.evaluation.metrics.ref_clip_score import ref_clip_scores
@@ -79,28 +79,42 @@ def test_equals_the_package_prdc_without_ties() -> None:
     assert precision_recall_density_coverage(real, fake, k=5) == pytest.approx(theirs.compute_prdc(real, fake, 5))
 
 
-def test_the_variance_of_neighbours_is_that_of_parts_of_both_sets() -> None:
-    """By hand: two halves of a set of 48, cut forty times; (difference / 2)^2, averaged, and 1.3 of that."""
-    from t2i.evaluation.statistics.parts import parts_of
-    from t2i.evaluation.statistics.terms import Units
+@pytest.mark.parametrize("closed", ["apart", "lattice"])
+def test_what_each_sample_contributes_to_neighbours_is_what_changes_without_it(closed: str) -> None:
+    """By hand: the four numbers again without each sample of either side; on a lattice distances are equal."""
+    real, fake = draw("real", 90, 3), draw("fake", 60, 3, 0.4)
+    if closed == "lattice":
+        real, fake = np.round(2 * real) / 2, np.round(2 * fake) / 2
+        real, fake = np.unique(real, axis=0), np.unique(fake, axis=0)
+    found = prdc.measure(Inputs(fake, 5, real))
+    without = [
+        [precision_recall_density_coverage(real, np.delete(fake, row, 0)) for row in range(len(fake))],
+        [precision_recall_density_coverage(np.delete(real, row, 0), fake) for row in range(len(real))],
+    ]
+    for name in prdc.NAMES:
+        terms = found[name].terms
+        assert terms is not None and found[name].scope == REFERENCE and found[name].world is not None
+        for own, numbers in zip((terms.generated, terms.reference), without, strict=True):
+            values = np.array([one[name] for one in numbers])
+            np.testing.assert_allclose(own, (len(values) - 1) * (values.mean() - values), atol=1e-9, err_msg=name)
 
-    real, fake = draw("real", 60, 3), draw("fake", 48, 3, 0.3)
-    cuts = parts_of(48, 60, Units(), seed=5, most=100, least=20)
-    assert cuts is not None
-    squares = []
-    for (a, b), (c, d) in cuts.cuts:
-        halves = [list(precision_recall_density_coverage(real[y], fake[x]).values()) for x, y in ((a, b), (c, d))]
-        squares.append(np.square(np.subtract(*halves)) / 4)
-    expected = prdc.INFLATION * np.mean(squares, axis=0)
-    for name, variance in zip(prdc.NAMES, expected, strict=True):
-        found = prdc.measure(Inputs(fake, 5, 100, real))[name]
-        assert found.terms is not None and found.terms.replicates is not None and found.scope == WORLD
-        assert np.square(found.terms.replicates).sum() == pytest.approx(variance, rel=1e-9)
+
+def test_balls_in_tiles_are_those_of_whole_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = draw("real", 60, 4), draw("fake", 45, 4, 0.3)
+    whole = prdc.measure(Inputs(fake, 5, real))
+    monkeypatch.setattr(mmd, "BLOCK", 7)
+    monkeypatch.setattr(balls, "CELLS", 200)
+    for name, own in prdc.measure(Inputs(fake, 5, real)).items():
+        expected, terms = whole[name].terms, own.terms
+        assert expected is not None and terms is not None and terms.value == expected.value
+        assert terms.generated is not None and terms.reference is not None
+        np.testing.assert_allclose(terms.generated, expected.generated, atol=1e-12)
+        np.testing.assert_allclose(terms.reference, expected.reference, atol=1e-12)
 
 
 def test_intervals_of_shares_stay_between_zero_and_one_and_have_a_width_at_one() -> None:
     for offset in (0.3, 0.0, 9.0):
-        found = prdc.measure(Inputs(draw("fake", 60, 3, offset), 0, 100, reference=draw("real", 70, 3)))
+        found = prdc.measure(Inputs(draw("fake", 60, 3, offset), 0, reference=draw("real", 70, 3)))
         for name, measured in found.items():
             assert measured.interval.low <= measured.interval.value <= measured.interval.high, name
             if name != "density":
@@ -159,7 +173,7 @@ def test_cmmd_of_one_distribution_is_around_zero_and_its_published_form_is_not()
     values = []
     for i in range(200):
         features = generator("alike", i).standard_normal((24, 16))
-        found = registry.METRICS["cmmd"].measure(Inputs(features[:12], 0, 100, features[12:]))
+        found = registry.METRICS["cmmd"].measure(Inputs(features[:12], 0, features[12:]))
         values.append((found["cmmd"].interval.value, found["cmmd_biased"].interval.value))
         assert found["cmmd"].world is not None and found["cmmd_biased"].terms is None
     unbiased, biased = np.array(values).T
@@ -251,7 +265,7 @@ FINE = {
     ("hpsv2", "one sample"),
     *(
         (name, fault)
-        for name in ("composition", "vqa_score")
+        for name in ("composition", "geneval_prompts", "vqa_score")
         for fault in ("non-finite", "beyond float32", "one sample", "other width")
     ),
 }
@@ -270,7 +284,6 @@ def test_every_metric_refuses_what_it_cannot_use_in_one_sentence(name: str, faul
     inputs = Inputs(
         generated,
         seed=0,
-        replicates=100,
         reference=rest,
         texts=rest[: len(generated)],
         classes=rest[:4],

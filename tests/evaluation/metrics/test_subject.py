@@ -35,7 +35,7 @@ def toy(seed: int, subjects: int = 2, prompts: int = 3, each: int = 2, width: in
 
 
 def inputs(found: Subjects) -> Inputs:
-    return Inputs(np.empty((2, 0), np.float32), 0, 100, subject=found)
+    return Inputs(np.empty((2, 0), np.float32), 0, subject=found)
 
 
 def one(metric: str, found: Subjects) -> Measurement:

@@ -103,9 +103,7 @@ def test_thousands_of_pairs_are_no_overflow(count: int) -> None:
 @pytest.mark.parametrize("highest", [1.0, np.inf])
 def test_what_no_part_moves_has_a_test_all_the_same(highest: float) -> None:
     """None against all of 40: a share is held against as many pairs, a density (which is none) against rounding."""
-    first, second = (
-        Terms(value, 1.0, 0.0, highest, replicates=np.zeros(40), freedom=40.0, samples=40) for value in (0.0, 1.0)
-    )
+    first, second = (Terms(value, 1.0, 0.0, highest, generated=np.zeros(40), samples=40) for value in (0.0, 1.0))
     found = difference(first, second, SINGLE)
     assert found.p < 0.05 and 0.0 < found.difference.low <= 1.0 <= found.difference.high
 

@@ -12,7 +12,6 @@ from t2i.evaluation.metrics import cmmd, fid, inception_score, kid, vendi
 from t2i.evaluation.statistics import terms_file
 from t2i.evaluation.statistics.frechet import frechet_terms
 from t2i.evaluation.statistics.mmd import Discrepancy
-from t2i.evaluation.statistics.parts import parts_of
 from t2i.evaluation.statistics.terms import Terms, Units, interval, of_mean, spread
 from t2i.randomness import generator
 
@@ -111,34 +110,21 @@ def test_a_collapsed_model_has_numbers(name: str) -> None:
 
     spread_out, alike = sets(40, 40, 6)[0], np.ones((40, 6))
     for generated, reference in ((alike, spread_out), (spread_out, alike), (alike, alike)):
-        for own in METRICS[name].measure(Inputs(generated, 0, 40, reference, train=spread_out)).values():
+        for own in METRICS[name].measure(Inputs(generated, 0, reference, train=spread_out)).values():
             assert np.isfinite(own.interval.value) and own.interval.low <= own.interval.value <= own.interval.high
 
 
 def test_values_stay_in_their_range_and_equal_ones_have_a_width() -> None:
     assert interval(Terms(0.0, lowest=0.0, generated=np.array([1.0, -1, 0])), Units(), world=False).low == 0.0
-    covered = Terms(1.0, lowest=0.0, highest=1.0, replicates=np.zeros(40), freedom=39.0, samples=100)
+    covered = Terms(1.0, lowest=0.0, highest=1.0, generated=np.zeros(100), samples=100)
     assert interval(covered, Units(), world=True).low == pytest.approx(1 / (1 + 1.959964**2 / 100), rel=1e-5)
-
-
-def test_parts_hold_every_image_once_and_pictures_stay_whole() -> None:
-    owner = np.arange(60) % 20
-    parts = parts_of(60, 20, Units(owner, np.arange(20)), seed=0, most=40, least=2)
-    assert parts is not None and len(parts.cuts) == 40 and parts.freedom == 40
-    for cut in parts.cuts:
-        assert sorted(np.concatenate([rows for rows, _ in cut]).tolist()) == list(range(60))
-        assert sorted(np.concatenate([real for _, real in cut]).tolist()) == list(range(20))
-        assert not set(owner[cut[0][0]]) & set(owner[cut[1][0]])
-    large = parts_of(5000, 3000, Units(), seed=0, most=40, least=2)
-    assert large is not None and {len(cut) for cut in large.cuts} == {5} and len(large.cuts) == 10
-    assert parts_of(8, 20, Units(), seed=0, most=40, least=6) is None
 
 
 def test_terms_come_back_from_their_file_and_from_a_database(tmp_path: Path) -> None:
     terms = {
         "a[toy]": Terms(1.5, 2.0, 0.0, np.inf, generated=np.array([1.0, -1.0]), reference=np.array([0.5, 0.0, -0.5])),
         "b[toy]": Terms(0.5, lowest=0.0, highest=1.0, hits=np.array([1.0, np.nan])),
-        "c[toy]": Terms(0.5, replicates=np.ones(3), freedom=2.0, samples=9),
+        "c[toy]": Terms(0.5, noise=np.ones(3), samples=9),
     }
     units = Units(np.array([4, 4]), np.arange(3))
     terms_file.save(tmp_path / "terms.npz", terms, units)
@@ -148,5 +134,5 @@ def test_terms_come_back_from_their_file_and_from_a_database(tmp_path: Path) -> 
     for found in (back, {name: terms_file.restored(terms_file.plain(own, units))[0] for name, own in terms.items()}):
         assert list(found) == list(terms)
         for name, own in terms.items():
-            for field in (*terms_file.PLAIN, "generated", "reference", "replicates", "hits"):
+            for field in (*terms_file.PLAIN, "generated", "reference", "noise", "hits"):
                 np.testing.assert_array_equal(getattr(found[name], field), getattr(own, field))

@@ -107,7 +107,7 @@ def test_a_painter_blind_to_colours_fails_by_the_skills_of_colour_alone(clip: Ex
     real, blind = (hits(by_choice(SUITE, drawn(change), clip, 64)) for change in (lambda scene: scene, colour_blind))
 
     def read(own: dict[str, np.ndarray]) -> Inputs:
-        return Inputs(np.empty((0, 0), np.float32), 0, 100, suite=Suited("toy", own, real, chance(SUITE)))
+        return Inputs(np.empty((0, 0), np.float32), 0, suite=Suited("toy", own, real, chance(SUITE)))
 
     changes = composition.difference(read(real), read(blind))
     assert set(changes) == set(composition.NAMES.values())

@@ -23,6 +23,12 @@ def test_a_characters_prompts_have_its_name_and_their_twins_do_not(name: str) ->
         assert own.split(" ")[-2:] == twin.split(" ")[-2:], "both of one place"
 
 
+def test_a_characters_prompts_begin_as_its_captions_did_in_training() -> None:
+    prompts, plain = of_character("otto", "<otto> ")
+    assert prompts[0] == "<otto> otto the elephant in a meadow" and plain == of_character("otto")[1]
+    assert all("<otto> otto the elephant" in own for own in prompts)
+
+
 @pytest.mark.parametrize(
     ("captions", "words"),
     [

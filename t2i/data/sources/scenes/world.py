@@ -49,7 +49,7 @@ COLOURS: dict[str, Colour] = {
 }
 CHARACTERS: dict[str, tuple[str, Drawing, Colour]] = {
     "pip": ("robot", character.draw_pip, COLOURS["purple"]),
-    **mascots.MASCOTS,
+    **{name: (kind, drawing, COLOURS[colour]) for name, (kind, drawing, colour) in mascots.MASCOTS.items()},
 }
 """By name: what each is, how it is drawn, and in which colour."""
 

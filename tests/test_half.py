@@ -1,0 +1,64 @@
+"""bf16 on a CPU: for which models, on which processors, and what is said of it."""
+
+from pathlib import Path
+
+import pytest
+
+from t2i import half
+from t2i.config import Precision, compose
+
+from .conftest import SCENES, Lab
+
+BF16 = "launch.mixed_precision=bf16"
+
+
+@pytest.fixture
+def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "large"), [("tiny", False), ("tiny_flow", False), ("sd15", True), ("sdxl", True), ("sd35_medium", True)]
+)
+def test_small_models_stay_in_float32(no_card: None, model: str, large: bool) -> None:
+    config = compose([f"model={model}", BF16])
+    assert (half.scalars(config) >= half.LARGE) is large and half.scalars(config) > 10**6
+    half.settle(config)
+    assert config.launch.mixed_precision is (Precision.bf16 if large else Precision.no)
+    assert ("float32 in place of bf16" in half.advice(config, [BF16])) is not large
+
+
+@pytest.mark.parametrize("precision", ["no", "fp16"])
+def test_nothing_else_is_chosen_for_anybody(no_card: None, precision: str) -> None:
+    config = compose([f"launch.mixed_precision={precision}"])
+    half.settle(config)
+    assert config.launch.mixed_precision is Precision(precision)
+
+
+def test_a_model_of_unknown_size_has_what_was_asked_for(no_card: None, tmp_path: Path) -> None:
+    config = compose([f"model.source={tmp_path}", BF16])
+    half.settle(config)
+    assert half.scalars(config) == 0 and config.launch.mixed_precision is Precision.bf16
+
+
+def test_a_card_has_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half, "device_type", lambda: "cuda")
+    config = compose([BF16])
+    half.settle(config)
+    assert config.launch.mixed_precision is Precision.bf16 and half.advice(config, [BF16]) == ""
+
+
+@pytest.mark.parametrize(("has", "line"), [("amx_bf16", "launch.mixed_precision=bf16 takes about half"), ("", "")])
+def test_large_models_hear_of_it_where_the_processor_has_it(
+    no_card: None, monkeypatch: pytest.MonkeyPatch, has: str, line: str
+) -> None:
+    monkeypatch.setattr(half, "instruction", lambda: has)
+    large, small = compose(["model=sd15", "task=train"]), compose(["task=train"])
+    assert line in half.advice(large, []) and bool(half.advice(large, [])) is bool(has)
+    assert half.advice(small, []) == "" and half.advice(compose(["model=sd15", "task=prepare"]), []) == ""
+
+
+def test_a_run_says_which_precision_it_has(lab: Lab) -> None:
+    ended = lab.here("task=generate", *SCENES, "prompts=[a cat]", BF16, "scheduler.steps=2")
+    assert ended.status == 0 and "float32 in place of bf16" in ended.out
+    assert "mixed_precision: 'no'" in (ended.folder / "config.yaml").read_text()

@@ -160,7 +160,14 @@ ROWS = (
     Row("`task=evaluate`", f"{DEFAULT}pipeline one by one, torchmetrics", "evaluate_task", ("default",), 1),
     Row("bytes of a to_v checkpoint", "accelerate save_state", "checkpoint", ("fewer_bytes",), 25),
     Row("time of a to_v checkpoint", "accelerate save_state", "checkpoint", ("less_time",), 10),
-    Row("bytes of exported to_v weights", "accelerate save_state", "checkpoint", ("export_fewer_bytes",), None, 150),
+    Row(
+        "bytes of to_v, `format=weights dtype=fp16`",
+        "accelerate save_state",
+        "checkpoint",
+        ("export_fewer_bytes",),
+        None,
+        150,
+    ),
     *(
         Row(f"a step with two threads, {place} machine", peer, "waiting", (place, key))
         for place in ("quiet", "busy")

@@ -23,13 +23,14 @@ SCRATCH = Path("outputs")
 
 
 def run(model: str = "sd15", rounds: int = 3) -> dict[str, Any]:
-    """How many times fewer bytes and less time ours take; the same for the exported weights."""
+    """How many times fewer bytes and less time ours take; fewer bytes of `task=export format=weights dtype=fp16`."""
     import torch
     from accelerate import Accelerator
 
     from bench.sampling import _models
     from t2i.config import compose
     from t2i.sampling.config import Sampling
+    from t2i.stages.exports import write_weights
     from t2i.training.resuming import checkpoints
 
     models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
@@ -61,7 +62,9 @@ def run(model: str = "sd15", rounds: int = 3) -> dict[str, Any]:
                 shutil.rmtree(theirs)
         export.mkdir()
         strategy.save(models, export)
-        sizes["export"] = _bytes(export)
+        sizes["weights"] = _bytes(export)
+        write_weights(export, export / "half", torch.float16)
+        sizes["export"] = _bytes(export / "half")
         newest = checkpoints.newest(mine)
     assert newest is not None
     equal = all(torch.equal(newest.parameters[name], parameters[name].detach()) for name in parameters)

@@ -84,6 +84,7 @@ def _command(data: Path, outputs: Path, steps: int, images: int, sampling: int) 
         sys.executable,
         str(PROJECT / "run.py"),
         "parts=[data,train,compare]",
+        "strategy=attn2_to_v",
         "dataset=folder",
         f"dataset.root={data}",
         f"dataset.resolution={RESOLUTION}",

@@ -3,10 +3,11 @@
     python -m bench waiting                              a machine where nothing else runs
     python -m bench waiting --counts=0,1000,10000        other turns than the ones that were looked at
 
-A thread that waits at the end of a parallel loop looks again and again (`GOMP_SPINCOUNT` times) and then sleeps. Sleeping costs
-on a quiet machine, since loops are short; looking costs on a busy one, where the thread that is waited for has no core. One
-process a setting, in turns, wall time; on the busy machine a loop that does nothing else runs on every core. `ours` is what
-`run.py` sets (`t2i/threads.py`), `unset` libgomp's own 300,000, `passive` what OMP_WAIT_POLICY=PASSIVE makes of it: 0.
+A thread that waits at the end of a parallel loop looks again and again (`GOMP_SPINCOUNT` times) and then sleeps. Sleeping
+costs on a quiet machine, since loops are short; looking costs on a busy one, where the thread that is waited for has no
+core. One process a setting, in turns, wall time; on the busy machine a loop that does nothing else runs on every core.
+`ours` is what `run.py` sets (`t2i/threads.py`), `unset` libgomp's own 300,000, `passive` what OMP_WAIT_POLICY=PASSIVE makes
+of it: 0.
 """
 
 import os

@@ -3,8 +3,8 @@
 import os
 
 SPINS = 3000
-"""Times that a thread looks whether the others are ready before it sleeps, of GNU's OpenMP (libgomp: 300,000 by itself). Looking
-for long costs a busy machine most of its time, sleeping at once costs a quiet one a third: `bench/waiting.py` measures both."""
+"""Times that a thread looks whether the others are ready before it sleeps, of GNU's OpenMP (libgomp: 300,000 by itself).
+Looking for long costs a busy machine most of its time, sleeping at once a quiet one a third: `bench/waiting.py` measures both."""
 
 CHOSEN_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 

@@ -112,7 +112,7 @@ class Config:
     task=curve measures."""
     format: Format = Format.diffusers
     """Of task=export: diffusers (a pipeline's folder), single_file (a checkpoint in the original layout), kohya or peft (the
-    adapter alone)."""
+    adapter alone), weights (the tensors alone that a run trained)."""
     dtype: Dtype = Dtype.fp32
     """Of task=export: fp32, fp16 or bf16."""
     fused: Optional[bool] = None

@@ -64,6 +64,7 @@ class Format(Enum):
     single_file = "single_file"
     kohya = "kohya"
     peft = "peft"
+    weights = "weights"
 
 
 class Dtype(Enum):

@@ -11,8 +11,10 @@ from t2i.errors import UserError
 Images = TypeVar("Images", bound=np.ndarray | Pictures)
 
 
-def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
-    """`array` as float64 (N, D); UserError unless it is a finite matrix of at least `least` rows and one column."""
+def features(name: str, array: np.ndarray, least: int = 2, exact: bool = True) -> np.ndarray:
+    """`array` as float64 (N, D), without `exact` float32 as it is; UserError unless it is a finite matrix of at least `least`
+    rows and one column.
+    """
     if array.ndim != 2 or array.shape[1] < 1:
         raise UserError(f"the {name} features have shape {array.shape}; expected one row per sample: (N, D)")
     enough(name, len(array), least)
@@ -23,14 +25,16 @@ def features(name: str, array: np.ndarray, least: int = 2) -> np.ndarray:
             f"the {name} features hold {int((~finite).sum())} non-finite value(s), the first in row {row}: "
             "expected finite numbers; check that image and the extractor's weights"
         )
-    exact = np.asarray(array, dtype=np.float64)
-    if exact.size and max(float(exact.max()), -float(exact.min())) > float(np.finfo(np.float32).max):
-        row = int(np.abs(exact).max(axis=1).argmax())
+    if array.dtype == np.float32:
+        return np.asarray(array, dtype=np.float64) if exact else array
+    values = np.asarray(array, dtype=np.float64)
+    if values.size and max(float(values.max()), -float(values.min())) > float(np.finfo(np.float32).max):
+        row = int(np.abs(values).max(axis=1).argmax())
         raise UserError(
-            f"the {name} features hold {np.abs(exact[row]).max():.3g} in row {row}, which float32 cannot: expected what a "
+            f"the {name} features hold {np.abs(values[row]).max():.3g} in row {row}, which float32 cannot: expected what a "
             "network gives; check that image and the extractor's weights"
         )
-    return exact
+    return values
 
 
 def enough(name: str, count: int, least: int = 2) -> None:
@@ -39,9 +43,11 @@ def enough(name: str, count: int, least: int = 2) -> None:
         raise UserError(f"the {name} set holds {count} sample(s); this metric needs at least {least}: add images")
 
 
-def feature_pair(generated: np.ndarray, reference: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets as float64; UserError also when their widths differ."""
-    first, second = features("generated", generated, least), features("reference", reference, least)
+def feature_pair(
+    generated: np.ndarray, reference: np.ndarray, least: int = 2, exact: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets, as `features` has them; UserError also when their widths differ."""
+    first, second = features("generated", generated, least, exact), features("reference", reference, least, exact)
     same_width("generated", first, "reference", second)
     return first, second
 

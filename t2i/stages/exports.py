@@ -1,5 +1,6 @@
 """Tuned weights as other programs read them: which formats can hold what, writing them, and reading them back."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -8,12 +9,12 @@ from t2i.config import Config, Dtype, Format, as_dict, refuse_format, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models import source
-from t2i.models.adapters.kinds import Kind
+from t2i.models.adapters.kinds import RUN, Kind
 from t2i.stages.exported import by_diffusers, drawn, opened, save_pipeline
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned, words_in
 from t2i.training.inversion import Pivotal
 from t2i.training.lora import Lora
-from t2i.training.strategies import describe
+from t2i.training.strategies import WEIGHTS, describe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +60,7 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
     if config.format is Format.single_file and fused is False:
         raise ConfigError("format=single_file holds one model with its adapters added; use fused=true, or format=kohya")
     kinds = _kinds(tuned)
+    _refuse_weights(config, tuned, kinds)
     separate = config.format in ADAPTERS or fused is False
     if separate and not any(kind is Kind.low_rank for kind, _ in kinds):
         what = "the base model" if tuned is None else f"{tuned.folder}, which is no adapter"
@@ -75,6 +77,19 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
         )
     if config.format is Format.single_file and any(kind is Kind.inversion for kind, _ in kinds):
         raise ConfigError("format=single_file has no vocabulary for a textual inversion; use format=diffusers")
+
+
+def _refuse_weights(config: Config, tuned: Optional[Tuned], kinds: list[tuple[Kind, bool]]) -> None:
+    """ConfigError where `format=weights` is asked for what is not one run's own tensors of the networks."""
+    if config.format is not Format.weights:
+        return
+    if config.fused is not None:
+        raise ConfigError("format=weights holds what a run trained and nothing to fuse it with; leave out fused=")
+    if tuned is None or tuned.pieces or [kind for kind, _ in kinds] != [Kind.run]:
+        raise ConfigError(
+            "format=weights holds the tensors of the networks that one run trained (strategy=attn2_to_v, unet, ...); give that "
+            "run with run=, or for an adapter use format=kohya or format=peft"
+        )
 
 
 def _kinds(tuned: Optional[Tuned]) -> list[tuple[Kind, bool]]:
@@ -110,6 +125,10 @@ def write(config: Config, run: Run, models: "Models", tuned: Optional[Tuned], ta
     if config.format is Format.peft:
         write.write_peft(attach.adapter_of(models), target / name, dtype)
         return Exported(target / name)
+    if config.format is Format.weights:
+        assert tuned is not None
+        write_weights(tuned.folder, target / name, dtype)
+        return Exported(target / name)
     adapter = None
     if config.fused is False and tuned is not None:
         adapter = target / "pytorch_lora_weights.safetensors"
@@ -125,6 +144,16 @@ def write(config: Config, run: Run, models: "Models", tuned: Optional[Tuned], ta
         module.to(dtype)
     save_pipeline(models, target / PIPELINE)
     return Exported(target / PIPELINE, adapter)
+
+
+def write_weights(weights: Path, target: Path, dtype: Any) -> None:
+    """What a training left in the folder `weights`, its numbers in `dtype`, as a folder that `weights=` reads."""
+    from safetensors.torch import load_file, save_file
+
+    target.mkdir(parents=True)
+    tensors = load_file(weights / WEIGHTS)
+    save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, target / WEIGHTS)
+    shutil.copyfile(weights / RUN, target / RUN)
 
 
 def make_plain(models: "Models", tuned: Optional[Tuned]) -> None:

@@ -52,7 +52,7 @@ def planned(config: Config, run: Run) -> Config:
         except ConfigError:  # the sweep will record it as failed
             continue
         needed += own.eval.images * (_evaluations(own, run) * evaluation + decoding)
-    needed /= sweeps.workers
+    needed /= sweep_workers.count(config)
     training = identity.trains({**sweeps.fixed, **sweeps.space})
     run.say(
         f"this sweep: {len(missing)} new cells, about {duration(needed)} to draw{', and their trainings' if training else ''}, "

@@ -8,6 +8,7 @@ from typing import Any, Optional
 from t2i.errors import ConfigError
 from t2i.sweeps.space import Dimension, dimensions
 
+AUTO = "auto"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -59,8 +60,9 @@ class Sweep:
     signed-rank test, p < 0.1); the metric must be a CLIP score."""
     round: int = 8
     """Pictures between two looks at the race."""
-    workers: int = 1
-    """Processes that share the cells, one per GPU."""
+    workers: Any = 1
+    """Processes that share the cells: a number, or auto - one a GPU; without one, for a model below 50 million parameters one
+    a core, with a thread each, which is quicker than threads; otherwise one."""
     budget: Optional[str] = None
     """Time that the sweep may take, e.g. 30min or 2h: pictures a cell are reduced to what fits."""
     apply: Optional[str] = None
@@ -95,7 +97,9 @@ class Sweep:
     def validate(self) -> None:
         """Raise ConfigError for spaces that cannot be searched."""
         found = self.dimensions()
-        for key, least in (("round", 1), ("workers", 1), ("heartbeat", 1)):
+        if self.workers != AUTO and not (isinstance(self.workers, int) and self.workers >= 1):
+            raise ConfigError(f"sweeps.workers={self.workers} is no number of processes; use sweeps.workers=1, or auto")
+        for key, least in (("round", 1), ("heartbeat", 1)):
             if getattr(self, key) < least:
                 raise ConfigError(f"sweeps.{key}={getattr(self, key)} is not a positive number; use sweeps.{key}=1")
         if self.trials is not None and self.trials < 1:

@@ -1,4 +1,4 @@
-"""`task=export run=<run> format=diffusers|single_file|kohya|peft`: tuned weights as other programs read them.
+"""`task=export run=<run> format=diffusers|single_file|kohya|peft|weights`: tuned weights as other programs read them.
 
 `weights=` in place of `run=` exports what came from elsewhere, and neither of them the base model: so it also converts.
 """

@@ -93,7 +93,7 @@ def sweep(config: Config, run: Run) -> dict[str, float]:
         run.detail(f"{label}: {', '.join(told)}")
         return numbers
 
-    if config.sweeps.workers > 1 and (config.sweeps.sampler is not Sampler.grid or study.missing()):
+    if workers.count(config) > 1 and (config.sweeps.sampler is not Sampler.grid or study.missing()):
         workers.start(config, run, study, lambda cell: params_of(cell_config(config, run, cell)))
     work(study, one)
     if world_size() > 1:

@@ -89,6 +89,13 @@ def usage_code(usage: Usage) -> str:
         lines += [f'pipeline = {usage.pipeline}.from_single_file("{usage.name}", config="{usage.base}")']
     elif usage.format == "kohya":
         lines += [base, f'pipeline.load_lora_weights(".", weight_name="{usage.name}")']
+    elif usage.format == "weights":
+        lines = [*lines[:1], "from safetensors.torch import load_file", "", base]
+        lines += [
+            f'for name, tensor in load_file("{usage.name}/weights.safetensors").items():',
+            '    part, _, inner = name.partition(".")',
+            "    getattr(pipeline, part).get_parameter(inner).data.copy_(tensor)",
+        ]
     else:
         lines = ["from pathlib import Path", "", *lines[:1], "from peft import PeftModel", "", base]
         lines += [

@@ -68,6 +68,7 @@ def test_a_space_without_lists_is_refused(values: object) -> None:
         ({"space": GRID, "budget": "soon"}, "sweeps.budget=soon is no time"),
         ({"space": GRID, "budget": "0min"}, "sweeps.budget=0min is no time"),
         ({"space": GRID, "workers": 0}, "sweeps.workers=0"),
+        ({"space": GRID, "workers": "many"}, "sweeps.workers=many is no number of processes"),
         ({"space": GRID, "round": 0}, "sweeps.round=0"),
         ({"space": GRID, "trials": 0}, "sweeps.trials=0"),
         ({"space": GRID, "racing": True, "metric": "fid[tiny_clip]"}, "sweeps.racing=true compares CLIP scores"),

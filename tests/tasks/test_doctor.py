@@ -97,7 +97,7 @@ def test_each_planted_fault_is_named(empty_lab: Lab, monkeypatch: pytest.MonkeyP
     assert found[0] == state and remedy in found[2], found
     assert ended.status == (1 if state == "fail" else 0)
     assert remedy in (ended.err if state == "fail" else ended.out)
-    others = {other: row for other, row in told(ended).items() if other not in (name, "threads", "disk", "evaluator")}
+    others = {other: row for other, row in told(ended).items() if other not in (name, "memory", "disk", "evaluator")}
     assert all(row[0] == "ok" for row in others.values()), "nothing else is blamed"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,25 @@ def test_half_precision_halves_the_file_and_is_read(lab: Lab, lora_run: Path) ->
     assert sizes["fp16"] == pytest.approx(sizes["fp32"] / 2, rel=0.02)
 
 
+def test_what_a_run_trained_alone_is_read_back_from_half_the_bytes(
+    lab: Lab, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = lab.here("task=export", f"run={runs['whole']}", "format=weights", "dtype=fp16")
+    assert ended.metrics["reload_max_difference"] <= 4, "weights are rounded to three digits"
+    (folder,) = (path for path in (ended.folder / "export").iterdir() if path.is_dir())
+    own, halved = (load_file(root / "weights.safetensors") for root in (runs["whole"] / "weights", folder))
+    assert list(own) == list(halved) and all(torch.equal(own[name].half(), halved[name]) for name in own)
+    assert (folder / "weights.safetensors").stat().st_size < 0.52 * sum(4 * t.numel() for t in own.values()) + 4000
+    drawn = lab.here("task=generate", "prompts=[a red cat]", "scheduler.steps=2", f"weights={folder}")
+    assert drawn.status == 0
+    (code,) = re.findall(r"```python\n(.*?)```", (ended.folder / "export" / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(ended.folder / "export")
+    found: dict[str, Any] = {}
+    exec(re.sub(r"steps=\d+", "steps=2", code.replace('"tiny"', f'"{compose([]).model.source}"')), found)
+    network = found["pipeline"].unet.state_dict()
+    assert all(torch.equal(network[name.removeprefix("unet.")], tensor.float()) for name, tensor in halved.items())
+
+
 def test_a_separate_adapter_lies_beside_the_base(lab: Lab, lora_run: Path) -> None:
     ended = lab.here("task=export", f"run={lora_run}", "fused=false")
     assert ended.metrics["reload_max_difference"] <= 1
@@ -135,6 +155,8 @@ REFUSED = {
         ["format=single_file", "fused=false", "run={lora}"],
         "holds one model with its adapters added",
     ),
+    "an adapter as weights": (["format=weights", "run={lora}"], "for an adapter use format=kohya"),
+    "weights that are fused": (["format=weights", "fused=true", "run={whole}"], "leave out fused="),
     "no run": (["run=/nowhere"], "run=/nowhere is no run folder"),
     "a DoRA for kohya": (["format=kohya", "run={dora}"], "format=kohya has no place for a DoRA's magnitudes"),
 }

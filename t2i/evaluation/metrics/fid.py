@@ -21,7 +21,7 @@ def frechet_distance(generated: np.ndarray, reference: np.ndarray) -> float:
 
     Raises UserError for fewer than two samples, non-finite values or different widths.
     """
-    first, second = checks.feature_pair(generated, reference)
+    first, second = checks.feature_pair(generated, reference, exact=False)
     return distance(Gaussian.of(first), Gaussian.of(second))
 
 

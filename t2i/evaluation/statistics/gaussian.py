@@ -45,9 +45,9 @@ class Gaussian:
 
     @classmethod
     def of(cls, features: np.ndarray) -> "Gaussian":
-        """The Gaussian with the mean and the covariance (ddof = 1) of checked features float64 (N, D)."""
+        """The Gaussian with the mean and the covariance (ddof = 1) of checked features (N, D), in float64 whatever they are."""
         samples, width = features.shape
-        mean = features.mean(axis=0)
+        mean = features.mean(axis=0, dtype=np.float64)
         scale = np.sqrt(samples - DDOF)
         if samples <= width:
             return cls(mean, rows=_without_mean_row(features - mean) / scale)

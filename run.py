@@ -2,10 +2,12 @@
 
 import sys
 
-from t2i import completing
+from t2i import completing, interruption
 
 if __name__ == "__main__" and completing.asked(sys.argv[1:]):  # before anything is imported: a shell waits at every tab
     sys.exit()
+if __name__ == "__main__":
+    interruption.leave_early()
 
 import hydra
 from omegaconf import DictConfig

@@ -2,10 +2,12 @@
 
 import sys
 
-from t2i import completing
+from t2i import completing, interruption
 
 if completing.asked(sys.argv[1:]):  # before anything is imported: a shell waits at every tab
     sys.exit()
+if __name__ in ("__main__", "t2i.__main__"):  # as a program, or as the console command
+    interruption.leave_early()
 
 import hydra
 from omegaconf import DictConfig

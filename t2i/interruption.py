@@ -2,6 +2,7 @@
 
 import signal
 import time
+from typing import Any
 
 REPEAT = 1.0
 """Seconds in which a signal that comes again is the same one: `timeout` and service managers send it to a process and then
@@ -14,6 +15,16 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
+
+
+def leave_early() -> None:
+    """Until a run has handlers of its own, SIGTERM and SIGINT end the program with 128 + signal and without a traceback."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
 
 
 class Arrivals:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from t2i import arguments, half, multirun, named, record, recording, threads, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
@@ -227,8 +227,7 @@ def work(job: Job) -> dict[str, float]:
     try:
         if main:
             folder.mkdir(parents=True, exist_ok=True)
-            values = as_dict(config)
-            (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(values)), encoding="utf-8")
+            record.configured(folder, config)
             state = environment()
             write_json(folder / "environment.json", {**state, "shard": processes.shard, "overrides": job.overrides})
             run.say(announced(config))  # torch takes seconds to import
@@ -245,8 +244,9 @@ def work(job: Job) -> dict[str, float]:
             record.finished(config, run, metrics)
         status = "FINISHED"
         return metrics
-    except Interrupted:
+    except Interrupted as interruption:
         status = "KILLED"
+        record.interrupted(config, run, interruption)
         raise
     except Exception as error:
         log.debug("failed", exc_info=True)  # the whole story goes to run.log

@@ -13,9 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from t2i.config import Config
+from omegaconf import OmegaConf
+
+from t2i.config import Config, Task, as_dict
 from t2i.context import Run, write_results
 from t2i.headline import name_of, params_of
+from t2i.interruption import Interrupted
 from t2i.places import CHECKOUT, COMMAND, PROJECT
 from t2i.processes import DETAIL, rank, world_size
 from t2i.store import Stage, write_json
@@ -34,6 +37,21 @@ WEIGHTS = ("weights", "clip", "pipeline", "export")
 TAG = 5000
 """Characters of a tag that every tracking server takes."""
 log = logging.getLogger("t2i")
+
+
+ENDED_BY_HAND = (Task.serve, Task.prompt)
+"""Tasks that go on until somebody ends them."""
+
+
+def configured(folder: Path, config: Config) -> None:
+    """`config.yaml`: the whole configuration; again where a task finds out that another run's is what acts."""
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(as_dict(config))), encoding="utf-8")
+
+
+def interrupted(config: Config, run: Run, how: Interrupted) -> None:
+    """Say that a signal ended the run, and what is left of it."""
+    if config.task not in ENDED_BY_HAND:
+        run.say(f"ended by {how}; what is finished is kept, and the same command goes on from there")
 
 
 def ended(run: Run, ending: dict[str, Any]) -> None:

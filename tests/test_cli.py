@@ -1,13 +1,17 @@
 """Command lines that users type: exit status, and exactly one sentence on standard error."""
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from t2i.arguments import DEMO, or_demo
 
-from .conftest import TOY, Ended, Lab
+from .conftest import PROJECT, TOY, Ended, Lab
 
 PREPARE = ["task=prepare", "dataset.resolution=64"]
 
@@ -210,3 +214,23 @@ def test_who_says_nothing_gets_the_demo(typed: list[str], demo: bool) -> None:
 def test_the_demo_is_planned_without_a_word(empty_lab: Lab) -> None:
     ended = empty_lab.here("plan=true")
     assert ended.status == 0 and re.search(r"elsewhere", ended.out), ended.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wait", [0.15, 0.6, 1.5])
+def test_a_signal_while_it_starts_ends_it_without_a_traceback(tmp_path: Path, number: int, wait: float) -> None:
+    """While modules are imported, the command line is composed, and the work begins."""
+    command = [
+        sys.executable,
+        "run.py",
+        "task=prepare",
+        f"outputs={tmp_path}",
+        "track.enabled=false",
+        "dataset.train=20000",
+    ]
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(wait)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    early = process.returncode == -number  # before the first line of run.py
+    assert early or (process.returncode == 128 + number and "Traceback" not in errors), errors

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from t2i.errors import ConfigError
+from t2i.errors import ConfigError, unknown
 
 HELD_OUT = "held_out"
 """Value of `reference` that means the real held-out pictures of the dataset."""
@@ -120,11 +120,14 @@ class Evaluation:
     def validate(self) -> None:
         """Raises ConfigError that names the key and its valid values."""
         from t2i.evaluation.extractors import resize
-        from t2i.evaluation.metrics.registry import METRICS
+        from t2i.evaluation.metrics.registry import METRICS, NUMBERS_OF
 
         for name in self.metrics:
+            if name in NUMBERS_OF:
+                of = NUMBERS_OF[name]
+                raise ConfigError(f"eval.metrics holds {name!r}, which is a number of the metric {of}; type {of}")
             if name not in METRICS:
-                raise ConfigError(f"eval.metrics holds {name!r}; valid metrics: {', '.join(METRICS)}")
+                raise unknown(f"eval.metrics holds {name!r}, which is no metric", name, list(METRICS))
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
             raise ConfigError(f"eval.metrics={self.metrics} is empty or repeats a name; valid: {', '.join(METRICS)}")
         if self.extractor not in EXTRACTORS:

@@ -27,7 +27,7 @@ PUBLISHED = {
     "laion/CLIP-ViT-g-14-laion2B-s12B-b42K": Published(5_470_000_000, "MIT"),
     "facebook/dinov2-large": Published(1_220_000_000, "Apache-2.0"),
     "inception": Published(95_600_000, "Apache-2.0"),
-    "yuvalkirstain/PickScore_v1": Published(3_940_000_000, "MIT (its code; the weights state none)"),
+    "yuvalkirstain/PickScore_v1": Published(3_940_000_000, "MIT for its code, none stated for the weights"),
     "xswu/HPSv2": Published(1_970_000_000, "Apache-2.0", "HPS_v2.1_compressed.pt"),
     "Qwen/Qwen3-VL-2B-Instruct": Published(4_260_000_000, "Apache-2.0"),
     "Salesforce/blip-vqa-base": Published(1_540_000_000, "BSD-3-Clause"),

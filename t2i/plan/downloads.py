@@ -10,6 +10,7 @@ from t2i.data.sources.scenes_dataset import Scenes
 from t2i.errors import UserError
 from t2i.evaluation.config import BUNDLED as BUNDLED_CLIP
 from t2i.evaluation.config import CLIPS, JUDGES, Evaluation
+from t2i.evaluation.extractors import vlm
 from t2i.evaluation.extractors.inception_weights import CACHE, URL
 from t2i.evaluation.extractors.judges import asked_for, judge_files
 from t2i.models import published, source
@@ -87,8 +88,7 @@ def _weights(config: Config) -> Iterator[Missing]:
 def _judges(evaluation: Evaluation) -> Iterator[Missing]:
     """Networks that single metrics ask for."""
     asked = asked_for(evaluation)
-    composed = "composition" in evaluation.metrics and evaluation.judge == "vlm"
-    if (composed or "geneval_prompts" in evaluation.metrics) and "vqa_score" not in asked:
+    if vlm.asked(evaluation) and "vqa_score" not in asked:
         asked.append("vqa_score")  # the same network
     for metric in asked:
         (key,) = JUDGES[metric]

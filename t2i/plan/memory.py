@@ -27,6 +27,7 @@ METHOD = (
     "weights, gradients and optimizer are counted; activations are what a forward pass without weights would save for the "
     "backward pass (with gradient checkpointing: of the largest block), and for drawing twice what the largest layer reads and "
     "writes. With launch.shard a process gathers blocks while they compute: two of the largest, and what lies outside of them. "
+    "Networks that judge are loaded one by one when nothing draws, and are not in it: docs/evaluation.md has their sizes. "
     "The libraries themselves (about 0.5 GB on a CPU, 0.5 to 1 GB on a GPU) come on top, and so does fragmentation."
 )
 

@@ -1,12 +1,54 @@
 """Settings that do not fit the data: found before anything is computed, and adapted where nobody chose them."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from t2i.config import Config, Part, Task
 from t2i.context import Run
-from t2i.errors import ConfigError
+from t2i.errors import ConfigError, UserError
 from t2i.evaluation.config import Evaluation
+from t2i.stages import composition, subject
 from t2i.stages.prepared import data_of
 
 KEY = "eval.images"
+
+
+def require_judges(config: Config, run: Run) -> None:
+    """Before anything is drawn: what no data of this kind can be measured by is said, and every network that a number will ask
+    for is here or fetched now. Raises ConfigError where nothing could be measured, UserError with all networks that are missing.
+    """
+    from t2i.evaluation.extractors import judges, registry, vlm
+
+    own = config.eval
+    lacking = {composition.METRIC: composition.refusal(config)} if composition.METRIC in own.metrics else {}
+    lacking |= dict.fromkeys(subject.asked(config), subject.refusal(config))
+    lacking = {name: reason for name, reason in lacking.items() if reason}
+    reasons: dict[str, list[str]] = {}
+    for name, reason in lacking.items():
+        reasons.setdefault(reason, []).append(name)
+    told = [f"{', '.join(names)} cannot be measured: {reason}" for reason, names in reasons.items()]
+    if len(lacking) == len(own.metrics):
+        raise ConfigError("; ".join(told))
+    if not config.plan:
+        for line in told:
+            run.say(line)
+        asked: list[Callable[[], object]] = [partial(registry.digests, own)]
+        asked += [partial(judges.judge_files, name, own) for name in judges.asked_for(own)]
+        if vlm.asked(own) and "vqa_score" not in own.metrics:
+            asked.append(partial(judges.judge_files, "vqa_score", own))
+        _all_here(asked)
+
+
+def _all_here(asked: Sequence[Callable[[], object]]) -> None:
+    """UserError with the sentences of all that fail."""
+    errors = []
+    for look in asked:
+        try:
+            look()
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else UserError(";\nand ".join(map(str, errors)))
 
 
 def fit_images(config: Config, run: Run) -> None:

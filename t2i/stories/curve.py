@@ -84,8 +84,9 @@ def _section(
     sentence = f"{curve.sentence[0].upper()}{curve.sentence[1:]}."
     samples = against[0].samples
     text = (
-        f"{sentence} {len(curve.steps) - 1} checkpoints and the base model, {samples:,} pictures each, same captions and seeds; "
-        f"p adjusted for the {curve.tests} tests among them (Holm 1979), so that the choice of the best is paid for. Its value "
+        f"{sentence} {len(curve.steps) - 1} checkpoints and the base model, {samples:,} pictures each, same captions and seeds. "
+        f"P of this sentence is adjusted for the {curve.tests} tests of all pairs of them (Holm 1979), so that the choice of the "
+        "best is paid for; each table says of how many its own are. The best one's value "
         "is flattered by the choice: other seeds (seed=...) tell it without."
     )
     if curve.last != curve.best:
@@ -247,7 +248,9 @@ def _figure(
         f"Green: better than the base model, orange: worse, grey: cannot tell. {RINGED}",
         curve.stop if not curve.too_few else None,
     )
-    return path, (
-        f"Every metric at every checkpoint with its 95 % interval, {against[0].samples:,} pictures each. {RINGED} Dotted: where "
-        "to stop. Shaded: closer to the training pictures than the best is."
+    marks = " Dotted: where to stop." * (curve.stop is not None and not curve.too_few)
+    marks += " Shaded: closer to the training pictures than the best is." * (curve.closer is not None)
+    return (
+        path,
+        f"Every metric at every checkpoint with its 95 % interval, {against[0].samples:,} pictures each. {RINGED}{marks}",
     )

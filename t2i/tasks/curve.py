@@ -4,8 +4,9 @@ from pathlib import Path
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.record import configured
 from t2i.stages.comparison import Comparison
-from t2i.stages.fitting import fit_images
+from t2i.stages.fitting import fit_images, require_judges
 from t2i.stages.goals import Goals
 from t2i.stages.milestones import Point, config_of, measuring, of_run
 from t2i.stages.prepared import Prepared
@@ -33,7 +34,10 @@ def curve(config: Config, run: Run) -> dict[str, float]:
     run without checkpoints, and for a typed key of the training.
     """
     config, points = _points(config, run)
+    require_judges(config, run)
     fit_images(config, run)
+    if run.main:
+        configured(run.folder, config)
     numbers = told(config, run, points, alone=True)
     if run.main:
         path = write([run.folder], run.folder / "report.html")

@@ -3,7 +3,7 @@
 from t2i.config import Config
 from t2i.context import Run
 from t2i.data.given.folder import gallery
-from t2i.stages.fitting import fit_images
+from t2i.stages.fitting import fit_images, require_judges
 from t2i.stages.given import MetricsOfGiven, against
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
@@ -19,6 +19,7 @@ def stages(config: Config, run: Run) -> Goals:
     if config.pictures_given:
         yield "numbers", [_numbers_of_given(config, run)]
         return
+    require_judges(config, run)
     yield "data", [Prepared(config)]
     if is_there(Prepared(config), run):
         fit_images(config, run)
@@ -41,6 +42,7 @@ def evaluate(config: Config, run: Run) -> dict[str, float]:
             given.tell_numbers(config, run, judged)
             run.tracker.artifact(write([run.folder], run.folder / "report.html"))
         return judged.result.metrics
+    require_judges(config, run)
     fit_images(config, run)
     stage = _numbers(config)
     tuned = stage.weights.find(run)

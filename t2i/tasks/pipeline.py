@@ -10,7 +10,7 @@ from t2i.errors import ConfigError
 from t2i.stages.comparison import Comparison
 from t2i.stages.elsewhere import elsewhere_of
 from t2i.stages.evaluated import note
-from t2i.stages.fitting import fit_images
+from t2i.stages.fitting import fit_images, require_judges
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.milestones import Point, measuring, of_training
@@ -58,6 +58,8 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
         model_digest(config, run)  # a model that is not there is told before data is prepared
     if Part.sweep in parts:
         require_read(config, run)  # rather than after hours of training
+    if {Part.compare, Part.sweep} & set(parts):
+        require_judges(config, run)
     for number, part in enumerate(parts, start=1):
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
         unmeasured = _unmeasured(part, config, run)

@@ -8,7 +8,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.headline import params_of
 from t2i.processes import world_size
-from t2i.stages.fitting import fit_images
+from t2i.stages.fitting import fit_images, require_judges
 from t2i.stages.goals import Goals
 from t2i.stages.metrics import Metrics
 from t2i.stages.pictures import read_pictures
@@ -56,6 +56,7 @@ def stages(config: Config, run: Run, weights: Optional[Weights] = None) -> Goals
 
 def sweep(config: Config, run: Run) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
+    require_judges(config, run)
     fit_images(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")

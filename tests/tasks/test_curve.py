@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from t2i.config import compose
@@ -39,6 +40,17 @@ def alone(lab: Lab, whole: Ended) -> Ended:
 def section(ended: Ended, title: str = "When to stop") -> dict[str, Any]:
     (found,) = [part for part in ended.json("sections.json") if part["title"] == title]
     return dict(found)
+
+
+def test_the_record_of_a_curve_has_the_settings_that_acted(whole: Ended, alone: Ended) -> None:
+    then, now = (yaml.safe_load((ended.folder / "config.yaml").read_text()) for ended in (whole, alone))
+    for part in ("dataset", "model", "strategy", "training", "scheduler", "seed"):
+        assert (
+            {**then[part], "resume": "", "resume_force": ""} == {**now[part], "resume": "", "resume_force": ""}
+            if isinstance(then[part], dict)
+            else then[part] == now[part]
+        ), part
+    assert now["task"] == "curve" and now["run"] == str(whole.folder)
 
 
 def test_a_pipeline_with_milestones_tells_its_curve(whole: Ended) -> None:

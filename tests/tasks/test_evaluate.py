@@ -1,6 +1,7 @@
 """`task=evaluate` on one and two processes, and what it says when it cannot go on."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,32 @@ def test_a_foreign_reference_file_is_refused_with_what_it_holds(empty_lab: Lab) 
     ):
         ended = empty_lab.here(*command, f"eval.reference={path}")
         assert ended.status == 2 and said in ended.err.splitlines()[-1], ended.err
+
+
+def test_every_judge_that_is_missing_is_told_before_anything_is_drawn(empty_lab: Lab) -> None:
+    ended = empty_lab.here("task=evaluate", *SCENES, *TOY, "eval=preference")
+    assert ended.status == 1 and all(f"{key}=" in ended.err for key in ("eval.pickscore", "eval.hpsv2", "eval.vlm"))
+    assert not list((empty_lab.root / "store").glob("*/*"))
+
+
+@pytest.mark.parametrize("metrics", ["composition", "clip_i,drift"])
+def test_what_the_data_cannot_be_measured_by_is_told_before_anything_is_made(
+    empty_lab: Lab, folder_data: Path, metrics: str
+) -> None:
+    data = ["dataset=folder", f"dataset.root={folder_data}"]
+    alone = empty_lab.here("task=evaluate", *data, *TOY, f"eval.metrics=[{metrics}]")
+    assert alone.status == 2 and "cannot be measured: needs" in alone.err
+    assert not list((empty_lab.root / "store").glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("precision", "which is a number of the metric prdc; type prdc"),
+        ("memorisation_distance", "which is a number of the metric memorisation; type memorisation"),
+        ("pickscor", "did you mean pickscore?"),
+    ],
+)
+def test_a_name_that_is_no_metric_has_the_one_that_is_meant(empty_lab: Lab, name: str, sentence: str) -> None:
+    ended = empty_lab.here("task=evaluate", f"eval.metrics=[{name}]")
+    assert ended.status == 2 and sentence in ended.err

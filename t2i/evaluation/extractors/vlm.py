@@ -132,6 +132,12 @@ def name_of(source: str) -> str:
     return Path(source.partition("@")[0]).name.replace(".", "_")
 
 
+def asked(config: "Evaluation") -> bool:
+    """Whether a number asks for it."""
+    judged = "composition" in config.metrics and config.judge == "vlm"
+    return judged or bool({"vqa_score", "geneval_prompts"} & {*config.metrics})
+
+
 def identity(config: "Evaluation") -> tuple[str, str]:
     """Name and digest of the model that `build` would load, without loading it."""
     return name_of(config.vlm), digest(locate(config.vlm, KEY, WHAT))

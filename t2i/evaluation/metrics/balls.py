@@ -99,9 +99,12 @@ def held(own: Balls, points: np.ndarray, slack: float, closed: bool) -> Held:
         grown += would.sum(axis=1)
         holder += holds @ np.arange(columns.start, columns.stop)
         few = np.flatnonzero(within <= 1)  # of two balls that hold it one is left
-        others = (further @ would[:, few].astype(np.float32)) > 0.0
-        single = within[few] == 1
-        lost += (holds[:, few[single]] & ~others[:, single]).sum(axis=1) - others[:, ~single].sum(axis=1)
+        # Hardly any ball reaches these points: what is counted are the pairs that are there.
+        others = (further @ sparse.csr_matrix(would[:, few], dtype=np.float32)).tocoo()
+        sample, point = others.row, few[others.col]
+        lost += holds[:, few].sum(axis=1)
+        counted = (within[point] == 0) | holds[sample, point]
+        lost -= np.bincount(sample[counted], minlength=count)
     alone = np.bincount(holder[inside == 1], minlength=len(points))
     return Held(counts, inside, grown, alone, lost)
 

@@ -5,7 +5,6 @@ further. So what any count becomes without each sample follows exactly from the 
 neighbour, in one pass.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,48 +78,69 @@ def _nearer(squares: np.ndarray, names: np.ndarray, found: np.ndarray, first: in
     names[changed] = np.take_along_axis(np.hstack([names[changed], columns]), places, 1)
 
 
-def held(own: Balls, points: np.ndarray, slack: float, closed: bool) -> Held:
-    """What `own` hold of `points` float64 (P, D). closed: a distance equal to the radius, to `slack`, is inside; else outside.
+def held(own: Balls, points: np.ndarray, slack: float, *closed: bool) -> list[Held]:
+    """What `own` hold of `points` float64 (P, D), for each of `closed`: whether a distance equal to the radius, to `slack`, is
+    inside. Every distance is computed once.
 
     Memory: portions of CELLS pairs, so it does not grow with the product of both.
     """
-    from scipy import sparse
-
-    count, k = own.nearest.shape
-    # From a ball to the samples without which it reaches further.
-    further = sparse.csr_matrix(
-        (np.ones(count * k, np.float32), (own.nearest.ravel(), np.repeat(np.arange(count), k))), shape=(count, count)
-    )
-    counts, inside, grown, lost = (np.zeros(size, np.int64) for size in (len(points), count, count, count))
-    holder = np.zeros(count, np.int64)
-    for columns, holds, would in _portions(own, points, slack, closed):
-        counts[columns] = within = holds.sum(axis=0)
-        inside += holds.sum(axis=1)
-        grown += would.sum(axis=1)
-        holder += holds @ np.arange(columns.start, columns.stop)
-        few = np.flatnonzero(within <= 1)  # of two balls that hold it one is left
-        others = (further @ would[:, few].astype(np.float32)) > 0.0
-        single = within[few] == 1
-        lost += (holds[:, few[single]] & ~others[:, single]).sum(axis=1) - others[:, ~single].sum(axis=1)
-    alone = np.bincount(holder[inside == 1], minlength=len(points))
-    return Held(counts, inside, grown, alone, lost)
-
-
-def _portions(
-    own: Balls, points: np.ndarray, slack: float, closed: bool
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """For some points at a time whether each ball holds them, and would if it reached further: bool (B, points)."""
-    within, edge = (np.less_equal, slack) if closed else (np.less, -slack)
+    tallies = [_Tally(own, len(points), slack, each) for each in closed]
     lengths, point_lengths = squares_of(own.centres), squares_of(points)
     width = max(1, CELLS // len(own.centres))
     for start in range(0, len(points), width):
         columns = slice(start, min(start + width, len(points)))
-        holds, would = (np.empty((len(own.centres), columns.stop - start), bool) for _ in range(2))
         for rows in blocks(len(own.centres)):
             squares = squared_distances(own.centres[rows], points[columns], lengths[rows], point_lengths[columns])
-            within(squares, own.reach[rows, None] + edge, out=holds[rows])
-            within(squares, own.further[rows, None] + edge, out=would[rows])
-        yield columns, holds, would
+            for tally in tallies:
+                tally.look(rows, squares)
+        for tally in tallies:
+            tally.count(columns)
+    return [tally.held() for tally in tallies]
+
+
+class _Tally:
+    """Which balls hold the points that are looked at, and what all of them add up to."""
+
+    def __init__(self, own: Balls, points: int, slack: float, closed: bool) -> None:
+        from scipy import sparse
+
+        self._sparse, self._own = sparse, own
+        count, k = own.nearest.shape
+        self._within: np.ufunc = np.less_equal if closed else np.less
+        self._edge = slack if closed else -slack
+        # From a ball to the samples without which it reaches further.
+        self._further = sparse.csr_matrix(
+            (np.ones(count * k, np.float32), (own.nearest.ravel(), np.repeat(np.arange(count), k))),
+            shape=(count, count),
+        )
+        self._counts = np.zeros(points, np.int64)
+        self._inside, self._grown, self._lost, self._holder = (np.zeros(count, np.int64) for _ in range(4))
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def look(self, rows: slice, squares: np.ndarray) -> None:
+        """Squared distances (n, points) of the centres `rows`, in their order, to the points of one portion."""
+        reach, further = self._own.reach[rows, None], self._own.further[rows, None]
+        self._parts.append((self._within(squares, reach + self._edge), self._within(squares, further + self._edge)))
+
+    def count(self, columns: slice) -> None:
+        """All balls were looked at for the points `columns`."""
+        holds, would = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
+        self._parts = []
+        self._counts[columns] = within = holds.sum(axis=0)
+        self._inside += holds.sum(axis=1)
+        self._grown += would.sum(axis=1)
+        self._holder += holds @ np.arange(columns.start, columns.stop)
+        few = np.flatnonzero(within <= 1)  # of two balls that hold it one is left
+        # Hardly any ball reaches these points: what is counted are the pairs that are there.
+        others = (self._further @ self._sparse.csr_matrix(would[:, few], dtype=np.float32)).tocoo()
+        sample, point = others.row, few[others.col]
+        counted = (within[point] == 0) | holds[sample, point]
+        self._lost += holds[:, few].sum(axis=1) - np.bincount(sample[counted], minlength=len(holds))
+
+    def held(self) -> Held:
+        """What all portions add up to."""
+        alone = np.bincount(self._holder[self._inside == 1], minlength=len(self._counts))
+        return Held(self._counts, self._inside, self._grown, alone, self._lost)
 
 
 def squares_of(rows: np.ndarray) -> np.ndarray:

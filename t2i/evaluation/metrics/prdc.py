@@ -142,10 +142,6 @@ def checked(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.
 def neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> Neighbours:
     """Of checked sets (M, D) and (N, D): memory grows like the sets, and time like their product."""
     own, generated, slack = balls(real, k), balls(fake, k), slack_of(real, fake)
-    return Neighbours(
-        own,
-        generated,
-        held(own, fake, slack, closed=True),
-        held(generated, real, slack, closed=True),
-        held(own, fake, slack, closed=False),
-    )
+    precision, density = held(own, fake, slack, True, False)
+    (recall,) = held(generated, real, slack, True)
+    return Neighbours(own, generated, precision, recall, density)

@@ -14,6 +14,7 @@ TITLES = {
     "prepare_memory": "Memory while a data set is drawn and prepared",
     "train": "Training steps",
     "sampling": "Drawing pictures",
+    "engines": "Drawing pictures on a CPU by OpenVINO",
     "sweep": "A sweep of nine cells",
     "evaluation": "Metrics from features",
     "verdict": "From features to the verdict",

@@ -160,6 +160,7 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        self.sampling.validate(self.launch.precision, max(processes, self.launch.processes))
         if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
             refuse_shards(self.training, self.strategy, self.launch.precision)
         self.charts.validate()

@@ -12,7 +12,7 @@ from t2i.config import Config, as_dict
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS, READERS
 from t2i.evaluation.extractors.precision import ROWS
 from t2i.processes import device_type
-from t2i.sampling.config import Engine
+from t2i.sampling.engine import Engine
 from t2i.sampling.given import STRENGTH
 
 OF_A_CELL = (

@@ -8,7 +8,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.doctor.findings import Finding, State
 from t2i.processes import device_type
-from t2i.sampling.config import GAIN, INSTALL
+from t2i.sampling.engine import GAIN, INSTALL
 
 
 def engines(config: Config, run: Run) -> Iterator[Finding]:

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError
 from t2i.models import prompt_weights
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
-from t2i.processes import device_type
+from t2i.sampling.engine import Engine
 from t2i.sampling.grid import FLOW_SIGMAS, Grid, most_steps, place
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ ZERO_SNR = "rescale_betas_zero_snr"
 """Of a scheduler's configuration (Lin et al. 2023, algorithm 1)."""
 
 
-NETWORK_SWITCHES = ("channels_last", "compile", "attention_slicing", "vae_slicing", "vae_tiling", "cpu_offload")
-"""Of `Sampling`, those that set networks of torch up."""
 DISTILLED = {"LCMScheduler": ("original_inference_steps", 50)}
 """Schedulers for distilled models, by class: the option that says how many steps were distilled, and what it is by default.
 They take no more (Luo et al. 2023, section 4.3)."""
@@ -239,20 +236,6 @@ class Guidance:
         return self.rescale * level + (1 - self.rescale) * guided
 
 
-class Engine(Enum):
-    """What computes the networks while pictures are drawn."""
-
-    torch = "torch"
-    openvino = "openvino"
-
-
-INSTALL = "pip install -c constraints.txt -e '.[openvino]'"
-LARGE = 100_000_000
-"""Parameters of a denoiser from which an evaluation on a CPU takes seconds."""
-GAIN = "2.4 times as fast for the U-Net of Stable Diffusion 1 (AMD Zen 5, one thread, 256 pixels)"
-"""What OpenVINO was measured to bring; `python -m bench engines` measures whole pictures on the machine at hand."""
-
-
 @dataclass
 class Sampling:
     """How pictures are computed; none of these changes a picture by more than rounding."""
@@ -274,37 +257,6 @@ class Sampling:
     """Decode large pictures in tiles: less memory, seams of a few grey levels."""
     cpu_offload: bool = False
     """Keep each network on the GPU only while it computes: fits small cards, slower."""
-
-    def validate(self, precision: str, processes: int) -> None:
-        """Raise ConfigError for what `engine` cannot compute, and without its package. precision: no, fp16 or bf16."""
-        if self.engine is Engine.torch:
-            return
-        own, instead = f"sampling.engine={self.engine.value}", "or sampling.engine=torch"
-        if find_spec("openvino") is None:
-            raise ConfigError(f"{own} needs openvino; type: {INSTALL}, {instead}")
-        if device_type() != "cpu":
-            raise ConfigError(f"{own} computes on CPUs, and a GPU draws here; type sampling.engine=torch")
-        if precision != "no":
-            raise ConfigError(
-                f"{own} computes in float32, and launch.mixed_precision={precision}; type launch.mixed_precision=no, {instead}"
-            )
-        if processes > 1:
-            raise ConfigError(
-                f"{own} takes all cores in one process, and there are {processes}; type launch.processes=1"
-            )
-        switches = [name for name in NETWORK_SWITCHES if getattr(self, name)]
-        if switches:
-            raise ConfigError(
-                f"sampling.{switches[0]}=true sets networks of torch up, and {own} computes without them; type "
-                f"sampling.{switches[0]}=false, {instead}"
-            )
-
-    def slower(self, parameters: int) -> str:
-        """One line on what another engine would bring; empty where it would bring little. parameters: of the denoiser."""
-        if self.engine is not Engine.torch or parameters < LARGE or device_type() != "cpu":
-            return ""
-        there = "" if find_spec("openvino") else f", after {INSTALL}"
-        return f"torch draws on this CPU; sampling.engine=openvino{there} is {GAIN}, pictures equal to two grey levels"
 
     @property
     def keeps_text(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
-from t2i.sampling.config import Engine
+from t2i.sampling.engine import Engine
 from t2i.stages import history
 from t2i.stages.networks import load_models, loaded_from, model_digest
 from t2i.stages.stage import Address, Stage, made

@@ -13,6 +13,7 @@ from t2i import identity
 from t2i.config import as_dict
 from t2i.context import Run
 from t2i.processes import device_type, rank, world_size
+from t2i.sampling.engine import slower
 from t2i.stages import history
 from t2i.stages.beginning import beginning_of, told_of
 from t2i.stages.captions import Captions
@@ -94,7 +95,7 @@ class Generated(Stage):
         facts = {**identity.pictures(config), **origin_of(config, run, tuned), **told_of(config, beginning)}
         facts |= grid.told(models, config.scheduler)
         denoiser = models.denoiser
-        if advice := config.sampling.slower(sum(each.numel() for each in denoiser.parameters())):
+        if advice := slower(config.sampling.engine, sum(each.numel() for each in denoiser.parameters())):
             run.say(advice)
         written = evaluations = 0
 

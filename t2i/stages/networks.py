@@ -9,7 +9,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.processes import device_type
-from t2i.sampling.config import Engine
+from t2i.sampling.engine import Engine
 from t2i.stages.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from t2i.config import CONF, Config, as_dict, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.processes import device_type, world_size
-from t2i.sampling.config import Engine
+from t2i.sampling.engine import Engine
 from t2i.stages.converted import drawing_models
 from t2i.stages.drawing import origin_of
 from t2i.stages.networks import precision_of

@@ -45,10 +45,8 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
             raise UserError(f"the tuned weights of {path} are no longer at {name}; say where they are by weights=...")
     model = {key: value for key, value in recipe["model"].items() if key != "digest"}
     taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
-    if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
-        taken["sampling"] = recipe["sampling"]
-    else:
-        taken["sampling"] = {**as_dict(config.sampling), "engine": recipe.get("engine", "torch")}
+    by = {**as_dict(config.sampling), "engine": recipe.get("engine", "torch")}
+    taken["sampling"] = recipe.get("sampling", by)  # tiles and the like, which cost a few grey levels
     own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
     made = restore({**as_dict(config), **taken, **own, **_begun(config, recipe, path)})
     made.validate()

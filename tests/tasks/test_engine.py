@@ -14,8 +14,8 @@ from t2i.config import compose
 from t2i.context import Run
 from t2i.doctor import engines
 from t2i.models.load import load
-from t2i.sampling import config as sampling
-from t2i.sampling.config import LARGE, Sampling
+from t2i.sampling import engine as sampling
+from t2i.sampling.engine import LARGE, Engine, slower
 from t2i.stages.painting import offer_of, painter_of
 from t2i.stages.tuned import find_tuned
 from t2i.store import Store
@@ -174,11 +174,11 @@ def test_the_doctor_says_whether_it_is_there(empty_lab: Lab, monkeypatch: pytest
 
 
 def test_long_drawing_on_a_cpu_says_what_would_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert processes.device_type() == "cpu" and Sampling().slower(LARGE - 1) == ""
-    assert Sampling().slower(LARGE).startswith("torch draws on this CPU; sampling.engine=openvino is ")
-    assert Sampling(engine=sampling.Engine.openvino).slower(LARGE) == ""
+    assert processes.device_type() == "cpu" and slower(Engine.torch, LARGE - 1) == ""
+    assert slower(Engine.torch, LARGE).startswith("torch draws on this CPU; sampling.engine=openvino is ")
+    assert slower(Engine.openvino, LARGE) == ""
     monkeypatch.setattr(sampling, "find_spec", lambda name: None)
-    assert "pip install" in Sampling().slower(LARGE)
+    assert "pip install" in slower(Engine.torch, LARGE)
 
 
 def test_the_page_draws_with_it(lab: Lab, small: list[str], run_of: Callable[[str], Path], tmp_path: Path) -> None:

@@ -50,14 +50,15 @@ for line in sys.stdin:
 def run(size: int = 256, steps: int = 4, rounds: int = 3, optimum: str = "") -> dict[str, Any]:
     """Ratios of the peers' time to ours, and what the conversions took. size, steps: of the full-size network's pictures."""
     import diffusers
-    import openvino
     import torch
+
+    from t2i.models.converted import quietly
 
     result: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "clock": "process",
         "load": load(),
-        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__, "openvino": openvino.__version__},
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__, "openvino": quietly().__version__},
         "sd15": measured("sd15", size, 1, steps, 1, rounds, optimum),
         "tiny": measured("tiny", 0, 20, 10, 20, rounds),
     }

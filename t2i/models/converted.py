@@ -4,6 +4,8 @@ Text to conditions, the denoiser, and latents to pictures are converted each as 
 which a family says them, so that a new family has nothing to add.
 """
 
+import importlib
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +27,19 @@ EXAMPLES: tuple[str | None, ...] = ("a picture", None)
 """What a function is followed with; the size of a batch stays open."""
 TORCH = "sampling.engine=torch"
 """What to type where a model cannot be had converted."""
+
+
+def quietly() -> Any:
+    """The package `openvino`: its import reports to its makers, unless the package that does so is not there."""
+    reporter = "openvino_telemetry"
+    before = sys.modules.get(reporter)
+    sys.modules[reporter] = None  # type: ignore[assignment]  # an import of it fails, which openvino is ready for
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[reporter]
+        if before is not None:
+            sys.modules[reporter] = before
 
 
 class _Followed(nn.Module):
@@ -65,7 +80,7 @@ def convert(models: Models, part: str, folder: Path) -> None:
 
     models: in float32 on the CPU, without adapters beside its layers. Raises UserError where OpenVINO cannot.
     """
-    import openvino
+    openvino = quietly()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -75,7 +90,7 @@ def convert(models: Models, part: str, folder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that are the same in every call
-            # Its own front end: `openvino.convert_model` tells the makers that it was called.
+            # Its own front end: `openvino.convert_model` reports as well.
             decoder = TorchScriptPythonDecoder(
                 followed, example_input=tuple(example.values()), trace_kwargs={"check_trace": False}
             )
@@ -99,8 +114,7 @@ class Graph:
     """A converted function on this machine's processors: float32, whatever quicker numbers they know."""
 
     def __init__(self, folder: Path, part: str) -> None:
-        import openvino
-
+        openvino = quietly()
         core = openvino.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # with AMX or avx512_bf16 it would take bfloat16 by itself

@@ -16,6 +16,7 @@ TITLES = {
     "train": "Training steps",
     "half": "bf16 on a CPU",
     "sampling": "Drawing pictures",
+    "engines": "Drawing pictures on a CPU by OpenVINO",
     "sweep": "A sweep of nine cells",
     "evaluation": "Metrics from features",
     "verdict": "From features to the verdict",

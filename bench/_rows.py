@@ -76,7 +76,7 @@ class Found:
         return "stretch" if self.stretch is not None and self.median >= self.stretch else "reached"
 
 
-TUNED, DEFAULT = "tuned: ", "default: "
+TUNED, DEFAULT, BY_OPENVINO = "tuned: ", "default: ", ", `sampling.engine=openvino`"
 STEP = "the example's step"
 ROWS = (
     Row("`--help`", "import of diffusers", "startup", ("help",), 10, 20),
@@ -123,6 +123,22 @@ ROWS = (
     Row(
         "drawing pictures", f"{DEFAULT}pipeline one by one", "sampling", ("faster_than_one_by_one",), 2, None, (3.5, 5)
     ),
+    Row(
+        f"drawing at SD 1.5 size{BY_OPENVINO}",
+        "pipeline, torch in float32",
+        "engines",
+        ("sd15", "faster_than_pipeline"),
+        2,
+    ),
+    Row(f"drawing at SD 1.5 size{BY_OPENVINO}", "torch here", "engines", ("sd15", "faster_than_torch_here")),
+    Row(
+        f"drawing at SD 1.5 size{BY_OPENVINO}",
+        "optimum-intel in float32",
+        "engines",
+        ("sd15", "faster_than_optimum"),
+        1,
+    ),
+    Row(f"drawing with `tiny`{BY_OPENVINO}", "pipeline, torch in float32", "engines", ("tiny", "faster_than_pipeline")),
     Row("3 x 3 sweep", f"{DEFAULT}pipeline, PNG and torchmetrics per cell", "sweep", ("default",), 2.5, None, (5, 8)),
     Row("3 x 3 sweep", f"{TUNED}loaded once, in batches", "sweep", ("tuned",)),
     Row("FID, N = 40", "torchmetrics", "evaluation", ("fid_40",), 200, 400),

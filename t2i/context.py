@@ -132,6 +132,10 @@ class Run:
         entries[key] = found  # the last one that was asked for
         return cast(Kept, found)
 
+    def forget(self, name: str) -> None:
+        """Keep nothing of this name any longer."""
+        self._kept.pop(name, None)
+
     # -- interruption ------------------------------------------------------------------------------------------------
 
     def catch_signals(self) -> None:

@@ -12,6 +12,7 @@ from t2i.config import Config, as_dict
 from t2i.evaluation.config import CLIPS, DEFAULT_RESIZE, JUDGES, PROMPTS, READERS
 from t2i.evaluation.extractors.precision import ROWS
 from t2i.processes import device_type
+from t2i.sampling.engine import Engine
 from t2i.sampling.given import STRENGTH
 
 OF_A_CELL = (
@@ -104,7 +105,19 @@ def pictures(config: Config) -> dict[str, Any]:
         "device": device_type(),
         **({"strength": strength(config)} if config.image is not None else {}),
         **({"vae_tiling": True} if config.sampling.vae_tiling else {}),  # the one switch that shows
+        **engine(config),
     }
+
+
+def engine(config: Config) -> dict[str, Any]:
+    """What computed a picture, where it was not torch: it sums in another order, to two grey levels."""
+    own = config.sampling.engine
+    return {} if own is Engine.torch else {"engine": own.value}
+
+
+def converted(config: Config) -> dict[str, Any]:
+    """Behind a converted model, beside its files and the tuned weights: sizes and numbers."""
+    return {"resolution": config.model.resolution, "precision": "float32"}
 
 
 def strength(config: Config) -> float:

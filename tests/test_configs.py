@@ -154,6 +154,7 @@ sampling.attention_slicing
 sampling.channels_last
 sampling.compile
 sampling.cpu_offload
+sampling.engine
 sampling.keep_text
 sampling.vae_slicing
 sampling.vae_tiling

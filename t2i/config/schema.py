@@ -19,6 +19,7 @@ from t2i.models.config import Model
 from t2i.places import CONFIGURATION
 from t2i.reporting.config import Charts
 from t2i.sampling.config import Guidance, Sampling, Scheduler, shipped
+from t2i.sampling.engine import refuse as refuse_engine
 from t2i.sweeps.config import Sweep
 from t2i.tracking import Tracking
 from t2i.training.config import Training
@@ -160,6 +161,7 @@ class Config:
         for part in (self.model, self.strategy, self.scheduler, self.cfg, self.eval, self.sweeps):
             part.validate()
         self.training.validate(processes)
+        refuse_engine(self.sampling, self.launch.precision, max(processes, self.launch.processes))
         if self.launch.shard and self.task in (Task.train, Task.pipeline, Task.sweep, Task.doctor):
             refuse_shards(self.training, self.strategy, self.launch.precision)
         self.charts.validate()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from t2i import half
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run
+from t2i.doctor.engines import engines
 from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
 from t2i.places import CONFIGURATION
@@ -290,5 +291,5 @@ def self_test(config: Config, run: Run) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Config, Run], Iterator[Finding]], ...] = (
-    versions, devices, memory, disk, leftovers, hub, databases, self_test,
+    versions, devices, engines, memory, disk, leftovers, hub, databases, self_test,
 )  # fmt: skip

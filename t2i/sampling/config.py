@@ -11,6 +11,7 @@ from t2i.errors import ConfigError
 from t2i.models import prompt_weights
 from t2i.models.families.family import FLOW
 from t2i.places import PROJECT
+from t2i.sampling.engine import Engine
 from t2i.sampling.grid import FLOW_SIGMAS, Grid, most_steps, place
 
 if TYPE_CHECKING:
@@ -238,6 +239,9 @@ class Guidance:
 @dataclass
 class Sampling:
     """How pictures are computed; none of these changes a picture by more than rounding."""
+
+    engine: Engine = Engine.torch
+    """torch; or openvino, on CPUs in float32: networks are converted once, with tuned weights merged, and kept in the store."""
 
     keep_text: bool = True
     """Compute keys and values of a batch's texts once and not in every step."""

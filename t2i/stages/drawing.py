@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.config import Config, as_dict
 from t2i.context import Run
-from t2i.stages.networks import load_models, loaded_from, model_digest
+from t2i.stages.converted import drawing_models
+from t2i.stages.networks import loaded_from, model_digest
 from t2i.stages.tuned import Tuned
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def draw(
     """
     from t2i.sampling.sampler import encode, sample
 
-    models = load_models(config, run, tuned)
+    models = drawing_models(config, run, tuned)
     # The cells of a sweep share their prompts: the last ones stay encoded.
     made_from = [loaded_from(config, run, tuned), config.cfg.negative_prompt, config.cfg.prompt_weights, list(prompts)]
     conditions = run.kept("conditions", made_from, lambda: encode(models, prompts, config.cfg), most=1)

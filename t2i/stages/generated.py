@@ -13,11 +13,13 @@ from t2i import identity
 from t2i.config import as_dict
 from t2i.context import Run
 from t2i.processes import device_type, rank, world_size
+from t2i.sampling.engine import slower
 from t2i.stages import history
 from t2i.stages.beginning import beginning_of, told_of
 from t2i.stages.captions import Captions
+from t2i.stages.converted import converted, drawing_models
 from t2i.stages.drawing import draw, origin_of
-from t2i.stages.networks import load_models, model_digest
+from t2i.stages.networks import model_digest
 from t2i.stages.stage import Address, Stage, made
 from t2i.stages.weights import Base, Weights
 from t2i.store import damage, digest_of, write_json
@@ -43,6 +45,9 @@ class Generated(Stage):
 
     def needs(self) -> list[Stage]:
         return [*self.captions.needs(), *self.weights.needs()]
+
+    def within(self) -> list[Stage]:
+        return converted(self.config, self.weights)
 
     def hangs_on(self) -> Any:
         drawn = [identity.pictures(self.config), as_dict(self.config.model), self.config.image, self.config.mask]
@@ -86,10 +91,12 @@ class Generated(Stage):
         from t2i.sampling.recipe import write_picture
 
         config, tuned, beginning = self.config, self.weights.find(run), beginning_of(self.config)
-        models = load_models(config, run, tuned)
+        models = drawing_models(config, run, tuned)
         facts = {**identity.pictures(config), **origin_of(config, run, tuned), **told_of(config, beginning)}
         facts |= grid.told(models, config.scheduler)
         denoiser = models.denoiser
+        if advice := slower(config.sampling.engine, sum(each.numel() for each in denoiser.parameters())):
+            run.say(advice)
         written = evaluations = 0
 
         def count(module: object, inputs: tuple[Any, ...], output: object) -> None:
@@ -135,7 +142,7 @@ class Generated(Stage):
 
     def _evaluations(self, root: Path) -> Iterator[float]:
         """Seconds of one evaluation for one picture."""
-        same = {"resolution": self.config.model.resolution, "device": device_type()}
+        same = {"resolution": self.config.model.resolution, "device": device_type(), **identity.engine(self.config)}
         for folder, found in history.manifests(root, self.name):
             path, recipe = folder / TIMING, folder / "000000.json"
             like = path.exists() and recipe.exists() and same.items() <= found["config"].items()

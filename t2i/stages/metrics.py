@@ -193,7 +193,7 @@ def _generation(config: Config, pictures: Path) -> Mapping[str, Any]:
     """By the configuration, and by the recipe of the first picture what only the loaded model could tell."""
     from t2i.sampling.recipe import read_recipe
 
-    told = ("scheduler", "cfg", "seed", "resolution")
+    told = ("scheduler", "cfg", "seed", "resolution", "engine")
     recipe = read_recipe(pictures / "000000.json")
     grid = {"grid": recipe["grid"]} if "grid" in recipe else {}
     return {**{name: value for name, value in identity.pictures(config).items() if name in told}, **grid}

@@ -1,5 +1,6 @@
 """The networks that a run loads: the base or the tuned model, and the evaluators; each loaded once."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
@@ -8,6 +9,7 @@ from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models import source
 from t2i.processes import device_type
+from t2i.sampling.engine import Engine
 from t2i.stages.tuned import Tuned, apply_tuned
 
 if TYPE_CHECKING:
@@ -47,8 +49,10 @@ def dtype_of(config: Config) -> Any:
 
 
 def load_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "Models":
-    """The base or the tuned model on this process's device, in its compute dtype; the last two are kept."""
+    """The base or the tuned model in torch on this process's device, in its compute dtype; the last two are kept."""
     from t2i.models.load import load
+
+    config = replace(config, sampling=replace(config.sampling, engine=Engine.torch))
 
     def make() -> "Models":
         if config.cfg.prompt_weights:

@@ -8,8 +8,10 @@ from t2i.config import CONF, Config, as_dict, compose
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.processes import device_type, world_size
+from t2i.sampling.engine import Engine
+from t2i.stages.converted import drawing_models
 from t2i.stages.drawing import origin_of
-from t2i.stages.networks import load_models, precision_of
+from t2i.stages.networks import precision_of
 from t2i.stages.tuned import Piece, Tuned, in_pieces
 
 if TYPE_CHECKING:
@@ -25,11 +27,12 @@ def painter_of(config: Config, run: Run, tuned: Optional[Tuned]) -> "Painter":
 
     if world_size() > 1:
         raise ConfigError(f"task={config.task.value} answers from one process; start it without accelerate launch")
-    models, adapters = {"base": load_models(config, run)}, dict[int, Piece]()
+    models, adapters = {"base": drawing_models(config, run)}, dict[int, Piece]()
     if tuned is not None:
-        tuned = in_pieces(tuned)
-        adapters = tuned.adapters
-        models["tuned"] = load_models(config, run, tuned)
+        if config.sampling.engine is Engine.torch:  # in converted networks their shares are settled
+            tuned = in_pieces(tuned)
+            adapters = tuned.adapters
+        models["tuned"] = drawing_models(config, run, tuned)
         models["tuned"].modules["vae"] = models["base"].vae  # no strategy trains it
     schedulers = {path.stem: compose([f"scheduler={path.stem}"]).scheduler for path in CONF.glob("scheduler/*.yaml")}
     schedulers = {name: own for name, own in sorted(schedulers.items()) if draws(own, models["base"])}

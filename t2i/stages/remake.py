@@ -9,8 +9,9 @@ from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.processes import device_type
 from t2i.stages.beginning import beginning_of, told_of
+from t2i.stages.converted import drawing_models
 from t2i.stages.drawing import draw, origin_of
-from t2i.stages.networks import load_models, model_digest, precision_of
+from t2i.stages.networks import model_digest, precision_of
 from t2i.stages.tuned import find_tuned
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
             raise UserError(f"the tuned weights of {path} are no longer at {name}; say where they are by weights=...")
     model = {key: value for key, value in recipe["model"].items() if key != "digest"}
     taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
-    if "sampling" in recipe:  # tiles and the like, which cost a few grey levels
-        taken["sampling"] = recipe["sampling"]
+    by = {**as_dict(config.sampling), "engine": recipe.get("engine", "torch")}
+    taken["sampling"] = recipe.get("sampling", by)  # tiles and the like, which cost a few grey levels
     own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
     made = restore({**as_dict(config), **taken, **own, **_begun(config, recipe, path)})
     made.validate()
@@ -64,7 +65,7 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
     def drawn(count: int) -> "np.ndarray":
         if height == made.model.resolution:
             return next(draw(made, run, tuned, [prompt] * count, [seed] * count, beginning=beginning))[0]
-        models = of_size(load_models(made, run, tuned), made.model.resolution, height)
+        models = of_size(drawing_models(made, run, tuned), made.model.resolution, height)
         conditions = encode(models, [prompt] * count, made.cfg)
         kept = made.sampling.keeps_text
         return next(

@@ -38,6 +38,19 @@ class Base(Weights):
 
 
 @dataclass(frozen=True)
+class Known(Weights):
+    """What was found already."""
+
+    tuned: Tuned
+
+    def hangs_on(self) -> Any:
+        return self.tuned.digest
+
+    def find(self, run: Run) -> Optional[Tuned]:
+        return self.tuned
+
+
+@dataclass(frozen=True)
 class Given(Weights):
     """What `weights=` names; nothing where it is null."""
 

@@ -10,6 +10,7 @@ from t2i.config import Config
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.spoken import duration
+from t2i.stages.converted import drawing_models
 from t2i.stages.networks import load_models
 from t2i.stages.tuned import find_tuned
 from t2i.sweeps import workers as sweep_workers
@@ -93,7 +94,7 @@ def _timed(config: Config, run: Run) -> tuple[float, float, float]:
 
     own = replace(config, sweeps=replace(config.sweeps, fixed=_untrained(config)))
     own = cell_config(own, run, {})
-    models = load_models(own, run, find_tuned(own, run))
+    models = drawing_models(own, run, find_tuned(own, run))
     count = min(own.batch_size, own.eval.images)
     scheduler = Scheduler.by_class(models.family.schedulers[0], models.schedule(), STEPS)
     prompts = encode(models, ["a picture"] * count, own.cfg)

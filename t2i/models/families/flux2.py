@@ -128,13 +128,17 @@ class Flux2Klein(Family):
 
         states, (height, width) = conditions["states"], x.shape[-2:]
         one, places = torch.zeros(1, dtype=torch.long), torch.arange
+
+        def every(*ranges: "Tensor") -> "Tensor":  # torch.cartesian_prod, which converters do not know
+            return torch.stack(torch.meshgrid(*ranges, indexing="ij"), dim=-1).flatten(0, -2)
+
         # Four numbers a token: which picture, row, column, which word.
-        picture = torch.cartesian_prod(one, places(height), places(width), one)
-        text = torch.cartesian_prod(one, one, one, places(states.shape[1]))
+        picture = every(one, places(height), places(width), one)
+        text = every(one, one, one, places(states.shape[1]))
         prediction: Tensor = models.denoiser(
             x.flatten(2).transpose(1, 2),
             encoder_hidden_states=states,
-            timestep=time.expand(len(x)).to(x.dtype) / 1000,
+            timestep=time.expand(x.shape[0]).to(x.dtype) / 1000,
             img_ids=picture.to(x.device, non_blocking=True),
             txt_ids=text.to(x.device, non_blocking=True),
             guidance=None,

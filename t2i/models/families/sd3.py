@@ -88,7 +88,7 @@ class StableDiffusion3(Family):
         if "pieces" in tokens:
             rest = models.modules[T5[1]](tokens["pieces"].to(_device(models, T5[1])))[0].to(clip.dtype)
         else:
-            rest = clip.new_zeros(len(clip), 1, width)
+            rest = clip.new_zeros(clip.shape[0], 1, width)
         return {"states": torch.cat([clip, rest], dim=1), "pooled": torch.cat([one[0] for one in told], dim=-1)}
 
     def rows(self, models: Models) -> dict[str, tuple[int, ...]]:
@@ -123,7 +123,7 @@ class StableDiffusion3(Family):
             x,
             encoder_hidden_states=states,
             pooled_projections=conditions["pooled"],
-            timestep=time.expand(len(x)),
+            timestep=time.expand(x.shape[0]),
             joint_attention_kwargs=options,
             return_dict=False,
         )[0]

@@ -101,7 +101,7 @@ class StableDiffusionXL(StableDiffusion1):
             encoder_hidden_states=conditions["states"],
             added_cond_kwargs={
                 "text_embeds": conditions["pooled"],
-                "time_ids": sizes.to(x.device, non_blocking=True).expand(len(x), -1),
+                "time_ids": sizes.to(x.device, non_blocking=True).expand(x.shape[0], -1),
             },
         ).sample
         return prediction

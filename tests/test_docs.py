@@ -32,9 +32,9 @@ def overrides(command: str, folder: Path) -> list[str]:
     """What follows run.py, with a folder that exists in the place of every placeholder and of every path."""
     words = shlex.split(PLACEHOLDER.sub(str(folder), command.partition("run.py")[2]))
     words = [word for word in words if not word.startswith(("-", "...")) and "=" in word]
-    swept = [word for word in words if "," in word.partition("=")[2] and not re.match(r"[^=]*=[\[{'\"]", word)]
+    swept = [word for word in words if re.match(r"""[^=]*=(\[[^\]]*\],\[|[^\[{'"][^,]*,)""", word)]
     return [word for word in words if word not in swept and not word.startswith("hydra")] + [
-        re.sub(r"=([^,]*),.*", r"=\1", word) for word in swept
+        re.sub(r"=(\[[^\]]*\]|[^,]*),.*", r"=\1", word) for word in swept
     ]
 
 

@@ -24,6 +24,8 @@ from bench._measure import load, rounded, timed
 
 WORD = "<new>"
 METRICS = ("clip_i", "dino_i", "clip_t", "drift", "subject_diversity", "subject_nearest")
+COSINES = ("clip_i", "dino_i", "clip_t")
+"""Of these; the others are 1 - cosine."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,8 @@ def summary(cells: dict[str, dict[str, Any]], subjects: list[str], methods: list
             name: np.array([statistics.fmean(cells[f"{s}/{name}/{k}"][metric] for k in range(seeds)) for s in subjects])
             for name in methods
         }
-        terms = [of_mean(values[name]) for name in methods]
+        ends = (-1.0, 1.0) if metric in COSINES else (0.0, 2.0 if metric in metrics else np.inf)
+        terms = [of_mean(values[name], *ends) for name in methods]
         for name, own in zip(methods, terms, strict=True):
             found = interval(own, Units(), world=False)
             bounded = [rounded(end) if np.isfinite(end) else None for end in (found.low, found.high)]

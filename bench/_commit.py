@@ -16,6 +16,7 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "prepare_memory": ("t2i/data",),
     "train": TRAINING,
     "half": TRAINING,
+    "engines": DRAWING,
     "sampling": DRAWING,
     "sweep": (*DRAWING, *NUMBERS, "t2i/sweeps", "t2i/stages"),
     "evaluation": NUMBERS,

@@ -17,6 +17,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "prepare_memory": {"small": 20, "large": 40},
     "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},
     "half": {"model": "tiny", "pixels": 64, "batch": 2, "rounds": 1, "steps": 20, "only": "lora"},
+    "engines": {"full": 0, "rounds": 1},
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
     "verdict": {"samples": 60, "rounds": 1, "width": 64},

@@ -57,6 +57,7 @@ def run(size: int = 256, steps: int = 4, rounds: int = 3, optimum: str = "", ful
     from t2i.models.converted import quietly
 
     result: dict[str, Any] = {
+        "what": f"a picture of sd15 at {size} pixels, {steps} steps; of tiny",
         "threads": torch.get_num_threads(),
         "clock": "process",
         "load": load(),

@@ -15,8 +15,9 @@ NETWORK_SWITCHES = ("channels_last", "compile", "attention_slicing", "vae_slicin
 INSTALL = "pip install -c constraints.txt -e '.[openvino]'"
 LARGE = 100_000_000
 """Parameters of a denoiser from which an evaluation on a CPU takes seconds."""
-GAIN = "2.4 times as fast for the U-Net of Stable Diffusion 1 (AMD Zen 5, one thread, 256 pixels)"
-"""What OpenVINO was measured to bring; `python -m bench engines` measures whole pictures on the machine at hand."""
+GAIN = "1.2 times (Intel Xeon) to 2.4 times (AMD Zen 5) as fast with Stable Diffusion 1"
+"""What OpenVINO was measured to bring, with one thread at 256 pixels: whole pictures on the first (`bench/results`), the U-Net
+alone on the second; `python -m bench engines` measures on the machine at hand."""
 
 
 class Engine(Enum):

@@ -10,7 +10,7 @@ from t2i.processes import device_type
 MULTIPLIES = ("amx_bf16", "avx512_bf16")
 """Instructions of a processor that multiply it, by the kernel's name for them; without one it is emulated."""
 LARGE = 50_000_000
-"""Scalars of a denoiser from which on it is quicker: with Stable Diffusion 1.5's 860 million a step of LoRA takes 0.55 of the
+"""Scalars of a denoiser from which on it is quicker: with Stable Diffusion 1.5's 860 million a step of LoRA takes 0.47 of the
 time, with the bundled model's few it takes 1.5 times as long, since casts cost more than products (`bench/README.md`)."""
 KEY = "launch.mixed_precision"
 WORK = (Task.train, Task.pipeline, Task.generate, Task.evaluate, Task.sweep, Task.serve, Task.prompt)

@@ -113,5 +113,5 @@ def test_a_run_reads_and_writes_such_folders(empty_lab: Lab, tmp_path: Path, nam
     places = [f"dataset.root={root}", f"outputs={outputs}", "dataset.resolution=64", "dataset.near_bits=null"]
     ended = empty_lab.here("task=prepare", "dataset=folder", *places)
     assert ended.status == 0, ended.err
-    folder = next(outputs.glob("*/*prepare*"))
+    folder = next(outputs.glob("*/*_prepare_*"))
     assert json.loads((folder / "metrics.json").read_text())["files/used"] == 3

@@ -44,7 +44,10 @@ def test_defaults_are_valid_and_every_extractor_is_known() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"metrics": ["fdi"]}, r"eval.metrics holds 'fdi', which is no metric \(did you mean fid\?\); use one of: fid, kid"),
+        (
+            {"metrics": ["fdi"]},
+            r"eval.metrics holds 'fdi', which is no metric \(did you mean fid\?\); use one of: fid, kid",
+        ),
         ({"metrics": []}, "eval.metrics"),
         ({"metrics": ["fid", "fid"]}, "repeats"),
         ({"extractor": "inceptoin"}, "eval.extractor=inceptoin; valid extractors: tiny_clip, clip, inception, dinov2"),

@@ -90,9 +90,9 @@ def worker() -> None:
 
     import torch
 
-    from bench.train import _Trainer
+    from bench.train import Trainer
 
-    trainer = _Trainer("tiny", "attn2_to_v", "cpu", torch.float32, 16, "ours", False, False)
+    trainer = Trainer("tiny", "attn2_to_v", "cpu", torch.float32, 16, "ours", False, False)
     trainer.step()
     for _ in sys.stdin:
         start = time.perf_counter()

@@ -79,8 +79,7 @@ def metrics_table(columns: dict[str, dict[str, float]]) -> dict[str, Any]:
             ]
             for name in names
         ],
-        "caption": "Value and 95 % interval: for this reference (precision, recall, density and coverage: for the world that it "
-        "is drawn from)"
+        "caption": "Value and 95 % interval: for this reference"
         + ("; the last column for the world. " if alone else ". ")
         + "The bracket names the feature extractor: a number from another extractor (such as the Inception FID of papers) is "
         "another quantity.",

@@ -128,8 +128,8 @@ def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[st
     return {
         "columns": ["metric", "verdict", *names, "change"],
         "rows": rows,
-        "caption": "Values and changes with 95 % intervals: values for this reference (precision, recall, density and coverage "
-        "for the world), changes for the world that the reference is drawn from. p: of a change as large if the metric had not "
+        "caption": "Values and changes with 95 % intervals: values for this reference, changes for the world that the reference "
+        "is drawn from. p: of a change as large if the metric had not "
         f"changed, in brackets adjusted for the {_tests(verdict)} (Holm 1979); a verdict needs the adjusted one "
         f"at 5 %. Seen from: the smallest change that {verdict.samples:,} pictures show in 80 of 100 cases; 'cannot tell' means "
         "smaller than about that, not none. The bracket of a metric names its network."

@@ -48,7 +48,7 @@ def _all_here(asked: Sequence[Callable[[], object]]) -> None:
         except UserError as error:
             errors.append(error)
     if errors:
-        raise errors[0] if len(errors) == 1 else UserError(";\nand ".join(map(str, errors)))
+        raise errors[0] if len(errors) == 1 else type(errors[0])(";\nand ".join(map(str, errors)))
 
 
 def fit_images(config: Config, run: Run) -> None:

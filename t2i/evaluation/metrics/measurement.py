@@ -53,7 +53,7 @@ class Inputs:
     generated: np.ndarray
     """float32 (N, D): features of the generated images."""
     seed: int
-    """Key of what is drawn by lot: the parts of a set, the order of FID-infinity."""
+    """Key of what is drawn by lot: the order of FID-infinity."""
     reference: np.ndarray | None = None
     """float32 (M, D): features of the reference images."""
     texts: np.ndarray | None = None

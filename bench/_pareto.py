@@ -72,8 +72,8 @@ def table(result: Result) -> str:
         those = f": {', '.join(' and '.join(pair) for pair in alike)}" if 0 < len(alike) <= NAMED else ""
         lines.append(
             f"By {metric.replace('_', '-')}, {len(pairs) - len(alike)} of {len(pairs)} pairs of methods are told apart, "
-            f"{len(alike)} are not{those} (paired over {count} subjects, Holm over all pairs; fewer than {least} subjects "
-            "can tell none)."
+            f"{len(alike)} are not{those} (paired over {count} subjects, for all pairs by exchanged signs; fewer than "
+            f"{least} subjects can tell none)."
         )
     return "\n".join(lines)
 

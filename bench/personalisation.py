@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench._measure import load, rounded, timed
+from bench._signs import adjusted
 
 WORD = "<new>"
 METRICS = ("clip_i", "dino_i", "clip_t", "drift", "subject_diversity", "subject_nearest")
@@ -230,11 +231,11 @@ def _device() -> str:
 
 
 def summary(cells: dict[str, dict[str, Any]], subjects: list[str], methods: list[str], seeds: int) -> dict[str, Any]:
-    """`methods_over_subjects`: means with intervals; `pairs`: every two methods, paired over subjects, p adjusted for all pairs;
-    `not_told_apart`; `fewest_subjects` with which a pair could be told apart at all.
+    """`methods_over_subjects`: means with intervals; `pairs`: every two methods, paired over subjects, with p values adjusted for
+    all pairs by signs that are exchanged; `not_told_apart`; `fewest_subjects` with which a pair could be told apart at all.
     """
     from t2i.evaluation.statistics.paired import fewest_pairs
-    from t2i.evaluation.statistics.simultaneous import adjusted, pairwise
+    from t2i.evaluation.statistics.simultaneous import pairwise
     from t2i.evaluation.statistics.terms import Units, interval, of_mean
 
     metrics = [name for name in METRICS if name in next(iter(cells.values()))]
@@ -253,21 +254,21 @@ def summary(cells: dict[str, dict[str, Any]], subjects: list[str], methods: list
         if metric not in metrics:
             continue
         compared = pairwise(terms, Units())
-        corrected = adjusted(compared)
+        differences = [values[methods[j]] - values[methods[i]] for i, j in compared]
+        corrected = adjusted(np.stack(differences, axis=1)) if differences else np.empty(0)
         pairs[metric] = [
             {
                 "methods": [methods[i], methods[j]],
                 "difference": [rounded(end) for end in (own.difference.value, own.difference.low, own.difference.high)],
                 "p": rounded(own.p),
-                "adjusted": rounded(corrected[i, j]),
+                "adjusted": rounded(float(p)),
             }
-            for (i, j), own in compared.items()
+            for p, ((i, j), own) in zip(corrected, compared.items(), strict=True)
         ]
         alike[metric] = [own["methods"] for own in pairs[metric] if own["adjusted"] > 0.05]
-    tests = len(methods) * (len(methods) - 1) // 2
     return {
         "methods_over_subjects": over,
         "pairs": pairs,
         "not_told_apart": alike,
-        "fewest_subjects": fewest_pairs(tests) if tests else 0,
+        "fewest_subjects": fewest_pairs(),
     }

@@ -1,10 +1,12 @@
 """What bench/ says of its results. The measurements themselves run in `make bench-quick`."""
 
 import importlib.util
+import itertools
 import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from bench import _commit
 from bench._figure import TITLES
 from bench._measure import Ceilings, counted_flops
 from bench._rows import ROWS, Row, newest
+from bench._signs import adjusted
 from bench.growth import exponent
 from bench.personalisation import METHODS, Data, _cell, _subjects, run, summary
 from bench.quick import SMALLEST
@@ -99,7 +102,7 @@ def test_the_exponent_is_the_slope_on_log_axes() -> None:
 
 
 def test_methods_are_compared_over_subjects_with_their_seeds_averaged() -> None:
-    """b gains 0.1 on every subject, by 0.001 more or less: told apart from eight subjects on, with three pairs; c is a."""
+    """b gains 0.1 on every subject, by 0.001 more or less: told apart from six subjects on; c is a."""
     subjects, cells = [f"s{n}" for n in range(9)], {}
     for n, subject in enumerate(subjects):
         for seed in (0, 1):
@@ -110,9 +113,34 @@ def test_methods_are_compared_over_subjects_with_their_seeds_averaged() -> None:
     found = summary(cells, subjects, ["a", "b", "c"], 2)
     assert found["methods_over_subjects"]["a"]["clip_i"][0] == pytest.approx(0.54)
     assert found["not_told_apart"] == {"clip_i": [["a", "c"]], "drift": [["a", "b"], ["a", "c"], ["b", "c"]]}
-    assert found["fewest_subjects"] == 7, "2 / 2^7 is the first below 0.05 / 3"
-    few = summary(cells, subjects[:6], ["a", "b", "c"], 2)
-    assert ["a", "b"] in few["not_told_apart"]["clip_i"], "six equal signs are no evidence among three tests"
+    assert found["fewest_subjects"] == 6, "2 / 2^6 is the first below 0.05"
+    for count in (5, 6):
+        few = summary(cells, subjects[:count], ["a", "b", "c"], 2)
+        assert (["a", "b"] in few["not_told_apart"]["clip_i"]) == (count == 5), "five equal signs are no evidence"
+
+
+@pytest.mark.parametrize("gains", [(0.0,) * 8, (0.0,) * 4 + (0.8,) * 4], ids=["eight alike", "two kinds"])
+def test_pairs_of_methods_that_are_alike_are_told_apart_in_five_of_a_hundred_tables(gains: tuple[float, ...]) -> None:
+    """Ten subjects that differ more than methods do, which agree on some subjects and not on others; heavy tails."""
+    rng, tables, wrong, right = np.random.default_rng(0), 400, 0, 0.0
+    pairs = list(itertools.combinations(range(8), 2))
+    apart = np.array([gains[i] != gains[j] for i, j in pairs])
+    for _ in range(tables):
+        scores = np.array(gains) + rng.normal(0, 1, (10, 1)) + rng.standard_t(3, (10, 8)) * rng.uniform(0.1, 0.4, 8)
+        p = adjusted(np.stack([scores[:, j] - scores[:, i] for i, j in pairs], axis=1))
+        wrong += bool((p[~apart] <= 0.05).any())
+        right += float((p[apart] <= 0.05).mean()) if apart.any() else 0.0
+    assert wrong / tables <= 0.05 + 3 * (0.05 * 0.95 / tables) ** 0.5
+    if apart.any():
+        assert right / tables > 0.6, "which Holm's method over 28 pairs of ten subjects cannot tell at all"
+
+
+def test_two_signs_exchanged_are_the_exact_test_of_one_difference() -> None:
+    values = np.array([[0.3], [0.1], [0.2], [0.4], [-0.1]])
+    sums = [abs(sum(sign * value[0] for sign, value in zip(signs, values, strict=True)))
+            for signs in itertools.product((1, -1), repeat=5)]  # fmt: skip
+    expected = sum(total >= abs(values.sum()) - 1e-9 for total in sums) / 32
+    assert adjusted(values) == pytest.approx([expected])
 
 
 def test_dreambenchs_folder_says_the_class_of_each_subject(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Trainer:
         if form == "default" and PARTS[strategy]:
             self.models.unet.enable_gradient_checkpointing()
         self.parameters = list(chosen.trainable(self.models).values())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached and device == "cuda")
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached)
         self.objective = objective_of(self.models)
         if channels_last and self.cached:
             self.models.unet.to(memory_format=torch.channels_last)

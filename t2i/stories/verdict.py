@@ -76,7 +76,8 @@ def tell(
     if (shown := subject_table(measured, verdict)) is not None:
         tables.append(shown)
         told = answer(measured, verdict)
-        text, cost = f"{told} {text}", f"{told} {cost}".strip()
+        text = f"{told} {text}" if mark else text  # the top of the page has it
+        cost = f"{told} {cost}".strip()
     untested = untested_table(verdict, first, second, names)
     run.section(
         title,

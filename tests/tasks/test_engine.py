@@ -126,11 +126,35 @@ def test_a_plan_tells_what_will_be_converted(empty_lab: Lab, small: list[str]) -
     assert ended.status == 0 and all(f"converted: {part}" in ended.out for part in ("read", "predict", "decode"))
 
 
-def test_it_begins_from_a_picture(lab: Lab, small: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["image=ramp.png"],
+        ["image=ramp.png", "mask=half.png"],
+        ["cfg.prompt_weights=true"],
+        ["cfg.negative_prompt=a (red)1.5 dog"],
+    ],
+    ids=["a picture", "a part of it anew", "words with weights", "what is not wanted"],
+)
+def test_it_draws_what_torch_draws_of(lab: Lab, small: list[str], more: list[str], tmp_path: Path) -> None:
     ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], (1, 64, 3))
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    own = (*small, "task=generate", 'prompts=["a cat"]', f"image={tmp_path}/ramp.png", "scheduler.steps=4")
-    assert apart(pictures(lab.here(*own, ENGINE)), pictures(lab.here(*own))) <= 2
+    Image.fromarray(np.tile(np.repeat([0, 255], 32).astype(np.uint8), (64, 1))).save(tmp_path / "half.png")
+    typed = [f"{key}={tmp_path}/{value}" if key in ("image", "mask") else f"{key}={value}" for key, value in
+             (text.split("=", 1) for text in more)]  # fmt: skip
+    own = (*small, "task=generate", 'prompts=["a (red)1.6 cat"]', *typed, "scheduler.steps=4")
+    fast, plain = pictures(lab.here(*own, ENGINE)), pictures(lab.here(*own))
+    assert apart(fast, plain) <= 2
+    without = pictures(lab.here(*small, "task=generate", 'prompts=["a (red)1.6 cat"]', "scheduler.steps=4"))
+    assert apart(plain, without) > 2
+
+
+def test_it_reads_words_that_were_learned(lab: Lab, small: list[str], run_of: Callable[[str], Path]) -> None:
+    """A word's vectors are rows behind the vocabulary that the text encoder is converted with."""
+    weights = f"weights={run_of('textual_inversion')}"
+    own = (*small, "task=generate", 'prompts=["a <new> on the beach"]', "scheduler.steps=4")
+    learned = pictures(lab.here(*own, weights))
+    assert apart(pictures(lab.here(*own, weights, ENGINE)), learned) <= 2 < apart(pictures(lab.here(*own)), learned)
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_it_draws_what_torch_draws_of(lab: Lab, small: list[str], more: list[str
 def test_it_reads_words_that_were_learned(lab: Lab, small: list[str], run_of: Callable[[str], Path]) -> None:
     """A word's vectors are rows behind the vocabulary that the text encoder is converted with."""
     weights = f"weights={run_of('textual_inversion')}"
-    own = (*small, "task=generate", 'prompts=["a <new> on the beach"]', "scheduler.steps=4")
+    own = (*small, "task=generate", 'prompts=["a <subject> on the beach"]', "scheduler.steps=4")
     learned = pictures(lab.here(*own, weights))
     assert apart(pictures(lab.here(*own, weights, ENGINE)), learned) <= 2 < apart(pictures(lab.here(*own)), learned)
 

@@ -6,6 +6,7 @@ import pytest
 
 from t2i import half
 from t2i.config import Precision, compose
+from t2i.models.size import SMALL, scalars
 
 from .conftest import SCENES, Lab
 
@@ -22,7 +23,7 @@ def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_small_models_stay_in_float32(no_card: None, model: str, large: bool) -> None:
     config = compose([f"model={model}", BF16])
-    assert (half.scalars(config) >= half.LARGE) is large and half.scalars(config) > 10**6
+    assert (scalars(config.model) >= SMALL) is large and scalars(config.model) > 10**6
     half.settle(config)
     assert config.launch.mixed_precision is (Precision.bf16 if large else Precision.no)
     assert ("float32 in place of bf16" in half.advice(config, [BF16])) is not large
@@ -38,7 +39,7 @@ def test_nothing_else_is_chosen_for_anybody(no_card: None, precision: str) -> No
 def test_a_model_of_unknown_size_has_what_was_asked_for(no_card: None, tmp_path: Path) -> None:
     config = compose([f"model.source={tmp_path}", BF16])
     half.settle(config)
-    assert half.scalars(config) == 0 and config.launch.mixed_precision is Precision.bf16
+    assert scalars(config.model) == 0 and config.launch.mixed_precision is Precision.bf16
 
 
 def test_a_card_has_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

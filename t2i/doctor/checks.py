@@ -19,6 +19,7 @@ from t2i.context import Run
 from t2i.doctor.engines import engines
 from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
+from t2i.models.size import SMALL
 from t2i.places import CONFIGURATION
 from t2i.processes import device_type
 
@@ -84,9 +85,7 @@ def devices(config: Config, run: Run) -> Iterator[Finding]:
             matrix = torch.ones(8, 8, dtype=dtype, device=device_type())
             works += [name] if bool((matrix @ matrix).isfinite().all()) else []
     if device_type() == "cpu" and half.instruction() and "bf16" in works:
-        works[works.index("bf16")] += (
-            f" ({half.instruction()}, quicker for models from {half.LARGE // 10**6} M scalars)"
-        )
+        works[works.index("bf16")] += f" ({half.instruction()}, quicker for models from {SMALL // 10**6} M scalars)"
     state = State.ok if asked == "no" or any(name.startswith(asked) for name in works) else State.fail
     remedy = "" if state is State.ok else "use launch.mixed_precision=no"
     yield Finding("precision", state, f"{asked} asked for; {', '.join(works)} work", remedy)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config, as_dict, as_override
 from t2i.context import FROZEN, Run
+from t2i.models.size import SMALL, scalars
 from t2i.places import CHECKOUT, PROJECT
 from t2i.store import write_json
 from t2i.sweeps.cells import grid_size
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 NUMBER = "T2I_SWEEP_WORKER"
 """Environment variable: the number of a worker; unset in the process that started it."""
-
-
-SMALL = 50_000_000
-"""Parameters below which operations are too small for threads: two processes of one thread took 0.76 of the time that one of
-two threads took for nine cells of the bundled model."""
 MEMORY = 2e9
 """Bytes that a worker with a small model may take, all libraries included."""
 
@@ -40,12 +36,8 @@ def count(config: Config) -> int:
         return min(len(gpus), most)
     from psutil import virtual_memory
 
-    from t2i.models.weightless import weightless
-
-    models = weightless(config.model)
-    small = models is not None and SMALL > sum(p.numel() for m in models.modules.values() for p in m.parameters())
     fitting = int(virtual_memory().available // MEMORY)
-    return max(1, min(_cores(), most, fitting)) if small else 1
+    return max(1, min(_cores(), most, fitting)) if 0 < scalars(config.model) < SMALL else 1
 
 
 def _cores() -> int:

@@ -4,7 +4,8 @@
     python -m bench engines --optimum=<venv>/bin/python             a Python that has optimum-intel, beside the first
 
 All draw the same pictures, to two grey levels: same networks (of `sd15` random ones), prompts, seeds, DDIM, guidance 7.5,
-float32. A conversion is kept below the temporary folder, as a store keeps it, and is timed when it is made. The peer of
+float32. A conversion is kept below the temporary folder, as a store keeps it, and is timed when it is made. Where the processor
+multiplies bf16, torch draws in it too, in turns with the others; those pictures are others, and by how much is told. The peer of
 optimum-intel draws in a process of its own, in turns with the others; its time is that process's.
 """
 
@@ -73,6 +74,8 @@ def measured(
     model: str, size: int, images: int, steps: int, batch: int, rounds: int, optimum: str = ""
 ) -> dict[str, Any]:
     """Of one model."""
+    from t2i.half import instruction
+
     scratch = Path(tempfile.gettempdir()) / "t2i-bench-engines"
     prompts = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
     plain, fast, converting = _both(model, size, scratch)
@@ -89,6 +92,8 @@ def measured(
         "torch": keep("torch", partial(_ours, plain, prompts, steps, batch, True)),
         "pipeline": keep("pipeline", partial(_pipeline, plain, prompts, steps, batch)),
     }
+    if half := instruction():
+        turns["bf16"] = keep("bf16", partial(_ours, _in_bf16(plain), prompts, steps, batch, True))
     seconds = in_turns(turns, rounds, "cpu")
     result: dict[str, Any] = {
         "what": f"{images} pictures of {plain.resolution} pixels at once, {steps} steps of DDIM, guidance 7.5, model={model}",
@@ -97,6 +102,10 @@ def measured(
         "faster_than_pipeline": ratio(seconds["pipeline"], seconds["openvino"]),
         "faster_than_torch_here": ratio(seconds["torch"], seconds["openvino"]),
     }
+    if half:
+        apart = np.abs(drawn.pop("bf16").astype(int) - drawn["torch"])
+        about = {"instruction": half, "mean_difference": rounded(float(apart.mean())), "largest": int(apart.max())}
+        result["bf16"] = {**ratio(seconds["pipeline"], seconds["bf16"]), **about}
     if optimum:
         asked = {"prompts": prompts, "steps": steps, "batch": batch, "size": plain.resolution}
         own, theirs, drawn["optimum"] = _beside(optimum, plain, asked, turns["openvino"], rounds, scratch)
@@ -107,6 +116,15 @@ def measured(
     }
     result["results_equal"] = max(result["largest_difference"].values()) <= 2
     return result
+
+
+def _in_bf16(plain: Any) -> Any:
+    """The same model as `launch.mixed_precision=bf16` draws with it."""
+    import copy
+
+    import torch
+
+    return copy.deepcopy(plain).to("cpu", torch.bfloat16)
 
 
 def _both(model: str, size: int, scratch: Path) -> tuple[Any, Any, dict[str, float]]:

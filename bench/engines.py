@@ -155,9 +155,12 @@ def _beside(
     """Seconds of ours and of optimum-intel's pipeline, A B A B, and its pictures."""
     import torch
 
+    from t2i.models.layout import settle
+
     folder, file = scratch / f"pipeline-{plain.digest[:16]}", scratch / "optimum.npy"
     if not folder.exists():
         plain.pipeline().save_pretrained(folder)
+        settle(folder)  # optimum-intel stands on an older transformers
     (scratch / "peer.py").write_text(PEER, encoding="utf-8")
     command = [python, str(scratch / "peer.py"), str(folder), str(torch.get_num_threads())]
     own, theirs = [], []

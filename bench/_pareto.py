@@ -71,7 +71,7 @@ def table(result: Result) -> str:
         pairs, alike = result["pairs"].get(metric, []), result["not_told_apart"].get(metric, [])
         those = f": {', '.join(' and '.join(pair) for pair in alike)}" if 0 < len(alike) <= NAMED else ""
         lines.append(
-            f"By {metric.replace('_', '-')}, {len(pairs) - len(alike)} of {len(pairs)} pairs of methods are told apart, "
+            f"By {metric if metric == 'drift' else metric.replace('_', '-').upper()}, {len(pairs) - len(alike)} of {len(pairs)} pairs of methods are told apart, "
             f"{len(alike)} are not{those} (paired over {count} subjects, for all pairs by exchanged signs; fewer than "
             f"{least} subjects can tell none)."
         )

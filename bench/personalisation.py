@@ -249,7 +249,8 @@ def summary(cells: dict[str, dict[str, Any]], subjects: list[str], methods: list
         terms = [of_mean(values[name], *ends) for name in methods]
         for name, own in zip(methods, terms, strict=True):
             found = interval(own, Units(), world=False)
-            bounded = [rounded(end) if np.isfinite(end) else None for end in (found.low, found.high)]
+            ends_of = (found.low, found.high) if metric != "bytes" else (np.nan, np.nan)  # which no subject changes
+            bounded = [rounded(end) if np.isfinite(end) else None for end in ends_of]
             over.setdefault(name, {})[metric] = [rounded(own.value), *bounded]
         if metric not in metrics:
             continue

@@ -10,7 +10,9 @@ from t2i.processes import device_type
 MULTIPLIES = ("amx_bf16", "avx512_bf16")
 """Instructions of a processor that multiply it, by the kernel's name for them; without one it is emulated."""
 KEY = "launch.mixed_precision"
-WORK = (Task.train, Task.pipeline, Task.generate, Task.evaluate, Task.sweep, Task.serve, Task.prompt)
+DRAWING = (Task.generate, Task.evaluate, Task.sweep, Task.serve, Task.prompt, Task.drift, Task.curve)
+"""Tasks that draw and do not train: there bf16 needs no casts, and pays for a model of any size."""
+WORK = (Task.train, Task.pipeline, *DRAWING)
 """Tasks that train or draw."""
 
 
@@ -29,8 +31,9 @@ def instruction() -> str:
 
 
 def settle(config: Config) -> None:
-    """A small model stays in float32 on a CPU, where bf16 would make it slower."""
-    if config.launch.mixed_precision is Precision.bf16 and device_type() == "cpu" and 0 < scalars(config.model) < SMALL:
+    """A small model stays in float32 on a CPU where bf16 would make it slower: in a training, and where bf16 is emulated."""
+    small = device_type() == "cpu" and 0 < scalars(config.model) < SMALL
+    if config.launch.mixed_precision is Precision.bf16 and small and not (config.task in DRAWING and instruction()):
         config.launch.mixed_precision = Precision.no
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t2i import half
-from t2i.config import Precision, compose
+from t2i.config import Precision, Task, compose
 from t2i.models.size import SMALL, scalars
 
 from .conftest import SCENES, Lab
@@ -27,6 +27,17 @@ def test_small_models_stay_in_float32(no_card: None, model: str, large: bool) ->
     half.settle(config)
     assert config.launch.mixed_precision is (Precision.bf16 if large else Precision.no)
     assert ("float32 in place of bf16" in half.advice(config, [BF16])) is not large
+
+
+@pytest.mark.parametrize("task", half.DRAWING)
+@pytest.mark.parametrize("has", ["amx_bf16", ""])
+def test_small_models_draw_in_bf16_where_the_processor_multiplies_it(
+    no_card: None, monkeypatch: pytest.MonkeyPatch, task: Task, has: str
+) -> None:
+    monkeypatch.setattr(half, "instruction", lambda: has)
+    config = compose([f"task={task.value}", BF16])
+    half.settle(config)
+    assert config.launch.mixed_precision is (Precision.bf16 if has else Precision.no)
 
 
 @pytest.mark.parametrize("precision", ["no", "fp16"])
@@ -59,7 +70,9 @@ def test_large_models_hear_of_it_where_the_processor_has_it(
     assert half.advice(small, []) == "" and half.advice(compose(["model=sd15", "task=prepare"]), []) == ""
 
 
-def test_a_run_says_which_precision_it_has(lab: Lab) -> None:
+@pytest.mark.parametrize("has", ["amx_bf16", ""])
+def test_a_run_says_which_precision_it_has(lab: Lab, monkeypatch: pytest.MonkeyPatch, has: str) -> None:
+    monkeypatch.setattr(half, "instruction", lambda: has)
     ended = lab.here("task=generate", *SCENES, "prompts=[a cat]", BF16, "scheduler.steps=2")
-    assert ended.status == 0 and "float32 in place of bf16" in ended.out
-    assert "mixed_precision: 'no'" in (ended.folder / "config.yaml").read_text()
+    assert ended.status == 0 and ("float32 in place of bf16" in ended.out) is not bool(has)
+    assert f"mixed_precision: {'bf16' if has else repr('no')}" in (ended.folder / "config.yaml").read_text()

@@ -15,10 +15,14 @@ from t2i.progress import progress
 from t2i.store import sha256_file
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from t2i.store import Store
 
 CHUNK = 1024
 """Files whose digests are asked for together."""
+FEW = 100
+"""Contents below which the share is a count: each drawn for itself, 0.4 of five pictures would be one in a third of folders."""
 
 
 @dataclass
@@ -26,7 +30,8 @@ class ContentSplit(Dataset):
     """A source without splits of its own."""
 
     held_out_share: float = 0.1
-    """Share of the images, by content and seed, that is held out where the source has no splits of its own."""
+    """Share of the images, by content and seed, that is held out where the source has no splits of its own; at least one. Of
+    fewer than 100 it is a count, rounded; of more each is drawn for itself, so that further ones move none."""
 
     def validate(self) -> None:
         super().validate()
@@ -56,10 +61,21 @@ class ContentSplit(Dataset):
         import numpy as np
 
         draws = np.fromiter(self._draws(samples), np.float64, len(samples))
-        share = self.held_out_share
-        if len(draws) and draws.min() < draws.max():
-            share = max(share, float(np.nextafter(draws.min(), 1)))
-        return compress(samples, (draws < share) == (split == "held_out"))
+        return compress(samples, self._held_out(samples, draws) == (split == "held_out"))
+
+    def _held_out(self, samples: Spool[Sample], draws: "np.ndarray") -> "np.ndarray":
+        """Which samples are held out, bool (n,), by the number from 0 to 1 that each one's content has drawn."""
+        return draws < self._below(draws)
+
+    def _below(self, draws: "np.ndarray") -> float:
+        import numpy as np
+
+        share, distinct = self.held_out_share, np.unique(draws)
+        if len(distinct) < 2:
+            return share
+        if len(distinct) < FEW:
+            return float(distinct[min(max(1, int(share * len(distinct) + 0.5)), len(distinct) - 1)])
+        return max(share, float(np.nextafter(distinct[0], 1)))
 
     def _draws(self, samples: Spool[Sample]) -> Iterator[float]:
         source = iter(progress(samples, f"reading the files of {self.name}", "file"))

@@ -47,7 +47,9 @@ def test_base_and_tuned_are_compared_question_by_question(lab: Lab, base: Ended,
     (section,) = compared.json("sections.json")
     (table,) = [own for own in section["tables"] if own["columns"][0] == "question"]
     assert [row[1].partition("[")[0] for row in table["rows"]] == NAMES
-    assert "Is the subject there?" in section["facts"]["verdict"] and "Is the subject" not in section["text"], "said once"
+    assert "Is the subject there?" in section["facts"]["verdict"] and "Is the subject" not in section["text"], (
+        "said once"
+    )
 
 
 def test_a_second_run_makes_nothing_again_and_more_prompts_are_drawn(lab: Lab, tuned: Ended, tuned_run: Path) -> None:

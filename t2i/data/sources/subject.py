@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2i.data.sample import Sample
 from t2i.data.sources.folder import REPEATED, Folder
 from t2i.data.sources.templates import worded
 from t2i.data.spool import Spool
 from t2i.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CLASS_PICTURES = "reg"
 """Where kohya's tools keep pictures of the class beside those of the subject, which lie in `img`."""
@@ -39,8 +43,9 @@ class Subject(Folder):
 
     kind: str = "subject"
     name: str = "subject"
-    held_out_share: float = 0.2
-    """Share of the pictures, by content and seed, that is kept for judging and never trained on; one at least."""
+    held_out_share: float = 0.4
+    """Share of the pictures, by content and seed, that is kept for judging and never trained on: of five two, the fewest that
+    numbers need; a count, rounded, of 100 and more each drawn for itself."""
     class_word: str = ""
     """What the subject is one of, such as dog; empty: what a folder named as in `10_sks dog` says."""
     templates: list[str] = field(default_factory=lambda: ["a photo of {label}"])
@@ -83,6 +88,22 @@ class Subject(Folder):
                 f"dataset={self.name} has one picture in {self.location()}, and one is kept for judging: expected "
                 f"{self.layout()}."
             )
+
+    def _held_out(self, samples: Spool[Sample], draws: "np.ndarray") -> "np.ndarray":
+        """Of each subject its share: several lie in a folder each. Pictures that are alone in theirs are split together."""
+        import numpy as np
+
+        folders = np.array([str(sample.path.parent) for sample in samples])
+        held_out, alone = np.zeros(len(draws), bool), np.zeros(len(draws), bool)
+        for folder in np.unique(folders):
+            own = folders == folder
+            if len(np.unique(draws[own])) > 1:
+                held_out[own] = draws[own] < self._below(draws[own])
+            else:
+                alone |= own
+        if len(np.unique(draws[alone])) > 1:
+            held_out[alone] = draws[alone] < self._below(draws[alone])
+        return held_out
 
     def _apart(self, path: Path) -> bool:
         root = self.location()

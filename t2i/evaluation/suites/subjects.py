@@ -4,6 +4,7 @@ Each has a twin in which the class stands in place of the subject: a CLIP has ne
 shows of its prompt is asked by the class (Ruiz et al. 2023, arXiv:2208.12242, sec. 4).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ from t2i.data.sources.scenes.world import CHARACTERS, describe
 from t2i.data.sources.templates import worded
 from t2i.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Of the prompts: raise it when one changes."""
 EACH = 2
 """Pictures of each prompt: more prompts say more than more pictures of one, and two have a distance."""
@@ -39,6 +40,12 @@ CONTEXTS = (
 """Where a photographed subject is asked for."""
 WORDINGS = ("{}", "a drawing of {}")
 """Of a drawn character's prompt in each of its places."""
+LEADING = frozenset(
+    "a an the in on at of by with under over near beside behind before from to into onto and or is are its his her".split()
+)
+    "a an the in on at of by with under over near beside behind before from to into onto and or is are its his her".split()
+)
+"""Words that wait for another one: captions that share `a photo of sks dog on the` are of `a photo of sks dog`."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +78,27 @@ def of_words(words: str, kind: str) -> tuple[list[str], list[str]]:
 
 
 def shared_words(texts: Sequence[str]) -> str:
-    """The longest run of words that all captions have, the first of several; empty where there is none."""
+    """The longest run of words that all captions have, the first of several, without words at its end that lead to others;
+    empty where there is none.
+    """
     split = [text.split() for text in dict.fromkeys(texts)]
-    if not split:
-        return ""
+    if len(split) < 2:
+        return " ".join(split[0]) if split else ""
     first, *others = (words for words in sorted(split, key=len))
     joined = [f" {' '.join(words)} " for words in others]
     runs = [first[i:j] for i in range(len(first)) for j in range(len(first), i, -1)]
-    for run in sorted(runs, key=len, reverse=True):
+    for run in sorted(dict.fromkeys(tuple(_whole(run)) for run in runs), key=len, reverse=True):
         text = " ".join(run)
-        if all(f" {text} " in other for other in joined):
+        if text and all(f" {text} " in other for other in joined):
             return text
     return ""
+
+
+def _whole(run: Sequence[str]) -> Sequence[str]:
+    """Without what leads to words that are not there."""
+    while run and run[-1].lower().strip(",;") in LEADING:
+        run = run[:-1]
+    return run
 
 
 def owner_of(key: str) -> str:
@@ -120,7 +136,7 @@ def of_pictures(
                 f"the captions of the subject {name or '(no folder)'} have no word in common, so nothing says how to ask for "
                 "it: write the same word into each, or type dataset.caption='a photo of sks dog'"
             )
-        kind = next((kind for kind in kinds if len(kinds) == 1 or kind in f"{words} {name}"), None)
+        kind = next((kind for kind in kinds if len(kinds) == 1 or _has(f"{words} {name}", kind)), None)
         if kind is None:
             raise UserError(f"nothing says what {words!r} is one of: type dataset.class_word=dog")
         found.append(Subject(name or words, *of_words(f"{prefix}{words}", kind), own, judged))
@@ -130,6 +146,11 @@ def of_pictures(
             "dataset.held_out_share"
         )
     return found
+
+
+def _has(text: str, words: str) -> bool:
+    """Whether `words` are in a text as whole words: no cat is in a catto."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
 def unrelated(count: int, kinds: Sequence[str]) -> list[str]:

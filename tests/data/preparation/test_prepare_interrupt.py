@@ -122,7 +122,7 @@ def test_a_signal_is_told_what_is_kept(root, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(data, store)
     (line,) = [line for line in said if line.startswith("interrupted")]
-    assert line == "interrupted: 24 of 60 images are prepared and kept; the same command goes on from there"
+    assert line == "interrupted: 16 of 60 images are prepared and kept; the same command goes on from there"
     monkeypatch.setattr(shards.ShardWriter, "add", original)
     prepare(Folder(root=str(root), resolution=64, quarantine=0.1), store)
-    assert any(line.startswith("24 of 5") and line.endswith("images are prepared already") for line in said)
+    assert any(line.startswith("16 of 5") and line.endswith("images are prepared already") for line in said)

@@ -56,7 +56,7 @@ def test_the_split_is_a_function_of_seed_and_content(folder_root, store):
     dataset = Folder(root=str(root), held_out_share=0.25)
     dataset.acquire(store)
     held_out = [sample.captions for sample in dataset.samples("held_out")]
-    assert 4 <= len(held_out) <= 16 and len(dataset.samples("train")) == 40 - len(held_out)
+    assert len(held_out) == 10 and len(dataset.samples("train")) == 30
     assert held_out == [sample.captions for sample in Folder(root=str(root), held_out_share=0.25).samples("held_out")]
     other = Folder(root=str(root), held_out_share=0.25, seed=1).samples("held_out")
     assert held_out != [sample.captions for sample in other]
@@ -69,6 +69,20 @@ def test_the_split_is_a_function_of_seed_and_content(folder_root, store):
     (root / "metadata.jsonl").write_text("\n".join(rows))
     moved = Folder(root=str(root), held_out_share=0.25).samples("held_out")
     assert sorted(held_out) == sorted(sample.captions for sample in moved)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 11, 30])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.4, 0.5, 0.9, 0.99])
+def test_of_few_images_the_share_is_a_count(folder_root, count, share):
+    """Whatever the seed: of five pictures 0.4 are two, and something is left on both sides."""
+    root, kept = str(folder_root("jsonl", count)), []
+    for seed in range(3):
+        dataset = Folder(root=root, seed=seed, held_out_share=share)
+        kept.append({sample.id for sample in dataset.samples("held_out")})
+        assert len(kept[-1]) == min(max(1, int(share * count + 0.5)), count - 1)
+        assert len(dataset.samples("train")) == count - len(kept[-1])
+        more = Folder(root=root, seed=seed, held_out_share=min(0.99, share + 0.2)).samples("held_out")
+        assert kept[-1] <= {sample.id for sample in more}, "a larger share keeps those of a smaller one"
 
 
 def test_equal_images_are_never_on_both_sides(folder_root):

@@ -51,6 +51,13 @@ def test_some_pictures_are_kept_for_judging_whoever_else_comes(tmp_path, count):
     assert again == kept, "a picture is kept for its content"
 
 
+def test_of_each_subject_its_share_is_kept(tmp_path):
+    write(tmp_path, *(f"{name}/{i}.png" for name in ("rex", "mia") for i in range(5)), "bo/0.png", "zoe/0.png")
+    kept = [sample.id for sample in Subject(root=str(tmp_path), caption="a photo of sks dog").samples("held_out")]
+    assert [sum(own.startswith(name) for own in kept) for name in ("rex", "mia")] == [2, 2]
+    assert len(kept) == 5, "and of those who are alone in their folders one of two"
+
+
 def test_pictures_of_the_class_beside_those_of_the_subject_are_none_of_it(tmp_path):
     write(tmp_path, *(f"img/5_abc cat/{i}.png" for i in range(3)), *(f"reg/1_cat/{i}.png" for i in range(3)))
     data = Subject(root=str(tmp_path))

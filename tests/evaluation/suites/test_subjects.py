@@ -35,6 +35,9 @@ def test_a_characters_prompts_begin_as_its_captions_did_in_training() -> None:
         (["a photo of sks dog"] * 3, "a photo of sks dog"),
         (["sks dog on a sofa", "a sks dog, asleep", "the snow and sks dog on it"], "sks"),
         (["sks dog on a sofa", "a sks dog asleep", "the snow and sks dog on it"], "sks dog"),
+        (["a photo of sks dog on the sofa", "a photo of sks dog on the grass"], "a photo of sks dog"),
+        (["sks dog in a box", "sks dog in a bag", "sks dog in a car"], "sks dog"),
+        (["on the sofa", "on the grass"], ""),
         (["rex", "rexine"], ""),
         ([], ""),
     ],
@@ -64,6 +67,12 @@ def test_several_subjects_each_have_their_own_prompts_and_pictures() -> None:
     assert (dog.trained, dog.held_out, cat.trained, cat.held_out) == ([0, 2], [1], [1], [0])
     assert dog.prompts[0] == f"sks dog {CONTEXTS[0]}" and dog.plain[0] == f"a photo of a dog {CONTEXTS[0]}"
     assert cat.plain[1] == f"a photo of a cat {CONTEXTS[1]}"
+    within = (["10_catto dog/a.jpg", "10_zzz cat/a.jpg"], [["catto dog"], ["zzz cat"]])
+    for classes in (["cat", "dog"], ["dog", "cat"]):
+        assert [own.plain[0][:14] for own in of_pictures(within, within, classes)] == [
+            "a photo of a d",
+            "a photo of a c",
+        ]
     with_word = of_pictures(trained, held_out, ["cat", "dog"], "<rex> ")
     assert with_word[0].prompts[0].startswith("<rex> sks dog")
 

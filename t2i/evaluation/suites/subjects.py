@@ -43,8 +43,6 @@ WORDINGS = ("{}", "a drawing of {}")
 LEADING = frozenset(
     "a an the in on at of by with under over near beside behind before from to into onto and or is are its his her".split()
 )
-    "a an the in on at of by with under over near beside behind before from to into onto and or is are its his her".split()
-)
 """Words that wait for another one: captions that share `a photo of sks dog on the` are of `a photo of sks dog`."""
 
 

@@ -51,7 +51,7 @@ class Curve:
     tests: int
     """How many the p values are adjusted for."""
     pairs: int
-    """Independent pairs of pictures."""
+    """Independent pairs that the metric is of: of pictures, or of what its own sample is made of."""
 
     @property
     def too_few(self) -> str:
@@ -179,6 +179,9 @@ def ranked(steps: Sequence[int], results: Sequence[Result], metric: str, real: O
     last = len(results) - 1
     units = results[0].units.generated
     count = int(results[0].definition["generated_count"])
+    pairs = count if units is None else len(set(units.tolist()))
+    if results[0].terms[metric].alone:  # of a sample of its own, such as the prompts of a suite
+        pairs = max((change.pairs for name, change in found.items() if name[0] == metric), default=0)
     return Curve(
         tuple(steps),
         metric,
@@ -191,7 +194,7 @@ def ranked(steps: Sequence[int], results: Sequence[Result], metric: str, real: O
         # Where the base model's are too, it is nothing that this training has learnt.
         _onset([_nearer(found, clear, ("real", k)) for k in range(len(results))]) or None,
         len(found),
-        count if units is None else len(set(units.tolist())),
+        pairs,
     )
 
 

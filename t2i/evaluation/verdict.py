@@ -98,7 +98,7 @@ class Verdict:
         """Why no verdict can be had, with the number that would do; empty where one can."""
         tests = self.tests or len(self.rows)
         needed = fewest_pairs(tests) if self.paired else fewest_each(tests)
-        if self.pairs >= needed:
+        if max([self.pairs, *(row.of for row in self.rows)]) >= needed:
             return ""
         metrics = f"{tests} metrics" if tests > 1 else "one metric"
         what = "pairs of pictures" if self.paired else "pictures of each"

@@ -7,7 +7,7 @@ from t2i.config import Config, Part, Task
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.evaluation.config import Evaluation
-from t2i.stages import composition, subject
+from t2i.stages import composition, seen, subject
 from t2i.stages.prepared import data_of
 
 KEY = "eval.images"
@@ -53,12 +53,15 @@ def _all_here(asked: Sequence[Callable[[], object]]) -> None:
 
 def fit_images(config: Config, run: Run) -> None:
     """`eval.images`, and that of a sweep's cells, are at most the number of held-out captions: a default becomes that, a
-    number that was chosen is refused.
+    number that was chosen is refused. And what `weights=` were trained on is no judge of them.
     """
     sweeps = config.task is Task.sweep or (config.task is Task.pipeline and Part.sweep in config.parts)
     data = data_of(config, run)
     there = sum(map(len, data.split("held_out").captions))
     typed = {item.split("=")[0].lstrip("+") for item in run.overrides}
+    subject.require(config, run)
+    if told := seen.told(config, run):
+        run.say(told)
     if config.eval.images > there:
         if config.eval.images != Evaluation().images or KEY in typed or not there:
             raise _too_few(KEY, config.eval.images, there)

@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from t2i import identity
-from t2i.config import Config
+from t2i.config import Config, Task, as_override
 from t2i.context import Run
 from t2i.data.sources.scenes_dataset import Scenes
 from t2i.data.sources.subject import Subject as SubjectData
+from t2i.errors import ConfigError
 from t2i.evaluation.config import OF_SUBJECTS
+from t2i.models.adapters.kinds import identify
 from t2i.stages.captions import Captions
 from t2i.stages.generated import Generated
 from t2i.stages.networks import extractors_of
 from t2i.stages.pictures import generated_pictures, pictures_of
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Address, Stage, made
+from t2i.stages.tuned import words_in
 from t2i.stages.weights import Base, Weights
 from t2i.store import digest_of
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from t2i.evaluation.suites.subjects import Subject
 
 FILE = "features.npz"
+FEWEST = 2
+"""Held-out pictures that a number needs."""
 MOST = 16
 """Prompts of one subject, for what a plan says."""
 
@@ -55,6 +60,28 @@ def subjects_of(config: Config, run: Run) -> "list[Subject]":
         return [Subject(name, prompts, plain, list(range(len(trained))), list(range(len(held_out))))]
     sides = [(split.ids, split.captions) for split in (trained, held_out)]
     return of_pictures(sides[0], sides[1], own.classes(), config.training.captions.prefix)
+
+
+def require(config: Config, run: Run) -> None:
+    """Before anything is drawn: there are subjects, two held-out pictures, and prompts with a word that `weights=` teach.
+
+    Raises UserError or ConfigError with what to type.
+    """
+    if not asked(config) or refusal(config):
+        return
+    subjects = subjects_of(config, run)
+    if (count := len(Prepared(config).read(run).split("held_out"))) < FEWEST and config.task is not Task.pipeline:
+        raise ConfigError(
+            f"{', '.join(asked(config))} need {FEWEST} held-out pictures and {count} is there: give more pictures, or a "
+            "larger dataset.held_out_share, and train with it"
+        )
+    words = [word for name in config.weights_given for word in words_in(identify(Path(name).expanduser()))]
+    if words and not any(word in text for own in subjects for text in own.prompts for word in words):
+        raise ConfigError(
+            f"no prompt of {subjects[0].name} has {words[0]}, which weights= teaches: type "
+            f"{as_override('training.captions.prefix', f'{words[0]} ')} as in its training, or captions with the word, such as "
+            f"dataset.caption='a photo of {words[0]}'"
+        )
 
 
 @dataclass(frozen=True)

@@ -121,10 +121,7 @@ class Training(Stage):
         from t2i.training.card import model_card as card_of
 
         config = self.config
-        wording = config.training.captions
-        config.strategy.require_captions(
-            text for group in self.split(run).captions for caption in group for text in wording.variants(caption)
-        )
+        config.strategy.require_captions(self._worded(run))
         checks = wiring.Wiring(config).read(run)
         wiring.require(checks["rows"][checks["declared"] :])  # what cannot be trained, or not be exported
         if run.main and config.training.resume == "never":
@@ -154,6 +151,12 @@ class Training(Stage):
             _tidy(folder / "checkpoints", config.training.milestones)
         run.barrier()
 
+    def _worded(self, run: Run) -> Iterator[str]:
+        """Every caption in every wording that a step may see."""
+        wording = self.config.training.captions
+        for group in self.split(run).captions:
+            yield from (text for caption in group for text in wording.variants(caption))
+
     def _identity(self, run: Run) -> dict[str, Any]:
         """What a checkpoint must be of to be gone on from."""
         config = self.config
@@ -172,6 +175,7 @@ class Training(Stage):
         if validation.prompts_of(config, run):
             config.scheduler.start(models.schedule(), models.grid)
         config.strategy.attach(models)
+        config.strategy.require_read(models, self._worded(run))
         return parallel_of(run).place(models, config.strategy, dtype_of(config))
 
     def _trainer(self, run: Run, models: "Models", folder: Path, known: dict[str, Any]) -> "Trainer":

@@ -118,8 +118,9 @@ def next_commands(config: Config, run: Run) -> dict[str, str]:
         "pictures of a prompt": f"{start} task=generate weights={run.folder} prompts='[\"{prompt}\"]'",
     }
     if prompt_of(config, run):
+        data = [_quoted(text) for text in run.overrides if text.startswith(("dataset", "training.captions"))]
         found["the subject judged with other seeds"] = (
-            f"{start} task=evaluate eval=subject seed={config.seed + 1000} weights={run.folder}"
+            f"{' '.join([start, *data])} task=evaluate eval=subject seed={config.seed + 1000} weights={run.folder}"
         )
     return found
 

@@ -61,6 +61,9 @@ def pipeline(config: Config, run: Run) -> dict[str, float]:
     if {Part.compare, Part.sweep} & set(parts):
         require_judges(config, run)
     for number, part in enumerate(parts, start=1):
+        if part is Part.train:  # rather than after hours of it
+            for line in filter(None, (_unmeasured(later, config, run) for later in parts)):
+                run.say(line)
         run.say(f"{number}/{len(parts) + 1} {TITLES[part]}")
         unmeasured = _unmeasured(part, config, run)
         if part is not Part.data and not unmeasured and {Part.compare, Part.sweep} & set(parts):
@@ -186,7 +189,9 @@ def stages(config: Config, run: Run) -> Goals:
     for part in (part for part in PARTS if part in config.parts):
         if part is not Part.verify:
             yield "data", [Prepared(config)]
-        if not (is_there(Prepared(config), run) and _unmeasured(part, config, run)):
+        if is_there(Prepared(config), run) and (told := _unmeasured(part, config, run)):
+            yield told, []
+        else:
             yield from STAGES[part](config, run)
 
 

@@ -37,6 +37,11 @@ class Words(Strategy):
         for word in self.placeholders:
             if not word or word.split() != [word]:
                 raise ConfigError(f"{key} holds '{word}', which is no single word; use e.g. ['<subject>']")
+            if word[0].isalnum() or word[-1].isalnum():  # a tokenizer finds it within other words, and so changes them
+                raise ConfigError(
+                    f"{key} holds '{word}', which would be read inside of longer words too, as cat is in catalogue; put it into "
+                    f"brackets: ['<{word}>']"
+                )
         if len(self.initializers) not in (0, 1, len(self.placeholders)):
             raise ConfigError(
                 f"strategy.initializers={self.initializers} has {len(self.initializers)} words for {len(self.placeholders)} "
@@ -67,6 +72,23 @@ class Words(Strategy):
         raise UserError(
             f"no training caption has {min(unseen)}, so nothing could be learned about it; type e.g. "
             f"dataset.caption='a photo of {min(unseen)}', or training.captions.prefix='{min(unseen)} '"
+        )
+
+    def require_read(self, models: "Models", captions: Iterable[str]) -> None:
+        unseen = {
+            name: {models.tokenizers[name].convert_tokens_to_ids(token) for word in self.placeholders for token in
+                   models.words[word].split()}
+            for name in (encoder.replace("text_encoder", "tokenizer") for encoder in models.family.encoders)
+        }  # fmt: skip
+        for caption in captions:
+            found = models.family.tokens(models, [caption])
+            for name, ids in unseen.items():
+                ids -= set(found[name.replace("tokenizer", "ids")].flatten().tolist())
+            if not any(unseen.values()):
+                return
+        raise ConfigError(
+            f"strategy.vectors={self.vectors}: no training caption has all of them within the tokens that model={models.name} "
+            "reads, so the last would learn nothing; type fewer, or shorten the captions"
         )
 
     def teach(self, models: "Models") -> None:

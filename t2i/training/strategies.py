@@ -71,6 +71,9 @@ class Strategy:
         """Whether a trainable parameter of this name is left as it is in a step (from 0) of so many."""
         return False
 
+    def require_read(self, models: "Models", captions: Iterable[str]) -> None:
+        """Raises ConfigError where the attached models do not read what is to be learned from these captions."""
+
     def require_captions(self, captions: Iterable[str]) -> None:
         """UserError where training captions, as they are worded, lack what is to be learned."""
 

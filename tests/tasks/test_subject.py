@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i.config import compose
+from t2i.context import Run
+from t2i.stages.elsewhere import elsewhere_of
+from t2i.store import Store
+
 from ..conftest import TOY, Ended, Lab
+from .test_prepare import noise
 
 MASCOT = ["dataset=mascot", "dataset.train=5", "dataset.val=6"]
 TRAIN = [*MASCOT, *TOY, "task=train", "training.validation_images=0", "training.export_pipeline=false"]
@@ -89,3 +95,61 @@ def test_words_that_no_caption_has_are_told_before_the_first_step(lab: Lab) -> N
 def test_mistakes_are_one_sentence(lab: Lab, typed: list[str], sentence: str) -> None:
     ended = lab.here("task=train", *typed)
     assert ended.status == 2 and sentence in ended.err and "Traceback" not in ended.err
+
+
+@pytest.fixture(scope="module")
+def rex(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    root = tmp_path_factory.mktemp("rex")
+    for number in range(5):
+        noise(number).save(root / f"{number}.png")
+    return [
+        *("dataset=subject", f"dataset.root={root}", "dataset.resolution=64", "dataset.class_word=dog"),
+        *("dataset.caption='a photo of sks dog'", *TOY[:4], "training.validation_images=0", "scheduler.steps=2"),
+        *("training.export_pipeline=false", "eval.prompts=2"),
+    ]
+
+
+def test_pictures_that_weights_were_trained_on_are_no_judges_of_them(lab: Lab, rex: list[str]) -> None:
+    trained = lab.here("task=train", *rex)
+    assert trained.status == 0, trained.err
+    ask = ["task=evaluate", *rex, "eval=subject", f"weights={trained.folder}"]
+    own, more = lab.here(*ask), lab.here(*ask, "dataset.held_out_share=0.7")
+    assert own.status == more.status == 0, own.err + more.err
+    assert "was trained on" not in own.out
+    assert "2 of 4 held-out pictures are ones that weights= was trained on (" in more.out
+
+
+def test_a_word_that_no_prompt_of_the_subject_has_is_told_before_anything_is_drawn(lab: Lab) -> None:
+    """As its training had it: a prefix of all captions, which another command does not know of."""
+    taught = lab.here(*TRAIN, *WORDS, "strategy=textual_inversion", "strategy.initializers=[cat]")
+    ask = [*MASCOT, *TOY, "task=evaluate", "eval=subject", "eval.prompts=2", f"weights={taught.folder}"]
+    refused = lab.here(*ask)
+    assert refused.status == 2 and "generated" not in refused.out
+    assert "no prompt of mia has <mia>, which weights= teaches: type training.captions.prefix='<mia> '" in refused.err
+    told = lab.here(*ask, WORDS[0])
+    assert told.status == 0 and told.metrics["drift[tiny_clip]"] == told.metrics["drift[tiny_clip].high"] == 0.0
+
+
+@pytest.mark.parametrize("typed", [[], ["plan=true"]], ids=["run", "plan"])
+def test_what_a_handful_cannot_be_judged_by_is_told_before_the_training(
+    lab: Lab, rex: list[str], typed: list[str]
+) -> None:
+    ask = ["parts=[data,train,compare]", *rex, "dataset.held_out=1", "eval=subject"]
+    ended = lab.here(*ask, *typed)
+    assert ended.status == 0, ended.err
+    told = ended.out.index("Not measured: pictures and numbers, base and tuned needs 2 held-out pictures")
+    assert typed or told < ended.out.index("training")
+    alone = lab.here("task=evaluate", *rex, "dataset.held_out=1", "eval=subject")
+    assert alone.status == 2 and "need 2 held-out pictures and 1 is there" in alone.err
+
+
+def test_elsewhere_has_a_number_of_its_own(tmp_path: Path, rex: list[str]) -> None:
+    """Five photographs hold two out, and two pairs of pictures elsewhere tell nothing."""
+    config, run = (
+        compose([*rex, "elsewhere=scenes"]),
+        Run(tmp_path, Store(tmp_path), overrides=[*rex, "elsewhere=scenes"]),
+    )
+    config.eval.images = 2  # as it is fitted to what there is
+    assert elsewhere_of(config, run).eval.images == 20
+    typed = [*rex, "elsewhere=scenes", "eval.images=10"]
+    assert elsewhere_of(compose(typed), Run(tmp_path, Store(tmp_path), overrides=typed)).eval.images == 4

@@ -361,6 +361,8 @@ def test_verify_sees_words_that_are_not_in_use(models: Models, loaded: Loader, t
     ({"placeholders": ["<a>", "<a>"]}, "is empty or repeats a word"),
     ({"placeholders": ["my cat"]}, "holds 'my cat', which is no single word"),
     ({"placeholders": ["<a>", "<b>", "<c>"], "initializers": ["cat", "dog"]}, "has 2 words for 3 placeholders"),
+    ({"placeholders": ["oa"]}, "holds 'oa', which would be read inside of longer words too, .* brackets: .'<oa>'."),
+    ({"placeholders": ["<a>", "<b"]}, "holds '<b', which would be read inside"),
     ({"vectors": 0}, "strategy.vectors=0 is not a number from 1 to 32"),
 ])  # fmt: skip
 @pytest.mark.parametrize("strategy", BOTH, ids=lambda one: one.kind)
@@ -386,6 +388,23 @@ def test_words_that_cannot_be_taught_are_named(models: Models) -> None:
         UserError, match="strategy.placeholders names 'cat', which is in the vocabulary already; use a word"
     ):
         replace(INVERSION, placeholders=["cat"]).attach(models)
+
+
+def test_a_vector_that_no_caption_has_room_for_is_told(models: Models) -> None:
+    """The toy reads 16 tokens and more: of a word of 30 vectors the last ones would be cut off."""
+    long = replace(INVERSION, vectors=30)
+    long.attach(models)
+    with pytest.raises(ConfigError, match="strategy.vectors=30: no training caption has all of them within"):
+        long.require_read(
+            models, [f"{'a very long caption ' * 20} {WORD}", f"a photo of a red cat beside a dog and {WORD}" * 3]
+        )
+
+
+def test_vectors_that_a_caption_holds_are_no_fault(loaded: Loader, toy: Model, toy_sdxl: Model) -> None:
+    for model in (toy, toy_sdxl):
+        models = loaded(model)
+        INVERSION.attach(models)
+        INVERSION.require_read(models, ["no word", f"a {WORD} on a beach"])
 
 
 def test_captions_have_to_have_the_words() -> None:

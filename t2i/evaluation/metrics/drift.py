@@ -19,7 +19,7 @@ def measure(inputs: Inputs) -> dict[str, Measurement]:
     assert inputs.subject is not None
     values, chance = distances(inputs.subject)
     own = measured(replace(of_mean(values, 0.0, 2.0), alone=True), ALONE)
-    if inputs.subject.base:
+    if inputs.subject.base or not values.any():  # the same bits for every prompt: what draws them was not touched
         own = replace(own, interval=known(0.0))
     return {"drift": own if np.isnan(chance) else replace(own, beside={"chance": known(chance)})}
 

@@ -162,6 +162,7 @@ def drift(found: Subjects) -> tuple[np.ndarray, float]:
     checks.same_length("unrelated pictures", after, "of the base model", before)
     checks.same_width("unrelated", after, "unrelated base", before)
     values = np.clip(1.0 - (after * before).sum(axis=1), 0.0, 2.0)
+    values[(after == before).all(axis=1)] = 0.0  # where a cosine with itself is rounded
     count = len(before)
     cosines = before @ before.T
     other = 1.0 - (cosines.sum() - np.trace(cosines)) / (count * (count - 1)) if count > 1 else np.nan

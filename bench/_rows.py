@@ -102,14 +102,14 @@ ROWS = (
             *(targets if form == TUNED else ()),
         )
         for key, name, targets in (
-            ("attn2_to_v", "attn2.to_v", (1.6, 2.0, (2.5, 3.5))),
+            ("attn2_to_v", "attn2.to_v", (1.28, 1.31, (2.5, 3.5))),
             ("lora", "LoRA", (None, None, (2.5, 3.5))),
-            ("unet", "the whole U-Net", (1.5, 2.0, (2.0, 3.0))),
+            ("unet", "the whole U-Net", (1.2, 1.3, (2.0, 3.0))),
         )
         for form, path in ((TUNED, ()), (DEFAULT, ("default",)))
     ),
     Row("a step of LoRA, SDXL", f"{TUNED}{STEP}", "sdxl", ("strategies", "lora"), None, None, (2.0, 3.0)),
-    Row("the whole U-Net, as programs", "train_text_to_image.py", "train", ("programs", "unet"), 1.5, 2, (2, 3)),
+    Row("the whole U-Net, as programs", "train_text_to_image.py", "train", ("programs", "unet"), 1.2, 1.3, (2, 3)),
     Row("LoRA, as programs", "train_text_to_image_lora.py", "train", ("programs", "lora"), None, None, (2.5, 3.5)),
     *(
         Row(f"a step of {name} at SD 1.5 size, bf16 on a CPU", peer, "half", ("strategies", key, *path), *targets)

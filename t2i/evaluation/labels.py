@@ -19,7 +19,7 @@ LABELS = {
     "clip_t": "CLIP-T",
     "drift": "drift on unrelated prompts",
     "subject_diversity": "diversity of one prompt",
-    "subject_nearest": "distance to the nearest training picture",
+    "subject_nearest": "distance of the subject to the nearest training picture",
     "composition_object": "composition: object",
     "composition_two_objects": "composition: two objects",
     "composition_count": "composition: count",

@@ -36,7 +36,7 @@ METRICS = {
     "clip_t": "CLIP-T",
     "drift": "Drift on unrelated prompts",
     "subject_diversity": "Diversity of one prompt",
-    "subject_nearest": "Distance to the nearest training picture",
+    "subject_nearest": "Distance of the subject to the nearest training picture",
     "composition_object": "Composition: object",
     "composition_two_objects": "Composition: two objects",
     "composition_count": "Composition: count",

@@ -97,6 +97,16 @@ def _read_against(metrics: Mapping[str, float], key: str) -> str:
 
 def answer(columns: Mapping[str, Mapping[str, float]], verdict: "Optional[Verdict]" = None) -> str:
     """The three answers in sentences; empty where nothing of a subject was measured."""
+    return " ".join(f"{question} {told}" for question, told in answers(columns, verdict).items())
+
+
+def listed(columns: Mapping[str, Mapping[str, float]], verdict: "Optional[Verdict]" = None) -> str:
+    """The same as a list, a question a line."""
+    return "\n".join(f"- **{question}** {told}" for question, told in answers(columns, verdict).items())
+
+
+def answers(columns: Mapping[str, Mapping[str, float]], verdict: "Optional[Verdict]" = None) -> dict[str, str]:
+    """By question: its number, what that is read against, and the verdict."""
     from t2i.reporting.names import readable
 
     names, last = list(columns), list(columns.values())[-1]
@@ -112,8 +122,8 @@ def answer(columns: Mapping[str, Mapping[str, float]], verdict: "Optional[Verdic
             others.append(f"{what} {value}")
         beside = f" ({'; '.join(others)})" if others else ""
         change = f": {verdicts[key]}" if key in verdicts else ""
-        told[question] = f"{question} {readable(key)} {_shown(last, key)}{beside}{change}."
-    return " ".join(told.values())
+        told[question] = f"{readable(key)} {_shown(last, key)}{beside}{change}."
+    return told
 
 
 def prompt_of(config: Config, run: Run) -> str:

@@ -9,7 +9,7 @@ from t2i.stages.captions import rows_of
 from t2i.stages.metrics import Measured
 from t2i.stories.composition import skills_table
 from t2i.stories.evaluation import metrics_table
-from t2i.stories.subject import answer, subject_table
+from t2i.stories.subject import answer, listed, subject_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,9 +75,8 @@ def tell(
         tables.append(skills)
     if (shown := subject_table(measured, verdict)) is not None:
         tables.append(shown)
-        told = answer(measured, verdict)
-        text = f"{told} {text}" if mark else text  # the top of the page has it
-        cost = f"{told} {cost}".strip()
+        text = f"{answer(measured, verdict)} {text}" if mark else text  # the top of the page has it
+        cost = f"{cost}\n\n{listed(measured, verdict)}"
     untested = untested_table(verdict, first, second, names)
     run.section(
         title,
@@ -105,7 +104,7 @@ def answer_of(verdict: "Verdict", names: tuple[str, str], mark: str, cost: str =
     answer = f"{verdict.answer[0].upper()}{verdict.answer[1:]}"
     told = f"**{answer}.** {names[1][0].upper()}{names[1][1:]} against {names[0]}: {verdict.told(names[1])}."
     disagree = f"{verdict.disagreement}." if verdict.disagreement else ""
-    return {"verdict": " ".join(part for part in (told, disagree, cost) if part)}
+    return {"verdict": " ".join(part for part in (told, disagree, cost) if part).replace(" \n", "\n")}
 
 
 def verdict_table(verdict: "Verdict", first: Told, second: Told, names: tuple[str, str]) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench import _options
 from bench._commit import commit
 from bench._figure import TITLES, draw
 from bench._rows import RESULTS
+from t2i.errors import UserError
 
 
 def machine(device: str = "cpu") -> str:
@@ -37,22 +39,41 @@ def keep(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     return path
 
 
-def _value(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdigit() else text
-
-
 def main() -> int:
-    """Runs the measurement that the command line names."""
-    if len(sys.argv) < 2 or sys.argv[1] not in TITLES:
-        print(f"python -m bench NAME, where NAME is one of: {', '.join(TITLES)}", file=sys.stderr)
-        return 2
-    name = sys.argv[1]
-    options = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[2:])
-    result = importlib.import_module(f"bench.{name}").run(**{key: _value(text) for key, text in options.items()})
+    """Runs the measurement that the command line names; what was typed wrong is one sentence, and status 2."""
+    usage = f"python -m bench NAME [--key=value ...], where NAME is one of: {', '.join(TITLES)}; NAME --help tells its options"
+    name, *typed = sys.argv[1:] or [""]
+    if name not in TITLES:
+        print(usage, file=sys.stdout if name in _options.HELP else sys.stderr)
+        return 0 if name in _options.HELP else 2
+    bench = importlib.import_module(f"bench.{name}")
+    if _options.HELP & set(typed):
+        print(_options.told(bench), end="")
+        return 0
+    try:
+        result = bench.run(**_options.read(bench.run, typed))
+    except Exception as error:
+        mistake = _mistake(error)
+        if mistake is None:
+            raise
+        print(f"python -m bench {name}: {mistake}", file=sys.stderr)
+        return mistake.status
     path = keep(name, result)
     print(path.read_text(encoding="utf-8"))
     print(f"written to {path}")
     return 0
+
+
+def _mistake(error: Exception) -> UserError | None:
+    """The sentence about an error that is the user's doing; None for another one, which keeps its traceback."""
+    if isinstance(error, UserError):
+        return error
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from t2i.messages import explain
+
+    return explain(error, []) if isinstance(error, HydraException | OmegaConfBaseException) else None
 
 
 if __name__ == "__main__":

@@ -70,8 +70,9 @@ def table(result: Result) -> str:
     for metric in (gain, "drift"):
         pairs, alike = result["pairs"].get(metric, []), result["not_told_apart"].get(metric, [])
         those = f": {', '.join(' and '.join(pair) for pair in alike)}" if 0 < len(alike) <= NAMED else ""
+        spoken = metric if metric == "drift" else metric.replace("_", "-").upper()
         lines.append(
-            f"By {metric if metric == 'drift' else metric.replace('_', '-').upper()}, {len(pairs) - len(alike)} of {len(pairs)} pairs of methods are told apart, "
+            f"By {spoken}, {len(pairs) - len(alike)} of {len(pairs)} pairs of methods are told apart, "
             f"{len(alike)} are not{those} (paired over {count} subjects, for all pairs by exchanged signs; fewer than "
             f"{least} subjects can tell none)."
         )

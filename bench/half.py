@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from bench._measure import in_turns, ratio, rounded
+from bench._options import chosen
 from bench.startup import PROJECT
-from bench.train import STEPS, Trainer
+from bench.train import PARTS, STEPS, Trainer
 
 GROUP = 10
 """Steps that are averaged before an interval is made of them."""
@@ -41,7 +42,7 @@ def run(
         "instruction": half.instruction() or "none",
         "strategies": {},
     }
-    for strategy in [only] if only else ("lora", "attn2_to_v"):
+    for strategy in chosen("only", only or "lora,attn2_to_v", list(PARTS)):
         forms = {"bf16": ("ours", torch.bfloat16), "float32": ("ours", torch.float32), "peer": ("tuned", torch.float32)}
         trainers = {
             name: Trainer(model, strategy, "cpu", dtype, batch, form, pixels=pixels)

@@ -13,7 +13,7 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from bench._measure import load, rounded, timed
+from bench._options import chosen
 from bench._signs import adjusted
+from t2i.errors import ConfigError
 
 WORD = "<new>"
 METRICS = ("clip_i", "dino_i", "clip_t", "drift", "subject_diversity", "subject_nearest")
@@ -68,12 +70,12 @@ def run(
     """Numbers of every cell, and of the methods over subjects. steps: 0 for 100 of the bundled model, 800 of another; prompts:
     unrelated ones, for drift; keys: more of the configuration, with spaces between them.
     """
-    names, who = _chosen(methods, METHODS), dict(_subjects(root))
-    chosen = _chosen(subjects, who)
+    names, who = chosen("methods", methods, list(METHODS)), dict(_subjects(root))
+    own = chosen("subjects", subjects, list(who))
     steps = steps or (100 if model == "tiny" else 800)
     shared = _shared(model, steps, batch, prompts, outputs) + keys.split()
     start, cells = time.monotonic(), dict[str, dict[str, Any]]()
-    for subject, seed, name in ((s, k, n) for s in chosen for k in range(seeds) for n in names):
+    for subject, seed, name in ((s, k, n) for s in own for k in range(seeds) for n in names):
         if minutes and time.monotonic() - start > 60 * minutes:
             break
         data, method = who[subject], METHODS[name]
@@ -82,7 +84,7 @@ def run(
         cells[f"{subject}/{name}/{seed}"] = found = _cell(typed, Path(outputs).expanduser().absolute())
         told = ", ".join(f"{key} {found[key]:.3g}" for key in (*METRICS, "train_s") if key in found)
         print(f"{subject} {name} seed {seed}: {told}", flush=True)
-    whole = [own for own in chosen if all(f"{own}/{name}/{k}" in cells for name in names for k in range(seeds))]
+    whole = [each for each in own if all(f"{each}/{name}/{k}" in cells for name in names for k in range(seeds))]
     if not whole:
         raise SystemExit(f"{len(cells)} cells are there, and of no subject all of them: the same command goes on")
     return {
@@ -91,20 +93,13 @@ def run(
         "model": model,
         "device": _device(),
         "subjects": whole,
-        "unfinished": [own for own in chosen if own not in whole],
+        "unfinished": [each for each in own if each not in whole],
         "methods": {name: {"keys": list(METHODS[name].keys)} for name in names},
         "load": load(),
         "cells": cells,
         **summary(cells, whole, names, seeds),
         "results_equal": all(cell["drift_of_base"] == 0 for cell in cells.values()),
     }
-
-
-def _chosen(given: str, known: Sequence[str] | dict[str, Any]) -> list[str]:
-    own = [name for name in given.split(",") if name] or list(known)
-    if unknown := [name for name in own if name not in known]:
-        raise SystemExit(f"{unknown[0]} is none of {', '.join(known)}")
-    return own
 
 
 # -- subjects ---------------------------------------------------------------------------------------------------------
@@ -143,6 +138,8 @@ def _subjects(root: str) -> Iterator[tuple[str, Data]]:
         yield from ((name, Data(name, kind)) for name, (kind, _, _) in MASCOTS.items())
         return
     above = Path(root).expanduser().absolute()
+    if not above.is_dir() or not any(path.is_dir() for path in above.iterdir()):
+        raise ConfigError(f"--root={root} holds no subjects; give a folder that has one with pictures for each of them")
     lists = [path for path in (above, above.parent) if (path / "prompts_and_classes.txt").is_file()]
     lines = (lists[0] / "prompts_and_classes.txt").read_text(encoding="utf-8").splitlines() if lists else []
     classes = dict(line.split(",", 1) for line in lines if re.fullmatch(r"\w+,[\w ]+", line))

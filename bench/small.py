@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench._measure import load, ratio
+from bench._options import chosen
 from bench.startup import PROJECT
 
 
@@ -30,6 +31,8 @@ def run(
 ) -> dict[str, Any]:
     """Ratios of the other checkout's processor seconds to ours, by command. quick: 1 leaves out what needs the experiment;
     only: one command."""
+    names = [name for name in COMMANDS if not quick or name not in ("again", "diff")]
+    names = chosen("only", only, list(COMMANDS)) if only else names
     with tempfile.TemporaryDirectory() as folder:
         sides = {
             "other": Side("other", Path(other or PROJECT), Path(outputs or f"{folder}/other"), keys),
@@ -40,7 +43,7 @@ def run(
                 side.measure(side.whole)
         seconds: dict[str, dict[str, dict[str, list[float]]]] = {}
         for number in range(warm_up + rounds):
-            for name in [only] if only else [name for name in COMMANDS if not quick or name not in ("again", "diff")]:
+            for name in names:
                 for kind, side in sides.items():
                     processor, wall = side.measure(side.command(name, number))
                     if number >= warm_up:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bench._measure import Ceilings, counted_flops, in_turns, operators, ratio
+from bench._options import chosen
 
 RATE = 1e-4
 STEPS = 4
@@ -50,7 +51,7 @@ def run(
         "clock": "wall" if device == "cuda" else "process",
         "strategies": {},
     }
-    for name in [only] if only else PARTS:
+    for name in chosen("only", only, list(PARTS)):
         trainers = {
             form: Trainer(model, name, device, dtype, batch, form, bool(compile), bool(channels_last))
             for form in ("ours", "tuned", "default")
@@ -113,14 +114,14 @@ class Trainer:
 
         self.models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
         self.models.resolution = pixels or self.models.resolution
-        chosen = compose([f"strategy={strategy}"]).strategy
-        chosen.attach(self.models)
+        trained = compose([f"strategy={strategy}"]).strategy
+        trained.attach(self.models)
         self.models.to(device, dtype)
         self.cached, self.device, self.dtype = form == "ours", device, dtype
         self.micro = 1 if form == "default" else batch
         if form == "default" and PARTS[strategy]:
             self.models.unet.enable_gradient_checkpointing()
-        self.parameters = list(chosen.trainable(self.models).values())
+        self.parameters = list(trained.trainable(self.models).values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached)
         self.objective = objective_of(self.models)
         if channels_last and self.cached:

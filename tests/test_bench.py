@@ -1,8 +1,10 @@
 """What bench/ says of its results. The measurements themselves run in `make bench-quick`."""
 
 import importlib.util
+import inspect
 import itertools
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench import _commit
+from bench import _commit, growth
+from bench.__main__ import main
 from bench._figure import TITLES
 from bench._measure import Ceilings, counted_flops
+from bench._options import read
 from bench._rows import ROWS, Row, newest
 from bench._signs import adjusted
 from bench.growth import exponent
 from bench.personalisation import METHODS, Data, _cell, _subjects, run, summary
 from bench.quick import SMALLEST
 from bench.table import OLDER, README, renewed
+from t2i.errors import ConfigError
 
 
 def test_the_page_shows_the_newest_results() -> None:
@@ -173,5 +178,49 @@ def test_a_finished_cell_is_not_measured_again_and_an_unknown_name_is_told(
     )
     first = _cell(["b=1", "a=2"], tmp_path)
     assert first == _cell(["a=2", "b=1"], tmp_path) == {"clip_i": 0.5} and asked == [["b=1", "a=2"]]
-    with pytest.raises(SystemExit, match="nobody is none of mia, rex"):
+    with pytest.raises(ConfigError, match="--subjects=nobody: nobody is none that is known.*; use one of: mia, rex"):
         run(subjects="nobody")
+
+
+MISTAKES = {
+    "an option that is none": ("--step=4", r"--step is no option of this bench \(did you mean --steps\?\)"),
+    "no option at all": ("steps=4", "steps=4 is no option; options are typed as --steps=value"),
+    "an option without a value": ("--seeds", "--seeds is no option; options are typed as --seeds=value"),
+    "a word for a number": ("--steps=x", "--steps=x is no whole number from 0 on"),
+    "none of what is counted": ("--seeds=0", "--seeds=0 is no whole number from 1 on; type e.g. --seeds=1"),
+    "a folder that is not there": ("--root=/nope", "--root=/nope does not exist"),
+    "a file for a folder": (f"--root={__file__}", "holds no subjects; give a folder that has one"),
+    "what the configuration refuses": ("--prompts=1", "eval.prompts=1; expected an integer"),
+    "a model that is none": ("--model=tin", r"model=tin is unknown \(did you mean model=tiny\?\)"),
+    "keys that are none": ("--keys=training.stepz=3", "training.stepz"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_what_was_typed_wrong_is_one_sentence(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed, sentence = MISTAKES[case]
+    monkeypatch.setattr("sys.argv", ["bench", "personalisation", f"--outputs={tmp_path}", typed])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and re.search(sentence, said.err), said.err
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_help_tells_a_bench_and_its_options(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", name, "--help"])
+    bench = importlib.import_module(f"bench.{name}")
+    assert main() == 0
+    said = capsys.readouterr().out
+    assert said.startswith(bench.__doc__.splitlines()[0])
+    assert all(f"  --{key}=" in said for key in inspect.signature(bench.run).parameters)
+
+
+def test_numbers_and_words_are_told_apart_by_the_option() -> None:
+    assert read(run, ["--keys=5", "--seeds=3", "--minutes=0"]) == {"keys": "5", "seeds": 3, "minutes": 0}
+    assert read(growth.run, ["--cells=0"]) == {"cells": 0}, "which leaves them out"
+    with pytest.raises(ConfigError, match="--rounds=0 is no whole number from 1 on; type e.g. --rounds=5"):
+        read(importlib.import_module("bench.train").run, ["--rounds=0"])

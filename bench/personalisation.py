@@ -80,7 +80,13 @@ def run(
             break
         data, method = who[subject], METHODS[name]
         rate = method.tiny if model == "tiny" else method.full
-        typed = [*shared, *data.typed(name), *method.keys, f"strategy.learning_rate={rate}", f"training.seed={seed}"]
+        typed = [
+            *shared,
+            *data.typed(name, model),
+            *method.keys,
+            f"strategy.learning_rate={rate}",
+            f"training.seed={seed}",
+        ]
         cells[f"{subject}/{name}/{seed}"] = found = _cell(typed, Path(outputs).expanduser().absolute())
         told = ", ".join(f"{key} {found[key]:.3g}" for key in (*METRICS, "train_s") if key in found)
         print(f"{subject} {name} seed {seed}: {told}", flush=True)
@@ -113,14 +119,14 @@ class Data:
     kind: str
     folder: Path | None = None
 
-    def typed(self, method: str) -> list[str]:
+    def typed(self, method: str, model: str = "tiny") -> list[str]:
         """Its keys and the prior's; a method that teaches a word needs it in the captions."""
         from t2i.config import as_override
 
         teaches = method == "textual_inversion"
         words = ["training.prior=base"]
         if teaches:  # which changes nothing else, so that nothing has to be held
-            words = [f"strategy.placeholders=['{WORD}']", f"strategy.initializers=[{self.kind.split()[-1]}]"]
+            words = [f"strategy.placeholders=['{WORD}']", f"strategy.initializers={_begins(self.kind, model)}"]
         if self.folder is None:
             prefix = [as_override("training.captions.prefix", f"{WORD} ")] * teaches
             return ["dataset=mascot", f"dataset.character={self.name}", *prefix, *words]
@@ -128,6 +134,16 @@ class Data:
         told = {"dataset.root": str(self.folder), "dataset.caption": caption, "dataset.class_word": self.kind}
         own = [as_override(key, value) for key, value in told.items()]
         return ["dataset=subject", "dataset.held_out_share=0.4", *own, *words]
+
+
+def _begins(kind: str, model: str) -> str:
+    """The class, where the model has one token for it; otherwise a new word begins as the mean of all."""
+    from t2i.config import compose
+    from t2i.models.tokenizer import TokenCounter
+
+    word = kind.split()[-1]
+    tokens = TokenCounter(compose([f"model={model}"]).model).tokenizer.tokenize(word)
+    return f"[{word}]" if len(tokens) == 1 else "[]"
 
 
 def _subjects(root: str) -> Iterator[tuple[str, Data]]:

@@ -156,7 +156,10 @@ def test_dreambenchs_folder_says_the_class_of_each_subject(tmp_path: Path) -> No
     found = dict(_subjects(str(tmp_path / "dataset")))
     assert {name: own.kind for name, own in found.items()} == {"berry_bowl": "bowl", "dog2": "dog", "rc_car": "rc car"}
     assert "dataset.caption='a photo of sks dog'" in found["dog2"].typed("unet")
-    assert "dataset.caption='a photo of <new> dog'" in found["dog2"].typed("textual_inversion")
+    taught = found["dog2"].typed("textual_inversion")
+    assert "dataset.caption='a photo of <new> dog'" in taught and "strategy.initializers=[dog]" in taught
+    rare = Data("cup", "chalice", tmp_path).typed("textual_inversion")
+    assert "strategy.initializers=[]" in rare, "which the bundled model's vocabulary has in pieces"
     assert len(dict(_subjects(""))) == 10
 
 

@@ -11,6 +11,7 @@ from t2i.models.config import Init, Model
 from t2i.models.families.family import Family
 from t2i.sampling.config import Scheduler
 from t2i.training.config import Training
+from t2i.training.inversion import Words
 from t2i.training.strategies import Strategy
 
 
@@ -38,11 +39,24 @@ def refuse(
     _refuse_size(config, family)
     if strategy is not None and (reason := strategy.refuses(family)):
         raise ConfigError(reason)
+    if strategy is not None and (reason := _refused_words(config, strategy)):
+        raise ConfigError(reason)
     flow = family.objective == "flow"
     for scheduler in schedulers:
         scheduler.refuse_unlike(flow, config.name)
     if flow and training is not None and (reason := training.flow_refusal(config.name)):
         raise ConfigError(reason)
+
+
+def _refused_words(config: Model, strategy: Strategy) -> str | None:
+    """Why the model's tokenizer, where this machine has it, cannot be taught the strategy's words."""
+    from t2i.models.tokenizer import TokenCounter
+
+    if not isinstance(strategy, Words) or not source.tokenizer_here(config):
+        return None
+    with suppress(UserError):  # told where the model is loaded
+        return strategy.refuses_words(TokenCounter(config).tokenizer, config.name)
+    return None
 
 
 def refuse_drawing(config: Model, begins: bool, masked: bool, weighted: bool) -> None:

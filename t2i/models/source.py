@@ -141,6 +141,16 @@ def tokenizer(config: Model) -> Path:
     return locate(config, [INDEX, *_patterns("tokenizers", "/*")]) / "tokenizer"
 
 
+def tokenizer_here(config: Model) -> bool:
+    """Whether the model's tokenizer can be read without asking the hub."""
+    if config.init is Init.random or is_file(config) or Path(config.source).expanduser().is_dir():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(config.source, "tokenizer/vocab.json", revision=config.revision)
+    return isinstance(found, str)
+
+
 def is_file(config: Model) -> bool:
     """Whether the model is a single-file checkpoint."""
     path = Path(config.source).expanduser()

@@ -36,6 +36,11 @@ class TokenCounter:
         found.chat_template = found.chat_template or PLAIN
         return found
 
+    @property
+    def tokenizer(self) -> Any:
+        """As transformers has it."""
+        return self._loaded
+
     @cached_property
     def _tokenizer(self) -> Any:
         tokenizer = self._loaded.backend_tokenizer

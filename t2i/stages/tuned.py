@@ -181,8 +181,8 @@ def _refuse_scales(pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.scale != 1 and not _scales(piece.found):
             raise ConfigError(
-                f"weights_scale={piece.scale:g} has no meaning for {piece.found.path}: {piece.found.spoken} is no "
-                "difference that can be scaled, as an adapter is; use 1 there"
+                f"weights_scale={piece.scale:g} has no meaning for {piece.found.path} ({piece.found.spoken}): only the "
+                "difference that an adapter makes can be scaled; use 1 there"
             )
 
 
@@ -199,7 +199,7 @@ def _replaces(found: Found, family: Family) -> set[str]:
 def _refuse_twice(pieces: Sequence[Piece], model: Model) -> None:
     if len(pieces) < 2:
         return
-    family, places = source.family(model), dict[str, Path]()
+    family, places, taught = source.family(model), dict[str, Path](), dict[str, Path]()
     for piece in pieces:
         for network in _replaces(piece.found, family):
             if network in places:
@@ -208,6 +208,12 @@ def _refuse_twice(pieces: Sequence[Piece], model: Model) -> None:
                     f"{network}; give one of them (adapters can be added to it)"
                 )
             places[network] = piece.found.path
+        for word in words_in(piece.found):
+            if word in taught:
+                raise ConfigError(
+                    f"weights= names {taught[word]} and {piece.found.path}, and both teach {word}; give one of them"
+                )
+            taught[word] = piece.found.path
 
 
 def apply_tuned(models: "Models", tuned: Tuned) -> None:

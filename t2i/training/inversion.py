@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from t2i.errors import ConfigError, UserError
+from t2i.models.new_words import refusal
 from t2i.training.lora import Lora
 from t2i.training.strategies import Strategy, read_tensors, require_fit, validate_rate
 
@@ -25,7 +26,8 @@ class Words(Strategy):
     placeholders: list[str] = field(default_factory=lambda: ["<subject>"])
     """The new words, as captions and prompts have them."""
     initializers: list[str] = field(default_factory=list)
-    """What each begins as, such as [dog]: one for all, or one for each; []: the mean of all words."""
+    """What each begins as, such as [dog]: one for all, or one for each, of as many tokens as `vectors` or fewer; []: the mean of
+    all."""
     vectors: int = 1
     """Tokens that each word has; more hold more, and follow prompts less."""
 
@@ -42,6 +44,10 @@ class Words(Strategy):
                     f"{key} holds '{word}', which would be read inside of longer words too, as cat is in catalogue; put it into "
                     f"brackets: ['<{word}>']"
                 )
+        if not all(word.strip() for word in self.initializers):
+            raise ConfigError(
+                f"strategy.initializers={self.initializers} holds an empty word; use e.g. [dog], or [] for the mean of all words"
+            )
         if len(self.initializers) not in (0, 1, len(self.placeholders)):
             raise ConfigError(
                 f"strategy.initializers={self.initializers} has {len(self.initializers)} words for {len(self.placeholders)} "
@@ -58,6 +64,10 @@ class Words(Strategy):
             f"strategy={self.kind} teaches words to CLIP's text encoders where plain pipelines know them; {family.title} reads "
             f"text with {read} and knows none; use strategy=lora"
         )
+
+    def refuses_words(self, tokenizer: Any, model: str) -> Optional[str]:
+        """Why a model of that tokenizer cannot be taught them, or not from where they are to begin; None where it can."""
+        return refusal(tokenizer, model, self.placeholders, self.vectors, self.initializers)
 
     @property
     def trains_text(self) -> bool:
@@ -95,6 +105,9 @@ class Words(Strategy):
         """Add the words, and let their rows train."""
         from t2i.models import learned_words
 
+        for name in models.family.encoders:
+            if reason := self.refuses_words(models.tokenizers[name.replace("text_encoder", "tokenizer")], models.name):
+                raise ConfigError(reason)
         initial = self.initializers or [""]
         for number, word in enumerate(self.placeholders):
             learned_words.begin(models, word, self.vectors, initial[number % len(initial)])
@@ -159,8 +172,8 @@ class TextualInversion(Words):
 
     def refuses_prior(self, base: bool) -> Optional[str]:
         return (
-            "which changes nothing but its new words, and no regularisation caption has them: there is nothing to hold back; use "
-            "training.prior=null"
+            "which changes nothing but its new words: whatever is said without them stays as it is, and a prior could only "
+            "keep the words from being learned; use training.prior=null"
         )
 
     def modules(self, family: "Family") -> tuple[str, ...]:

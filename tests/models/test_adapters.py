@@ -344,8 +344,16 @@ def test_a_word_of_the_vocabulary_cannot_be_taught_again(
     toy: Model, with_weights: Callable[..., Models], tmp_path: Path
 ) -> None:
     save_file({"emb_params": noise(1, toy.width)}, tmp_path / "cat.safetensors")
-    with pytest.raises(UserError, match=r"teaches 'cat', which is in the vocabulary already; rename the file"):
+    with pytest.raises(
+        UserError,
+        match=r"teaches 'cat', which is in the vocabulary already; rename .*, e.g. my-style.safe",
+    ):
         with_weights(tmp_path / "cat.safetensors")
+    save_file({"cat": noise(1, toy.width)}, tmp_path / "mine.safetensors")
+    with pytest.raises(
+        UserError, match=r"teaches 'cat', which is in .*; the model has it without this file: leave the"
+    ):
+        with_weights(tmp_path / "mine.safetensors")
 
 
 def test_an_inversion_has_no_scale(toy: Model, with_weights: Callable[..., Models], tmp_path: Path) -> None:

@@ -238,7 +238,9 @@ def test_runs_go_together_with_each_other_and_with_a_scale(
         assert models.words == {WORD: f"{WORD} {WORD}_1", "<place>": "<place>"}
         shown.append(ours(models, f"{PROMPT} {WORD} <place>"))
     assert all(np.abs(one - other).max() > 0 for one, other in itertools.combinations(shown, 2))
-    with pytest.raises(ConfigError, match=r"weights_scale=0.5 has no meaning for .*words"):
+    with pytest.raises(
+        ConfigError, match=r"weights_scale=0.5 has no meaning for .*words \(the weights of a run\): only"
+    ):
         find_tuned(replace(config, weights=str(first), weights_scale=[0.5]), run)
 
 
@@ -363,6 +365,8 @@ def test_verify_sees_words_that_are_not_in_use(models: Models, loaded: Loader, t
     ({"placeholders": ["<a>", "<b>", "<c>"], "initializers": ["cat", "dog"]}, "has 2 words for 3 placeholders"),
     ({"placeholders": ["oa"]}, "holds 'oa', which would be read inside of longer words too, .* brackets: .'<oa>'."),
     ({"placeholders": ["<a>", "<b"]}, "holds '<b', which would be read inside"),
+    ({"initializers": [""]}, r"strategy.initializers=\[''\] holds an empty word; use e.g. \[dog\]"),
+    ({"placeholders": ["<a>", "<b>"], "initializers": ["cat", " "]}, "holds an empty word"),
     ({"vectors": 0}, "strategy.vectors=0 is not a number from 1 to 32"),
 ])  # fmt: skip
 @pytest.mark.parametrize("strategy", BOTH, ids=lambda one: one.kind)
@@ -384,10 +388,44 @@ def test_pivotal_has_refusals_of_its_own(changes: dict[str, Any], sentence: str)
 
 
 def test_words_that_cannot_be_taught_are_named(models: Models) -> None:
-    with pytest.raises(
-        UserError, match="strategy.placeholders names 'cat', which is in the vocabulary already; use a word"
+    for strategy, sentence in (
+        (
+            {"placeholders": ["cat"]},
+            "names 'cat', which is in the vocabulary already; use a word .* such as <subject>$",
+        ),
+        ({"initializers": ["cat"], "vectors": 1, "placeholders": ["<a>", "bus"]}, "names 'bus'"),
     ):
-        replace(INVERSION, placeholders=["cat"]).attach(models)
+        with pytest.raises(ConfigError, match=sentence):
+            replace(INVERSION, **strategy).attach(models)
+
+
+def test_a_word_begins_as_all_that_it_is_told_to(models: Models) -> None:
+    sentence = (
+        r"\['cat dog'\] is 2 tokens of model=\w+ \(cat, dog\), and with strategy.vectors=1 .* use strategy.vectors=2"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        replace(INVERSION, initializers=["cat dog"], vectors=1).attach(models)
+
+
+@pytest.mark.parametrize("key", ["strategy.placeholders=['!']", "strategy.initializers=['dog cat']"])
+@pytest.mark.parametrize("model", ["tiny", "tiny_sdxl model.init=random"])
+@pytest.mark.parametrize("kind", ["textual_inversion", "pivotal"])
+def test_words_that_a_tokenizer_here_cannot_be_taught_are_told_before_data_is_prepared(
+    kind: str, model: str, key: str
+) -> None:
+    config = compose(["task=train", *f"model={model}".split(), f"strategy={kind}", key])
+    with pytest.raises(ConfigError, match="in the vocabulary already|is 2 tokens of model=tiny"):
+        config.validate()
+
+
+def test_two_things_that_teach_one_word_are_told_from_their_headers(
+    loaded: Loader, toy: Model, tmp_path: Path, run: Run
+) -> None:
+    config = compose([])
+    config.model = toy
+    config.weights = [str(saved(loaded, toy, strategy, tmp_path / strategy.kind)) for strategy in BOTH]
+    with pytest.raises(ConfigError, match="textual_inversion and .*pivotal, and both teach <.*>; give one of them$"):
+        find_tuned(config, run)
 
 
 def test_a_vector_that_no_caption_has_room_for_is_told(models: Models) -> None:
@@ -417,10 +455,12 @@ def test_captions_have_to_have_the_words() -> None:
 def test_words_have_no_prior_to_keep_and_pivotal_has() -> None:
     from .test_prior import Nothing
 
-    told, config = Nothing("k", "d", regularisation=["a cat"]), training(prior=Prior.base)
-    with pytest.raises(
-        ConfigError, match="training.prior=base with strategy=textual_inversion, which changes nothing but"
-    ):
-        refuse_prior(config, INVERSION, told)
+    config = training(prior=Prior.base)
+    for caption in ("a cat", f"a drawing of {WORD}"):  # what the sentence says is so with both
+        told = Nothing("k", "d", regularisation=[caption])
+        with pytest.raises(
+            ConfigError, match="prior=base with strategy=textual_inversion, .*: whatever is said without"
+        ):
+            refuse_prior(config, INVERSION, told)
     refuse_prior(config, PIVOTAL, told)
     assert isinstance(PIVOTAL.adapters(), Lora)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from t2i.errors import UserError
 from t2i.models.adapters.kinds import Found
-from t2i.models.adapters.words import BY_ENCODER, words_of
+from t2i.models.adapters.words import BY_ENCODER, named, words_of
+from t2i.models.new_words import taken, tokens_of
 from t2i.models.parts import Models
 
 Vectors = Mapping[str, Tensor]
@@ -41,8 +42,15 @@ def place(models: Models, found: Found) -> list[str]:
                 f"{found.path} has no embeddings for the {min(lacking)} of model={models.name}: it seems to be {found.spoken}; "
                 "use the model that it was made for"
             )
-        add(models, word, vectors, f"{found.path} teaches", "rename the file to the word that prompts shall have")
+        add(models, word, vectors, f"{found.path} teaches", _remedy(found, word))
     return list(words)
+
+
+def _remedy(found: Found, word: str) -> str:
+    """What helps where the model has the word: a file that names none is called after its own name."""
+    if word in named(found):
+        return "the model has it without this file: leave the file out"
+    return "rename the file to the word that prompts shall have, e.g. my-style.safetensors"
 
 
 def vectors_of(models: Models, tensors: Mapping[str, Tensor], words: Sequence[str]) -> dict[str, Vectors]:
@@ -61,14 +69,13 @@ def vectors_of(models: Models, tensors: Mapping[str, Tensor], words: Sequence[st
 def add(models: Models, word: str, vectors: Vectors, who: str, remedy: str) -> None:
     """Add one word. who, remedy: how the sentence begins and ends that refuses a word which is in the vocabulary already."""
     (count,) = {len(own) for own in vectors.values()}
-    tokens = [word, *(f"{word}_{number}" for number in range(1, count))]
+    tokens = tokens_of(word, count)
     for name, own in vectors.items():
         tokenizer = models.tokenizers[name.replace("text_encoder", "tokenizer")]
-        known = tokenizer.get_vocab()
-        taken = next((token for token in tokens if token in known or f"{token}</w>" in known), "")
-        if taken or re.search(r"\s", word):
-            reason = f"'{taken}', which is in the vocabulary already" if taken else f"'{word}', which is no single word"
-            raise UserError(f"{who} {reason}; {remedy}, e.g. my-style.safetensors")
+        there = taken(tokenizer, word, count)
+        if there or re.search(r"\s", word):
+            reason = f"'{there}', which is in the vocabulary already" if there else f"'{word}', which is no single word"
+            raise UserError(f"{who} {reason}; {remedy}")
         tokenizer.add_tokens(tokens)
         encoder: Any = models.modules[name]
         rows = int(encoder.get_input_embeddings().weight.shape[0])

@@ -54,6 +54,8 @@ class Found:
     @property
     def spoken(self) -> str:
         """`a LoRA of rank 16 for Stable Diffusion XL`."""
+        if self.kind is Kind.run:
+            return "the weights of a run"
         rank = f" of rank {'-'.join(map(str, sorted({min(self.ranks), max(self.ranks)})))}" if self.ranks else ""
         return f"a {'DoRA' if self.dora else self.kind.value}{rank}{f' for {self.family}' if self.family else ''}"
 

@@ -15,8 +15,17 @@ WORD = "placeholder"
 
 def words_of(found: Found) -> list[str]:
     """The word that a prompt has to hold for each embedding of the file."""
+    return [word or Path(found.path).stem for word in _said(found)]
+
+
+def named(found: Found) -> list[str]:
+    """Those of them that the file itself says, whatever it is called."""
+    return [word for word in _said(found) if word]
+
+
+def _said(found: Found) -> list[str]:
     header = header_of(found.files[0])
     names = sorted(header.shapes)
     if set(names) == set(BY_ENCODER):
-        return [header.metadata.get(WORD) or Path(found.path).stem]
-    return [Path(found.path).stem if name in NAMELESS else name for name in names]
+        return [header.metadata.get(WORD, "")]
+    return ["" if name in NAMELESS else name for name in names]

@@ -9,11 +9,11 @@ from t2i.config import Config, Dtype, Format, as_dict, refuse_format, restore
 from t2i.context import Run
 from t2i.errors import ConfigError
 from t2i.models import source
-from t2i.models.adapters.kinds import RUN, Kind
+from t2i.models.adapters.kinds import LORA, RUN, Kind
 from t2i.stages.exported import by_diffusers, drawn, opened, save_pipeline
 from t2i.stages.tuned import Tuned, apply_tuned, find_tuned, words_in
-from t2i.training.inversion import Pivotal
-from t2i.training.lora import Lora
+from t2i.training.inversion import EMBEDDING, Pivotal
+from t2i.training.lora import KOHYA, Lora
 from t2i.training.strategies import WEIGHTS, describe
 
 if TYPE_CHECKING:
@@ -66,9 +66,13 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
         what = "the base model" if tuned is None else f"{tuned.folder}, which is no adapter"
         raise ConfigError(
             f"{name} needs an adapter (strategy=lora, or a LoRA in weights=), and this is {what}; use format=diffusers"
+            f"{_as_they_lie(tuned)}"
         )
     if config.format in ADAPTERS and any(kind is not Kind.low_rank for kind, _ in kinds):
-        raise ConfigError(f"{name} holds adapters alone, and some of weights= are none; use format=diffusers")
+        other = next(kind.value for kind, _ in kinds if kind is not Kind.low_rank)
+        raise ConfigError(
+            f"{name} holds adapters alone, and there is a {other} beside them; use format=diffusers{_as_they_lie(tuned)}"
+        )
     refuse_format(config.model, config.format.value)
     if config.format is Format.kohya and any(dora for _, dora in kinds):
         raise ConfigError(
@@ -76,7 +80,19 @@ def refuse(config: Config, tuned: Optional[Tuned]) -> None:
             "with the adapter fused"
         )
     if config.format is Format.single_file and any(kind is Kind.inversion for kind, _ in kinds):
-        raise ConfigError("format=single_file has no vocabulary for a textual inversion; use format=diffusers")
+        raise ConfigError(
+            f"format=single_file has no vocabulary for a textual inversion; use format=diffusers{_as_they_lie(tuned)}"
+        )
+
+
+def _as_they_lie(tuned: Optional[Tuned]) -> str:
+    """The end of a refusal: the files that runs with words left for other programs, which need no export; empty without any."""
+    files = []
+    for folder in runs_of(tuned):
+        if "placeholders" in describe(folder)["strategy"]:
+            files += [f"its words in {path}" for path in sorted(folder.glob(EMBEDDING.replace(".", "*.")))]
+            files += [f"its LoRA in {folder / name}" for name in (KOHYA, LORA) if (folder / name).is_file()][:1]
+    return f". The run has left for other programs {' and '.join(files)}" if files else ""
 
 
 def _refuse_weights(config: Config, tuned: Optional[Tuned], kinds: list[tuple[Kind, bool]]) -> None:
@@ -86,9 +102,18 @@ def _refuse_weights(config: Config, tuned: Optional[Tuned], kinds: list[tuple[Ki
     if config.fused is not None:
         raise ConfigError("format=weights holds what a run trained and nothing to fuse it with; leave out fused=")
     if tuned is None or tuned.pieces or [kind for kind, _ in kinds] != [Kind.run]:
+        found = [kind for kind, _ in kinds]
+        what = "the base model: give such a run with run="
+        if Kind.run in found:
+            what = "more than that: give one such run alone, with run="
+        elif found:
+            helps = "use format=diffusers"
+            if set(found) == {Kind.low_rank}:
+                helps = "for an adapter use format=kohya or format=peft"
+            what = f"{' and '.join(f'a {kind.value}' for kind in found)}: {helps}"
         raise ConfigError(
-            "format=weights holds the tensors of the networks that one run trained (strategy=attn2_to_v, unet, ...); give that "
-            "run with run=, or for an adapter use format=kohya or format=peft"
+            "format=weights holds the tensors of the networks that one run trained (strategy=attn2_to_v, unet, ...), and this "
+            f"is {what}{_as_they_lie(tuned)}"
         )
 
 

@@ -156,6 +156,22 @@ REFUSED = {
         "holds one model with its adapters added",
     ),
     "an adapter as weights": (["format=weights", "run={lora}"], "for an adapter use format=kohya"),
+    "a base model as weights": (["format=weights"], "and this is the base model: give such a run with run="),
+    "words as weights": (
+        ["format=weights", "run={words}"],
+        "and this is a textual inversion: use format=diffusers. The run has left for other programs its words in "
+        "{words}/weights/learned_embeds.safetensors",
+    ),
+    "words for kohya": (["format=kohya", "run={words}"], "its words in {words}/weights/learned_embeds.safetensors"),
+    "words in a single file": (
+        ["format=single_file", "run={words}"],
+        "no vocabulary for a textual inversion; use format=diffusers. The run has left for other programs its words in {words}/",
+    ),
+    "words with an adapter for kohya": (
+        ["format=kohya", "run={pivotal}"],
+        "and there is a textual inversion beside them; use format=diffusers. The run has left for other programs its words in "
+        "{pivotal}/weights/learned_embeds.safetensors and its LoRA in {pivotal}/weights/kohya/lora.safetensors",
+    ),
     "weights that are fused": (["format=weights", "fused=true", "run={whole}"], "leave out fused="),
     "no run": (["run=/nowhere"], "run=/nowhere is no run folder"),
     "a DoRA for kohya": (["format=kohya", "run={dora}"], "format=kohya has no place for a DoRA's magnitudes"),
@@ -168,7 +184,9 @@ def runs(lora_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     dora, whole = root / "dora", root / "whole"
     written(dora, ["strategy=lora", "strategy.use_dora=true"])
     written(whole, ["strategy=attn2_to_v"])
-    return {"lora": lora_run, "dora": dora, "whole": whole}
+    written(root / "words", ["strategy=textual_inversion"])
+    written(root / "pivotal", ["strategy=pivotal", "strategy.rank=2"])
+    return {"lora": lora_run, "dora": dora, "whole": whole, "words": root / "words", "pivotal": root / "pivotal"}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -180,7 +198,7 @@ def test_what_a_format_cannot_hold_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(t2i.models.load, "load", lambda *_: pytest.fail("a network was loaded"))
     arguments, sentence = REFUSED[case]
     ended = lab.here("task=export", *(argument.format(**runs) for argument in arguments))
-    assert ended.status == 2 and sentence in ended.err and ended.err.count("\n") == 1, ended.err
+    assert ended.status == 2 and sentence.format(**runs) in ended.err and ended.err.count("\n") == 1, ended.err
 
 
 def test_the_base_model_is_converted(lab: Lab) -> None:

@@ -7,7 +7,7 @@ from typing import Optional
 from t2i.config import Config
 from t2i.context import Run
 from t2i.models import source
-from t2i.stages.exports import Exported, runs_of
+from t2i.stages.exports import Exported, runs_of, words_of
 from t2i.stages.model_card import hub_id
 from t2i.stages.networks import model_digest
 from t2i.stages.tuned import Tuned
@@ -36,6 +36,7 @@ def export_card(
         config.scheduler.steps,
         family.pipelines[0],
         family.absent,
+        words_of(config),
     )
     facts = {
         "model": f"{config.model.name}, digest `{model_digest(config, run)}`",

@@ -221,7 +221,7 @@ def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
         plain = opened(written.path, source.family(config.model), torch.float32)
         if written.adapter is not None:
             plain.load_lora_weights(written.adapter)
-        return by_diffusers(plain, size, _words(config))
+        return by_diffusers(plain, size, words_of(config))
     if config.format is Format.single_file:
         return drawn(load(replace(config.model, source=str(written.path)), run.store))
     models = load(config.model, run.store)
@@ -235,7 +235,8 @@ def read_back(config: Config, run: Run, written: Exported) -> "np.ndarray":
     return drawn(models)
 
 
-def _words(config: Config) -> tuple[str, ...]:
+def words_of(config: Config) -> tuple[str, ...]:
+    """The words that `weights=` teach."""
     from t2i.models.adapters.kinds import identify
 
     return tuple(word for name in config.weights_given for word in words_in(identify(Path(name).expanduser())))

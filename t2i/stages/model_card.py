@@ -51,6 +51,7 @@ def usage(config: Config) -> "Usage | None":
         config.scheduler.steps,
         family.pipelines[0],
         family.absent,
+        tuple(getattr(config.strategy, "placeholders", ())),
     )
     if config.strategy.kind == "lora":
         return blank

@@ -63,6 +63,8 @@ class Usage:
     """The class of diffusers that reads it."""
     absent: tuple[str, ...] = ()
     """Parts of it whose absence it has to be told."""
+    words: tuple[str, ...] = ()
+    """Those that it was taught, which a prompt has to have."""
 
 
 def licence_in_words(name: str) -> str:
@@ -103,10 +105,11 @@ def usage_code(usage: Usage) -> str:
             "    network = PeftModel.from_pretrained(getattr(pipeline, part.name), part).merge_and_unload()",
             "    setattr(pipeline, part.name, network)",
         ]
+    prompt = json.dumps(f"a photo of {' and '.join(usage.words)}" if usage.words else "a red bus on a street")
     lines += [
-        f'picture = pipeline(prompt="a red bus on a street", num_inference_steps={usage.steps}, height={usage.resolution}, '
+        f"picture = pipeline(prompt={prompt}, num_inference_steps={usage.steps}, height={usage.resolution}, "
         f"width={usage.resolution}).images[0]",
-        'picture.save("bus.png")',
+        'picture.save("picture.png")',
     ]
     return "\n".join(["```python", *lines, "```"])
 

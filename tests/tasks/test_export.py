@@ -72,7 +72,7 @@ def test_an_export_reads_back_and_its_cards_code_draws_the_same_picture(
         monkeypatch.chdir(folder)
         code = re.sub(r"steps=\d+", "steps=2", code.replace('"tiny"', f'"{compose([]).model.source}"'))
         exec(code.replace("picture = ", "torch.manual_seed(0)\npicture = "), {"torch": torch})
-        pictures[name] = np.asarray(Image.open(folder / "bus.png")).astype(int)
+        pictures[name] = np.asarray(Image.open(folder / "picture.png")).astype(int)
     torch.manual_seed(0)
     base = StableDiffusionPipeline.from_pretrained(compose([]).model.source)
     plain = np.asarray(base("a red bus on a street", num_inference_steps=2, height=64, width=64).images[0]).astype(int)
@@ -232,3 +232,16 @@ def test_a_pipeline_of_an_older_store_is_put_right_when_it_is_copied(lab: Lab, m
         theirs = lab.root / "put_right" / "tokenizer" / name
         read = json.loads if name.endswith("json") else str.split
         assert read(theirs.read_text()) == read(ours.read_text())
+
+
+def test_the_card_of_exported_words_draws_with_them(
+    lab: Lab, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = lab.here("task=export", f"run={runs['words']}")
+    folder = ended.folder / "export"
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert 'prompt="a photo of <subject>"' in code
+    monkeypatch.chdir(folder)
+    found: dict[str, Any] = {}
+    exec(re.sub(r"steps=\d+", "steps=2", code), found)
+    assert "<subject>" in found["pipeline"].tokenizer.get_vocab() and (folder / "picture.png").is_file()

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from t2i.data.files.text_files import parsed, read_text, said, table
@@ -13,7 +13,11 @@ MOST = 100_000
 """Prompts of one run: a grid grows with the product of its alternatives."""
 MOST_SHOWN = 200
 """Letters of what is cut."""
+MOST_NAMED = 5
+"""Words that nothing has taught."""
 _ALTERNATIVES = re.compile(r"\{([^{}]*\|[^{}]*)\}")
+_TAUGHT = re.compile(r"<[^<>\s]+>")
+"""How words that a model is taught are written."""
 _WILDCARD = re.compile(r"__([\w-]+)__")
 
 
@@ -52,6 +56,22 @@ def told_cut(prompt: str, tokens: Callable[[str], int], limit: int) -> str:
     words = cut_words(prompt, tokens, limit)
     shown = words if len(words) <= MOST_SHOWN else words[:MOST_SHOWN].rpartition(" ")[0] + " ..."
     return f'The prompt has {tokens(prompt)} tokens, and {limit} are read. Cut: "{shown}".' if words else ""
+
+
+def told_unknown(prompts: Iterable[str], known: Callable[[], Container[str]], taught: Iterable[str]) -> str:
+    """One sentence about words such as `<rex>` that nothing has taught, or nothing.
+
+    known: the tokens of the model, asked only where a prompt has such a word; taught: what `weights=` teach.
+    """
+    asked = dict.fromkeys(word for prompt in prompts for word in _TAUGHT.findall(prompt))
+    has = known() if asked else ()
+    own = list(taught)
+    if not (unknown := [word for word in asked if word not in has and word not in own]):
+        return ""
+    names, several = ", ".join(unknown[:MOST_NAMED]), len(unknown) > 1
+    more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
+    helps = f"weights= teach {', '.join(own)}" if own else "give a run that taught it by weights="
+    return f"{names}{more}: no {'words' if several else 'word'} that the model was taught, and read in pieces; {helps}"
 
 
 def _combinations(prompt: str) -> Iterator[str]:

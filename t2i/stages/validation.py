@@ -12,6 +12,7 @@ from t2i import identity
 from t2i.config import Config, as_dict
 from t2i.context import Run
 from t2i.processes import rank, world_size
+from t2i.sampling.prompts import told_unknown
 from t2i.stages.captions import HeldOut
 from t2i.stages.networks import extractor_of
 from t2i.store import write_json
@@ -36,6 +37,8 @@ class Validation:
         self.prompts: list[str] = self._settings["prompts"]
         if run.main:
             self._begin()
+            if line := told_unknown(self.prompts, models.tokenizer.get_vocab, models.words):
+                run.say(f"training.validation_prompts: {line}")
         # Now rather than at the first checkpoint: an evaluator that is not there is told before anything is trained.
         self._extractor = extractor_of(config, run) if run.main else None
 

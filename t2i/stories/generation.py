@@ -5,9 +5,11 @@ from pathlib import Path
 
 from t2i.config import Config
 from t2i.context import Run
+from t2i.models.adapters.kinds import identify
 from t2i.processes import device_type
 from t2i.stages.pictures import read_pictures
 from t2i.stages.remake import Remade
+from t2i.stages.tuned import words_in
 
 MOST_TOLD = 5
 """Prompts of which the words that are cut are said."""
@@ -42,6 +44,16 @@ def tell_remade(run: Run, made: Remade) -> None:
     other = "" if made.device == device_type() else f"; it was made on {made.device}"
     run.say(f"made again: {'the same pixels' if made.same else 'NOT the same pixels'}{other}")
     run.say(f"pictures: {run.folder / 'images'}")
+
+
+def tell_unknown(config: Config, run: Run, prompts: list[str]) -> None:
+    """Say which words of the prompts look taught and are not."""
+    from t2i.models.tokenizer import TokenCounter
+    from t2i.sampling.prompts import told_unknown
+
+    taught = [word for name in config.weights_given for word in words_in(identify(Path(name).expanduser()))]
+    if line := told_unknown(prompts, lambda: TokenCounter(config.model).tokenizer.get_vocab(), taught):
+        run.say(line)
 
 
 def tell_cut(config: Config, run: Run, prompts: list[str]) -> None:

@@ -11,7 +11,7 @@ from t2i.stages.goals import Goals
 from t2i.stages.remake import remake
 from t2i.stages.stage import made
 from t2i.stages.weights import Given
-from t2i.stories.generation import tell, tell_cut, tell_remade
+from t2i.stories.generation import tell, tell_cut, tell_remade, tell_unknown
 
 
 def stages(config: Config, run: Run) -> Goals:
@@ -34,6 +34,7 @@ def generate(config: Config, run: Run) -> dict[str, float]:
     stage = _pictures(config)
     tuned = stage.weights.find(run)  # what cannot be read is told before data is prepared
     if run.main and isinstance(stage.captions, Texts):
+        tell_unknown(config, run, stage.captions.texts(run))
         tell_cut(config, run, stage.captions.texts(run))
     folder, captions = made(stage, run).path, stage.captions.texts(run)
     if run.main:

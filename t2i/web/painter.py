@@ -18,7 +18,7 @@ from t2i.models.text import spelt_out
 from t2i.sampling import grid
 from t2i.sampling.config import Guidance, Scheduler
 from t2i.sampling.given import Beginning, read, told
-from t2i.sampling.prompts import told_cut
+from t2i.sampling.prompts import told_cut, told_unknown
 from t2i.sampling.recipe import write_picture
 from t2i.sampling.sampler import OnStep, encode, sample
 from t2i.web.order import Order, Refused
@@ -89,7 +89,7 @@ class Painter:
         return noise_levels(self.settings(order)[0].start(models.schedule(), models.grid))
 
     def cut(self, order: Order) -> list[str]:
-        """A sentence for each text of an order that is longer than the text encoder reads."""
+        """A sentence for each text of an order that is longer than the text encoder reads, and for unknown words."""
         models = self.models[order.model]
 
         def tokens(text: str) -> int:
@@ -100,7 +100,9 @@ class Painter:
         if order.prompt_weights:
             texts = (plain(order.prompt), plain(order.negative_prompt))
         told = [told_cut(text, tokens, models.longest) for text in texts]
-        return [sentence for sentence in (told[0], told[1].replace("The prompt", "The negative prompt", 1)) if sentence]
+        told[1] = told[1].replace("The prompt", "The negative prompt", 1)
+        told.append(told_unknown(texts, models.tokenizer.get_vocab, models.words))
+        return [sentence for sentence in told if sentence]
 
     def draw(
         self, order: Order, on_step: OnStep | None = None, on_tile: Callable[[], None] = lambda: None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from t2i.errors import ConfigError
-from t2i.sampling.prompts import cut_words, expand, from_file, told_cut
+from t2i.sampling.prompts import cut_words, expand, from_file, told_cut, told_unknown
 
 
 def test_alternatives_make_a_grid_in_reading_order() -> None:
@@ -104,3 +104,22 @@ def test_a_long_tail_is_shortened_where_a_word_ends() -> None:
     told = told_cut("a " * 500, lambda text: len(text.split()) + 2, 77)
     assert told.startswith('The prompt has 502 tokens, and 77 are read. Cut: "a a ') and told.endswith(' a ...".')
     assert len(told) < 300 and told_cut("a cat", len, 77) == ""
+
+
+@pytest.mark.parametrize(("prompts", "taught", "told"), [
+    (["a photo of <rex> on the moon"], [],
+     "<rex>: no word that the model was taught, and read in pieces; give a run that taught it by weights="),
+    (["(<rex>)1.3 and <mia>", "<rex>"], ["<mia>", "<gus>"],
+     "<rex>: no word that the model was taught, and read in pieces; weights= teach <mia>, <gus>"),
+    (["<a>, <b>"], [], "<a>, <b>: no words that the model was taught, and read in pieces; give a run that taught it by weights="),
+    ([" ".join(f"<{n}>" for n in range(9))], ["<x>"],
+     "<0>, <1>, <2>, <3>, <4> and 4 more: no words that the model was taught, and read in pieces; weights= teach <x>"),
+    (["<mia> and <own>"], ["<mia>"], ""),
+    (["a cat < a dog > a bus", "5 <3 you"], [], ""),
+])  # fmt: skip
+def test_words_that_nothing_has_taught_are_told(prompts: list[str], taught: list[str], told: str) -> None:
+    assert told_unknown(prompts, lambda: {"<own>", "cat</w>"}, taught) == told
+
+
+def test_a_vocabulary_is_read_for_such_words_alone() -> None:
+    assert told_unknown(["a cat"], lambda: pytest.fail("it was read"), []) == ""

@@ -245,3 +245,13 @@ def test_the_card_of_exported_words_draws_with_them(
     found: dict[str, Any] = {}
     exec(re.sub(r"steps=\d+", "steps=2", code), found)
     assert "<subject>" in found["pipeline"].tokenizer.get_vocab() and (folder / "picture.png").is_file()
+
+
+def test_a_word_that_nobody_taught_is_told_and_drawn(lab: Lab, runs: dict[str, Path]) -> None:
+    typed = ["task=generate", 'prompts=["a photo of <rex> and <subject>"]', "scheduler.steps=2"]
+    for weights, sentence in (
+        ([], "<rex>, <subject>: no words that the model was taught"),
+        ([f"weights={runs['words']}"], "<rex>: no word that the model was taught, and read in pieces; weights= teach <subject>"),
+    ):  # fmt: skip
+        ended = lab.here(*typed, *weights)
+        assert ended.status == 0 and sentence in ended.out and ended.out.count("was taught") == 1

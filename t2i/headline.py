@@ -7,6 +7,7 @@ from typing import Any
 
 from t2i.config import Config, Part, Task, as_dict, compose
 from t2i.context import flat
+from t2i.errors import UserError
 
 UNTRACKED = (Task.diff, Task.report, Task.bundle, Task.serve, Task.prompt, Task.doctor, Task.store)
 """Tasks that measure nothing: they leave no run in the tracker."""
@@ -36,23 +37,42 @@ def name_of(config: Config) -> str:
     return {
         Task.pipeline: f"{model} on {dataset}: {', '.join(part.value for part in config.parts)}",
         Task.evaluate: f"evaluate {model} on {dataset}, {steps}, guidance {config.cfg.scale:g}",
-        Task.generate: f"generate with {model}, {steps}, guidance {config.cfg.scale:g}",
+        Task.generate: _again(config)
+        if config.recipe
+        else f"generate with {model}, {steps}, guidance {config.cfg.scale:g}",
         Task.sweep: f"sweep {config.sweeps.name} of {model} on {dataset}",
-        Task.compare: f"compare {compared}",
+        Task.compare: f"compare {compared or 'no runs'}",
         Task.curve: f"curve of {about or 'a training'}",
         Task.drift: f"drift of {model} on {dataset}",
         Task.verify: f"verify {config.model.name}, {strategy}",
         Task.clip: f"CLIP tuning on {dataset}",
         Task.export: f"export {about or model}",
-        Task.rerun: f"rerun {about}",
-        Task.diff: f"diff of {compared}",
+        Task.rerun: f"rerun {about or 'no bundle'}",
+        Task.diff: f"diff of {compared or 'no runs'}",
         Task.report: f"report of {compared or 'the newest pipeline run'}",
-        Task.bundle: f"bundle of {about}",
+        Task.bundle: f"bundle of {about or 'no run'}",
         Task.serve: f"serve {model}",
         Task.prompt: f"prompt {model}",
         Task.doctor: "doctor: is this machine ready?",
         Task.store: "store: what runs have left",
     }.get(config.task, f"{config.task.value} {dataset}")
+
+
+def _again(config: Config) -> str:
+    """What a recipe draws: its own model, weights and settings, whatever is configured. One that is none is refused later."""
+    from t2i.sampling.recipe import read_recipe
+
+    path = Path(config.recipe or "").expanduser()
+    try:
+        recipe = read_recipe(path)
+        weights, guidance = recipe["weights"] or {}, recipe["cfg"]["scale"]
+        model, scheduler, steps = recipe["model"]["name"], recipe["scheduler"]["name"], recipe["scheduler"]["steps"]
+        told = (config.weights_given if weights else []) or weights.get("path", [])
+    except (UserError, KeyError, TypeError, AttributeError):
+        return f"generate {path.name} again"
+    brought = " and ".join(Path(name).name for name in ([told] if isinstance(told, str) else told))
+    drawn = f"{model} with {brought}" if brought else model
+    return f"generate {path.name} again: {drawn}, {scheduler} {steps} steps, guidance {guidance:g}"
 
 
 def announced(config: Config) -> str:

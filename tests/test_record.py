@@ -1,12 +1,14 @@
 """What the tracker is told of a run: its name, what it changed, and numbers under one name whatever task wrote them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from t2i import record
-from t2i.config import Task, compose
+from t2i.config import Task, as_dict, compose
 from t2i.headline import MAIN, UNTRACKED, name_of, params_of
+from t2i.sampling.recipe import NEEDED
 from t2i.store import Stage
 
 
@@ -22,11 +24,34 @@ from t2i.store import Stage
         (["task=evaluate", "weights=/runs/12-00-00_train_ab12cd"],
          "evaluate tiny with 12-00-00_train_ab12cd on scenes, dpmpp_2m 25 steps, guidance 7.5"),
         (["task=compare", "runs=[/a/one,/b/two]"], "compare one and two"),
+        (["task=compare"], "compare no runs"),
+        (["task=diff"], "diff of no runs"),
+        (["task=bundle"], "bundle of no run"),
+        (["task=rerun"], "rerun no bundle"),
         (["task=prepare"], "prepare scenes"),
+        (["task=generate", "recipe=/nowhere/a.png"], "generate a.png again"),
     ],
 )  # fmt: skip
 def test_a_run_is_named_by_what_it_does(overrides: list[str], name: str) -> None:
     assert name_of(compose(overrides)) == name
+
+
+@pytest.mark.parametrize(("weights", "typed", "told"), [
+    (None, [], "tiny_sdxl"),
+    ({"path": "/runs/words", "digest": "d"}, [], "tiny_sdxl with words"),
+    ({"path": ["/a/one.safetensors", "/b/two"], "scale": [1, 0.5]}, [], "tiny_sdxl with one.safetensors and two"),
+    ({"path": "/gone/words", "digest": "d"}, ["weights=/moved/here"], "tiny_sdxl with here"),
+])  # fmt: skip
+def test_a_recipe_is_announced_by_what_it_draws(
+    tmp_path: Path, weights: dict[str, object] | None, typed: list[str], told: str
+) -> None:
+    config = compose(["task=generate", "model=tiny_sdxl", "scheduler=ddim", "scheduler.steps=8", "cfg.scale=3"])
+    values = as_dict(config)
+    recipe = {key: values[key] for key in ("model", "scheduler", "cfg")} | {"weights": weights}
+    path = tmp_path / "000003.json"
+    path.write_text(json.dumps(dict.fromkeys(NEEDED, 0) | recipe), encoding="utf-8")
+    name = name_of(compose(["task=generate", f"recipe={path}", *typed]))
+    assert name == f"generate 000003.json again: {told}, ddim 8 steps, guidance 3"
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -38,7 +38,7 @@ class Wiring(Stage):
     weights: Weights = field(default_factory=Base)
 
     name = "wiring"
-    version = 3
+    version = 4
     resources = ("model",)
     title = "wiring check"
 

@@ -182,9 +182,8 @@ def vocabulary(models: Models) -> Iterator[Check]:
         new = [tokenizer.convert_tokens_to_ids(token) for word in models.words.values() for token in word.split()]
         other = sorted(set(changed) ^ set(new))
         found = f"{len(changed)} of {len(before)}{_example([f'row {row}' for row in other])}"
-        yield Check(
-            f"rows that a step changes in the words of the {name}", f"the {len(new)} new ones", found, not other
-        )
+        expected = f"{len(new)}, none but new"
+        yield Check(f"rows that a step changes in the words of the {name}", expected, found, not other)
         with torch.no_grad():
             table.learned.copy_(own)
 

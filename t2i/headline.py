@@ -70,7 +70,8 @@ def _again(config: Config) -> str:
         told = (config.weights_given if weights else []) or weights.get("path", [])
     except (UserError, KeyError, TypeError, AttributeError):
         return f"generate {path.name} again"
-    brought = " and ".join(Path(name).name for name in ([told] if isinstance(told, str) else told))
+    paths = map(Path, [told] if isinstance(told, str) else told)
+    brought = " and ".join((own.parent if own.name in ("weights", "clip") else own).name for own in paths)
     drawn = f"{model} with {brought}" if brought else model
     return f"generate {path.name} again: {drawn}, {scheduler} {steps} steps, guidance {guidance:g}"
 

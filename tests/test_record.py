@@ -38,7 +38,7 @@ def test_a_run_is_named_by_what_it_does(overrides: list[str], name: str) -> None
 
 @pytest.mark.parametrize(("weights", "typed", "told"), [
     (None, [], "tiny_sdxl"),
-    ({"path": "/runs/words", "digest": "d"}, [], "tiny_sdxl with words"),
+    ({"path": "/runs/12-00-00_train_ab12cd/weights", "digest": "d"}, [], "tiny_sdxl with 12-00-00_train_ab12cd"),
     ({"path": ["/a/one.safetensors", "/b/two"], "scale": [1, 0.5]}, [], "tiny_sdxl with one.safetensors and two"),
     ({"path": "/gone/words", "digest": "d"}, ["weights=/moved/here"], "tiny_sdxl with here"),
 ])  # fmt: skip

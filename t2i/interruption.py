@@ -1,6 +1,9 @@
 """Signals that end a run: what they raise, and which of them is the same one again."""
 
+import contextlib
+import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -18,10 +21,16 @@ class Interrupted(BaseException):
 
 
 def leave_early() -> None:
-    """Until a run has handlers of its own, SIGTERM and SIGINT end the program with 128 + signal and without a traceback."""
+    """Until a run has handlers of its own, SIGTERM and SIGINT end the program with 128 + signal and without a traceback.
+
+    At once: an exception in the middle of an import meets code that makes another one of it.
+    """
 
     def leave(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(RuntimeError, ValueError, OSError):  # it was being written to, or is closed
+                stream.flush()
+        os._exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)

@@ -33,10 +33,13 @@ def faults(before: str, **chosen: str) -> int:
     return int(done.stdout)
 
 
+GIVEN_BACK = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
+"""As glibc begins; what it learns meanwhile, and what lies at the end of the heap, decides how much it keeps without them."""
+
+
 def test_what_run_py_frees_is_taken_again() -> None:
-    assert faults("from t2i import launch; launch.guard(lambda: None)") < faults("") / 20
+    assert faults("from t2i import launch; launch.guard(lambda: None)") < 1000
 
 
 def test_what_the_user_has_chosen_stays() -> None:
-    chosen = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072"}
-    assert faults("from t2i import allocator; allocator.keep_freed()", **chosen) > 10 * 20 * 400
+    assert faults("from t2i import allocator; allocator.keep_freed()", **GIVEN_BACK) > 10 * 20 * 400

@@ -28,6 +28,7 @@ TRAIN = [
 TOWER = ["clip.source=bundled", "clip.epochs=2", "clip.warmup=1", "clip.forgetting=[]"]
 PAIRS = [*TOWER, "clip.batch_size=4", "clip.chunk=2", "clip.generate=3"]
 FLICKR30K = [
+    "dataset.held_out_share=0.25",
     *("dataset.fraction=0.5", "training.micro_batch=2", "training.epochs=1"),
     *("charts.steps=[1,2,3,4]", "charts.images=4", "charts.rows=2"),
 ]

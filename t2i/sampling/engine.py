@@ -15,7 +15,10 @@ NETWORK_SWITCHES = ("channels_last", "compile", "attention_slicing", "vae_slicin
 INSTALL = "pip install -c constraints.txt -e '.[openvino]'"
 LARGE = 100_000_000
 """Parameters of a denoiser from which an evaluation on a CPU takes seconds."""
-GAIN = "1.2 times (Intel Xeon) to 2.4 times (AMD Zen 5) as fast with Stable Diffusion 1"
+GAIN = (
+    "1.2 times as fast with Stable Diffusion 1 on an Intel Xeon (its U-Net alone 2.4 times on an AMD Zen 5), slower with small "
+    "models"
+)
 """What OpenVINO was measured to bring, with one thread at 256 pixels: whole pictures on the first (`bench/results`), the U-Net
 alone on the second; `python -m bench engines` measures on the machine at hand."""
 

@@ -13,6 +13,9 @@ from t2i.stages.stage import made
 from t2i.stages.weights import Given
 from t2i.stories.generation import tell, tell_cut, tell_remade, tell_unknown
 
+OF_A_RECIPE = ("scheduler", "cfg", "sampling", "seed=", "prompts", "images", "image=", "mask=", "strategy", "dataset")
+"""Keys that say what is drawn, where no recipe says it."""
+
 
 def stages(config: Config, run: Run) -> Goals:
     """The pictures; none for those of a recipe, which are made again in any case."""
@@ -27,6 +30,9 @@ def _pictures(config: Config) -> Generated:
 def generate(config: Config, run: Run) -> dict[str, float]:
     """Leaves the pictures in `images/` of the run folder, each with its recipe inside."""
     if config.recipe is not None:
+        unused = [text for text in run.overrides if text.lstrip("+").startswith(OF_A_RECIPE)]
+        if unused:
+            run.say(f"the recipe says how the picture is made, and {', '.join(unused)} changes nothing of it")
         picture = remake(config, run, Path(config.recipe).expanduser())
         if run.main:
             tell_remade(run, picture)

@@ -89,7 +89,10 @@ def test_a_picture_says_what_drew_it_and_is_made_again_by_that(lab: Lab, small: 
     path = ended.folder / "images" / "000001.png"
     assert json.loads(Image.open(path).text["t2i"])["engine"] == "openvino"  # type: ignore[attr-defined]
     again = lab.here("task=generate", f"recipe={path}", "sampling.engine=torch", "scheduler.steps=3")
-    assert "the recipe says how the picture is made, and sampling.engine=torch, scheduler.steps=3 changes nothing" in again.out
+    assert (
+        "the recipe says how the picture is made, and sampling.engine=torch, scheduler.steps=3 changes nothing"
+        in again.out
+    )
     assert again.status == 0 and np.array_equal(pictures(again)[0], np.asarray(Image.open(path)))
     assert len(conversions(again)) == 3
 

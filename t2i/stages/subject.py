@@ -11,14 +11,13 @@ from t2i.data.sources.scenes_dataset import Scenes
 from t2i.data.sources.subject import Subject as SubjectData
 from t2i.errors import ConfigError
 from t2i.evaluation.config import OF_SUBJECTS
-from t2i.models.adapters.kinds import identify
 from t2i.stages.captions import Captions
 from t2i.stages.generated import Generated
 from t2i.stages.networks import extractors_of
 from t2i.stages.pictures import generated_pictures, pictures_of
 from t2i.stages.prepared import Prepared, training_split
 from t2i.stages.stage import Address, Stage, made
-from t2i.stages.tuned import words_in
+from t2i.stages.tuned import taught
 from t2i.stages.weights import Base, Weights
 from t2i.store import digest_of
 
@@ -75,7 +74,7 @@ def require(config: Config, run: Run) -> None:
             f"{', '.join(asked(config))} need {FEWEST} held-out pictures and {count} is there: give more pictures, or a "
             "larger dataset.held_out_share, and train with it"
         )
-    words = [word for name in config.weights_given for word in words_in(identify(Path(name).expanduser()))]
+    words = taught(config)
     if words and not any(word in text for own in subjects for text in own.prompts for word in words):
         raise ConfigError(
             f"no prompt of {subjects[0].name} has {words[0]}, which weights= teaches: type "

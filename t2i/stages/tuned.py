@@ -177,6 +177,11 @@ def words_in(found: Found) -> list[str]:
     return []
 
 
+def taught(config: Config) -> list[str]:
+    """The words that `weights=` teach."""
+    return [word for name in config.weights_given for word in words_in(identify(Path(name).expanduser()))]
+
+
 def _refuse_scales(pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.scale != 1 and not _scales(piece.found):

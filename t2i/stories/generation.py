@@ -5,11 +5,10 @@ from pathlib import Path
 
 from t2i.config import Config
 from t2i.context import Run
-from t2i.models.adapters.kinds import identify
 from t2i.processes import device_type
 from t2i.stages.pictures import read_pictures
 from t2i.stages.remake import Remade
-from t2i.stages.tuned import words_in
+from t2i.stages.tuned import taught
 
 MOST_TOLD = 5
 """Prompts of which the words that are cut are said."""
@@ -51,8 +50,7 @@ def tell_unknown(config: Config, run: Run, prompts: list[str]) -> None:
     from t2i.models.tokenizer import TokenCounter
     from t2i.sampling.prompts import told_unknown
 
-    taught = [word for name in config.weights_given for word in words_in(identify(Path(name).expanduser()))]
-    if line := told_unknown(prompts, lambda: TokenCounter(config.model).tokenizer.get_vocab(), taught):
+    if line := told_unknown(prompts, lambda: TokenCounter(config.model).tokenizer.get_vocab(), taught(config)):
         run.say(line)
 
 

@@ -45,7 +45,7 @@ class Subject(Folder):
     name: str = "subject"
     held_out_share: float = 0.4
     """Share of the pictures, by content and seed, that is kept for judging and never trained on: of five two, the fewest that
-    numbers need; a count, rounded, of 100 and more each drawn for itself."""
+    numbers need. A count, rounded; of 100 pictures and more each is drawn for itself."""
     class_word: str = ""
     """What the subject is one of, such as dog; empty: what a folder named as in `10_sks dog` says."""
     templates: list[str] = field(default_factory=lambda: ["a photo of {label}"])

@@ -74,7 +74,7 @@ def measured(
     model: str, size: int, images: int, steps: int, batch: int, rounds: int, optimum: str = ""
 ) -> dict[str, Any]:
     """Of one model."""
-    from t2i.half import instruction
+    from t2i.processes import bf16_instruction
 
     scratch = Path(tempfile.gettempdir()) / "t2i-bench-engines"
     prompts = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
@@ -92,7 +92,7 @@ def measured(
         "torch": keep("torch", partial(_ours, plain, prompts, steps, batch, True)),
         "pipeline": keep("pipeline", partial(_pipeline, plain, prompts, steps, batch)),
     }
-    if half := instruction():
+    if half := bf16_instruction():
         turns["bf16"] = keep("bf16", partial(_ours, _in_bf16(plain), prompts, steps, batch, True))
     seconds = in_turns(turns, rounds, "cpu")
     result: dict[str, Any] = {

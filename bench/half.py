@@ -32,14 +32,14 @@ def run(
     """Ratios of the peer's step in float32 to ours in bf16, by strategy, and the difference of the loss curves."""
     import torch
 
-    from t2i import half
+    from t2i.processes import bf16_instruction
 
     result: dict[str, Any] = {
         "what": f"a step of {batch} at {pixels} pixels, model={model}; {steps} steps of the bundled model",
         "device": "cpu",
         "threads": torch.get_num_threads(),
         "clock": "process",
-        "instruction": half.instruction() or "none",
+        "instruction": bf16_instruction() or "none",
         "strategies": {},
     }
     for strategy in chosen("only", only or "lora,attn2_to_v", list(PARTS)):

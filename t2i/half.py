@@ -1,14 +1,11 @@
-"""bf16 on a CPU: which processors multiply it, and for which size of a model that is worth it."""
+"""bf16 on a CPU: for which size of a model, and for what, it is worth having."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from t2i.config import Config, Precision, Task
 from t2i.models.size import SMALL, scalars
-from t2i.processes import device_type
+from t2i.processes import bf16_instruction, device_type
 
-MULTIPLIES = ("amx_bf16", "avx512_bf16")
-"""Instructions of a processor that multiply it, by the kernel's name for them; without one it is emulated."""
 KEY = "launch.mixed_precision"
 DRAWING = (Task.generate, Task.evaluate, Task.sweep, Task.serve, Task.prompt, Task.drift, Task.curve)
 """Tasks that draw and do not train: there bf16 needs no casts, and pays for a model of any size."""
@@ -16,24 +13,10 @@ WORK = (Task.train, Task.pipeline, *DRAWING)
 """Tasks that train or draw."""
 
 
-def instruction() -> str:
-    """What this processor multiplies bf16 with; empty where it does not, or where nobody can tell."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return ""
-    flags = {
-        word
-        for line in info.read_text(encoding="utf-8").splitlines()
-        if line.startswith("flags")
-        for word in line.split()
-    }
-    return next((name for name in MULTIPLIES if name in flags), "")
-
-
 def settle(config: Config) -> None:
     """A small model stays in float32 on a CPU where bf16 would make it slower: in a training, and where bf16 is emulated."""
     small = device_type() == "cpu" and 0 < scalars(config.model) < SMALL
-    if config.launch.mixed_precision is Precision.bf16 and small and not (config.task in DRAWING and instruction()):
+    if config.launch.mixed_precision is Precision.bf16 and small and not (config.task in DRAWING and bf16_instruction()):
         config.launch.mixed_precision = Precision.no
 
 
@@ -44,6 +27,6 @@ def advice(config: Config, overrides: Sequence[str]) -> str:
     count, precision = scalars(config.model), config.launch.precision
     if precision == "no" and f"{KEY}=bf16" in overrides:
         return f"float32 in place of bf16, which makes a model of {count / 1e6:.0f} million scalars slower on a CPU"
-    if precision == "no" and count >= SMALL and (has := instruction()):
+    if precision == "no" and count >= SMALL and (has := bf16_instruction()):
         return f"on this CPU ({has}) {KEY}=bf16 takes about half the time (docs/machines.md)"
     return ""

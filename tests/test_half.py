@@ -34,7 +34,7 @@ def test_small_models_stay_in_float32(no_card: None, model: str, large: bool) ->
 def test_small_models_draw_in_bf16_where_the_processor_multiplies_it(
     no_card: None, monkeypatch: pytest.MonkeyPatch, task: Task, has: str
 ) -> None:
-    monkeypatch.setattr(half, "instruction", lambda: has)
+    monkeypatch.setattr(half, "bf16_instruction", lambda: has)
     config = compose([f"task={task.value}", BF16])
     half.settle(config)
     assert config.launch.mixed_precision is (Precision.bf16 if has else Precision.no)
@@ -64,14 +64,14 @@ def test_a_card_has_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_large_models_hear_of_it_where_the_processor_has_it(
     no_card: None, monkeypatch: pytest.MonkeyPatch, has: str, line: str
 ) -> None:
-    monkeypatch.setattr(half, "instruction", lambda: has)
+    monkeypatch.setattr(half, "bf16_instruction", lambda: has)
     large, small = compose(["model=sd15", "task=train"]), compose(["task=train"])
     assert line in half.advice(large, []) and bool(half.advice(large, [])) is bool(has)
     assert half.advice(small, []) == "" and half.advice(compose(["model=sd15", "task=prepare"]), []) == ""
 
 
 def test_a_run_says_which_precision_it_has(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half, "instruction", lambda: "")
+    monkeypatch.setattr(half, "bf16_instruction", lambda: "")
     ended = lab.here("task=generate", *SCENES, "prompts=[a cat]", BF16, "scheduler.steps=2")
     assert ended.status == 0 and "float32 in place of bf16" in ended.out
     assert "mixed_precision: 'no'" in (ended.folder / "config.yaml").read_text()

@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from t2i import half
 from t2i.config import Config, as_dict, restore
 from t2i.context import Run
 from t2i.doctor.engines import engines
@@ -21,7 +20,7 @@ from t2i.doctor.findings import Finding, State
 from t2i.errors import UserError
 from t2i.models.size import SMALL
 from t2i.places import CONFIGURATION
-from t2i.processes import device_type
+from t2i.processes import bf16_instruction, device_type
 
 LEAST, COMFORTABLE = 1e9, 20e9
 """Bytes of free disk space."""
@@ -87,9 +86,9 @@ def devices(config: Config, run: Run) -> Iterator[Finding]:
         with contextlib.suppress(RuntimeError):
             matrix = torch.ones(8, 8, dtype=dtype, device=device_type())
             works += [name] if bool((matrix @ matrix).isfinite().all()) else []
-    if device_type() == "cpu" and half.instruction() and "bf16" in works:
+    if device_type() == "cpu" and bf16_instruction() and "bf16" in works:
         works[works.index("bf16")] += (
-            f" ({half.instruction()}, quicker for models from {SMALL // 10**6} M scalars, and for drawing)"
+            f" ({bf16_instruction()}, quicker for models from {SMALL // 10**6} M scalars, and for drawing)"
         )
     state = State.ok if asked == "no" or any(name.startswith(asked) for name in works) else State.fail
     remedy = "" if state is State.ok else "use launch.mixed_precision=no"

@@ -131,7 +131,12 @@ ROWS = (
         2,
     ),
     Row("drawing at SD 1.5 size in bf16 on a CPU", "pipeline, torch in float32", "engines", ("sd15", "bf16")),
-    Row(f"drawing at SD 1.5 size{BY_OPENVINO}", "optimum-intel", "engines", ("sd15", "faster_than_optimum")),
+    Row(
+        f"drawing at SD 1.5 size{BY_OPENVINO} in bf16",
+        "pipeline, torch in float32",
+        "engines",
+        ("sd15", "openvino bf16"),
+    ),
     Row(f"drawing at SD 1.5 size{BY_OPENVINO}", "torch here", "engines", ("sd15", "faster_than_torch_here")),
     Row(
         f"drawing at SD 1.5 size{BY_OPENVINO}",

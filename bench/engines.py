@@ -5,8 +5,9 @@
 
 All draw the same pictures, to two grey levels: same networks (of `sd15` random ones), prompts, seeds, DDIM, guidance 7.5,
 float32. A conversion is kept below the temporary folder, as a store keeps it, and is timed when it is made. Where the processor
-multiplies bf16, torch draws in it too, in turns with the others; those pictures are others, and by how much is told. The peer of
-optimum-intel draws in a process of its own, in turns with the others; its time is that process's.
+multiplies bf16, torch and OpenVINO draw in it too, in turns with the others; those pictures are others, and by how much is told.
+Shares of the limit are those of OpenVINO and of the pipeline in float32, as in `sampling`. The peer of optimum-intel draws in a
+process of its own, in turns with the others; its time is that process's.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bench._measure import in_turns, load, ratio, rounded, timed
+from bench._measure import Ceilings, counted_flops, in_turns, load, ratio, rounded, timed
 from bench.sampling import PROMPTS, _difference, _ours, _pipeline
 
 PEER = '''
@@ -74,11 +75,15 @@ def measured(
     model: str, size: int, images: int, steps: int, batch: int, rounds: int, optimum: str = ""
 ) -> dict[str, Any]:
     """Of one model."""
+    import torch
+
     from t2i.processes import bf16_instruction
 
     scratch = Path(tempfile.gettempdir()) / "t2i-bench-engines"
     prompts = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
-    plain, fast, converting = _both(model, size, scratch)
+    plain = _plain(model, size, scratch)
+    folder, converting = _converted(plain, scratch)
+    fast, compiling = _fast(plain, folder)
     drawn: dict[str, np.ndarray] = {}
 
     def keep(name: str, draw: Callable[[], np.ndarray]) -> Callable[[], None]:
@@ -89,23 +94,32 @@ def measured(
 
     turns: dict[str, Callable[[], object]] = {
         "openvino": keep("openvino", partial(_ours, fast, prompts, steps, batch, True)),
-        "torch": keep("torch", partial(_ours, plain, prompts, steps, batch, True)),
+        "torch": keep("torch", partial(_ours, _set_up(plain, torch.float32), prompts, steps, batch, True)),
         "pipeline": keep("pipeline", partial(_pipeline, plain, prompts, steps, batch)),
     }
     if half := bf16_instruction():
-        turns["bf16"] = keep("bf16", partial(_ours, _in_bf16(plain), prompts, steps, batch, True))
-    seconds = in_turns(turns, rounds, "cpu")
+        other = {"bf16": _set_up(plain, torch.bfloat16), "openvino bf16": _fast(plain, folder, "bf16")[0]}
+        turns |= {name: keep(name, partial(_ours, own, prompts, steps, batch, True)) for name, own in other.items()}
+    ceilings = Ceilings("cpu", torch.float32)
+    flops = counted_flops(turns["torch"])
+    seconds = in_turns({**turns, **ceilings.turns()}, rounds, "cpu")
+    shares = {name: ceilings.share(seconds, name, flops) for name in ("openvino", "pipeline")}
     result: dict[str, Any] = {
         "what": f"{images} pictures of {plain.resolution} pixels at once, {steps} steps of DDIM, guidance 7.5, model={model}",
-        "seconds_of_conversion": converting,
-        "seconds_an_image": {name: rounded(min(own) / images) for name, own in seconds.items()},
-        "faster_than_pipeline": ratio(seconds["pipeline"], seconds["openvino"]),
+        "seconds_of_conversion": converting | compiling,
+        "seconds_an_image": {name: rounded(min(seconds[name]) / images) for name in turns},
+        "faster_than_pipeline": {
+            **ratio(seconds["pipeline"], seconds["openvino"]),
+            "share_of_the_limit": shares["openvino"],
+            "share_of_the_pipeline": shares["pipeline"]["median"],
+        },
         "faster_than_torch_here": ratio(seconds["torch"], seconds["openvino"]),
     }
     if half:
-        apart = np.abs(drawn.pop("bf16").astype(int) - drawn["torch"])
-        about = {"instruction": half, "mean_difference": rounded(float(apart.mean())), "largest": int(apart.max())}
-        result["bf16"] = {**ratio(seconds["pipeline"], seconds["bf16"]), **about}
+        for name in other:
+            apart = np.abs(drawn.pop(name).astype(int) - drawn["torch"])
+            about = {"instruction": half, "mean_difference": rounded(float(apart.mean())), "largest": int(apart.max())}
+            result[name] = {**ratio(seconds["pipeline"], seconds[name]), **about}
     if optimum:
         asked = {"prompts": prompts, "steps": steps, "batch": batch, "size": plain.resolution}
         own, theirs, drawn["optimum"] = _beside(optimum, plain, asked, turns["openvino"], rounds, scratch)
@@ -118,35 +132,51 @@ def measured(
     return result
 
 
-def _in_bf16(plain: Any) -> Any:
-    """The same model as `launch.mixed_precision=bf16` draws with it."""
+def _set_up(models: Any, dtype: Any) -> Any:
+    """A copy of the model as torch draws with it here in this precision."""
     import copy
 
-    import torch
+    from t2i.sampling.config import Sampling
 
-    return copy.deepcopy(plain).to("cpu", torch.bfloat16)
+    own = copy.deepcopy(models).to("cpu", dtype)
+    Sampling().apply(own)
+    return own
 
 
-def _both(model: str, size: int, scratch: Path) -> tuple[Any, Any, dict[str, float]]:
-    """The model by torch and by OpenVINO, and the seconds that each part took to convert and to compile, where they are new."""
+def _plain(model: str, size: int, scratch: Path) -> Any:
+    """The model by torch, as it is loaded."""
     from t2i.config import compose
-    from t2i.models.converted import PARTS, Graph, computed, convert
     from t2i.models.load import load as loaded
     from t2i.store import Store
 
     own = [f"model={model}", *(["model.init=random"] if model != "tiny" else [])]
-    plain = loaded(compose([*own, *([f"model.resolution={size}"] if size else [])]).model, Store(scratch / "store"))
+    return loaded(compose([*own, *([f"model.resolution={size}"] if size else [])]).model, Store(scratch / "store"))
+
+
+def _converted(plain: Any, scratch: Path) -> tuple[Path, dict[str, float]]:
+    """Its parts as OpenVINO computes them, and the seconds that each took to convert, when it was new."""
+    from t2i.models.converted import PARTS, convert
+
     folder = scratch / f"{plain.digest[:16]}-{plain.resolution}"
     folder.mkdir(parents=True, exist_ok=True)
-    graphs, taken = {}, {}
+    taken = {}
     for part in PARTS:
         if not (folder / f"{part}.json").exists():
             seconds, _ = timed(partial(convert, plain, part, folder))
             (folder / f"{part}.json").write_text(json.dumps(rounded(seconds)), encoding="utf-8")
         taken[f"convert {part}"] = json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
-        seconds, graphs[part] = timed(partial(Graph, folder, part))
+    return folder, taken
+
+
+def _fast(plain: Any, folder: Path, precision: str = "no") -> tuple[Any, dict[str, float]]:
+    """The model by OpenVINO, and the seconds that each part took to compile."""
+    from t2i.models.converted import PARTS, Graph, computed
+
+    graphs, taken = {}, {}
+    for part in PARTS:
+        seconds, graphs[part] = timed(partial(Graph, folder, part, precision))
         taken[f"compile {part}"] = rounded(seconds)
-    return plain, computed(plain, graphs), taken
+    return computed(plain, graphs), taken
 
 
 def _beside(

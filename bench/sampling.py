@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 
 from bench._measure import Ceilings, counted_flops, in_turns, operators, ratio
+from t2i.sampling.config import Sampling
 
+BARE = Sampling(keep_text=False, channels_last=False)
+"""Networks as diffusers loads them."""
 PROMPTS = ("a red cat beside a tree", "two buses on a road", "a green apple", "a dog on a beach", "a small boat")
 
 
@@ -33,12 +36,11 @@ def run(
     import diffusers
     import torch
 
-    from t2i.sampling.config import Sampling
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     prompts = [PROMPTS[i % len(PROMPTS)] for i in range(images)]
     plain = _models(model, device, dtype, Sampling(keep_text=False))
+    bare = _models(model, device, dtype, BARE)
     drawn: dict[str, np.ndarray] = {}
 
     def keep(name: str, draw: Callable[[], np.ndarray]) -> Callable[[], None]:
@@ -49,8 +51,8 @@ def run(
 
     whole = {
         "ours": keep("ours", partial(_ours, plain, prompts, steps, batch, True)),
-        "pipeline one by one": keep("pipeline one by one", partial(_pipeline, plain, prompts, steps, 1)),
-        "pipeline in batches": keep("pipeline in batches", partial(_pipeline, plain, prompts, steps, batch)),
+        "pipeline one by one": keep("pipeline one by one", partial(_pipeline, bare, prompts, steps, 1)),
+        "pipeline in batches": keep("pipeline in batches", partial(_pipeline, bare, prompts, steps, batch)),
     }
     ceilings = Ceilings(device, dtype)
     flops = counted_flops(whole["ours"])
@@ -69,10 +71,13 @@ def run(
         "profile": operators(whole["ours"], device),
     }
     if switches:
-        chosen = {"keep_text": Sampling(), "channels_last": Sampling(keep_text=False, channels_last=True)}
+        chosen = {
+            "keep_text": Sampling(channels_last=False),
+            "channels_last": Sampling(keep_text=False, channels_last=True),
+        }
         if compile or device == "cuda":
-            chosen["compile"] = Sampling(keep_text=False, compile=True)
-        result["switches"] = _switched(model, device, dtype, plain, chosen, prompts, steps, batch, rounds)
+            chosen["compile"] = Sampling(keep_text=False, channels_last=False, compile=True)
+        result["switches"] = _switched(model, device, dtype, bare, chosen, prompts, steps, batch, rounds)
     result["largest_difference"] = max(_difference(drawn["ours"], drawn[name]) for name in whole)
     equal = result["largest_difference"]
     if dtype is not torch.float32:  # two roundings differ by more: the same way, in float32
@@ -119,12 +124,10 @@ def _in_float32(model: str, device: str) -> int:
     """The largest difference between both sides, two pictures of four steps in float32."""
     import torch
 
-    from t2i.sampling.config import Sampling
-
     torch.backends.cudnn.allow_tf32 = False
-    models = _models(model, device, torch.float32, Sampling(keep_text=False))
+    ours, theirs = (_models(model, device, torch.float32, switches) for switches in (Sampling(), BARE))
     some = list(PROMPTS[:2])
-    return _difference(_ours(models, some, 4, 2, True), _pipeline(models, some, 4, 2))
+    return _difference(_ours(ours, some, 4, 2, True), _pipeline(theirs, some, 4, 2))
 
 
 def _models(name: str, device: str, dtype: Any, switches: Any) -> Any:

@@ -106,13 +106,13 @@ class Trainer:
     ) -> None:
         import torch
 
-        from bench.sampling import _models
+        from bench.sampling import BARE, _models
         from t2i.config import compose
         from t2i.models.blocks import compile_blocks
-        from t2i.sampling.config import Sampling
+        from t2i.models.memory_format import lay_out
         from t2i.training.objective import objective_of
 
-        self.models = _models(model, "cpu", torch.float32, Sampling(keep_text=False))
+        self.models = _models(model, "cpu", torch.float32, BARE)
         self.models.resolution = pixels or self.models.resolution
         trained = compose([f"strategy={strategy}"]).strategy
         trained.attach(self.models)
@@ -124,8 +124,8 @@ class Trainer:
         self.parameters = list(trained.trainable(self.models).values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached)
         self.objective = objective_of(self.models)
-        if channels_last and self.cached:
-            self.models.unet.to(memory_format=torch.channels_last)
+        if self.cached:
+            lay_out(self.models, channels_last or None, autoencoder=False)
         if compile and self.cached:
             compile_blocks(self.models.unet)
         self.models.unet.train()

@@ -16,7 +16,11 @@ WORK = (Task.train, Task.pipeline, *DRAWING)
 def settle(config: Config) -> None:
     """A small model stays in float32 on a CPU where bf16 would make it slower: in a training, and where bf16 is emulated."""
     small = device_type() == "cpu" and 0 < scalars(config.model) < SMALL
-    if config.launch.mixed_precision is Precision.bf16 and small and not (config.task in DRAWING and bf16_instruction()):
+    if (
+        config.launch.mixed_precision is Precision.bf16
+        and small
+        and not (config.task in DRAWING and bf16_instruction())
+    ):
         config.launch.mixed_precision = Precision.no
 
 

@@ -1,4 +1,4 @@
-"""A model whose pictures OpenVINO computes in place of torch, on CPUs, in float32.
+"""A model whose pictures OpenVINO computes in place of torch, on CPUs, in float32 or bfloat16.
 
 Text to conditions, the denoiser, and latents to pictures are converted each as one function of tensors, by the methods with
 which a family says them, so that a new family has nothing to add.
@@ -111,13 +111,17 @@ def _open(tensor: torch.Tensor) -> list[int]:
 
 
 class Graph:
-    """A converted function on this machine's processors: float32, whatever quicker numbers they know."""
+    """A converted function on this machine's processors; its tensors are float32.
 
-    def __init__(self, folder: Path, part: str) -> None:
+    precision: no computes in float32, whatever quicker numbers the processors know; bf16 in bfloat16.
+    """
+
+    def __init__(self, folder: Path, part: str, precision: str = "no") -> None:
         openvino = quietly()
         core = openvino.Core()
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # with AMX or avx512_bf16 it would take bfloat16 by itself
+            # With AMX or avx512_bf16 it would take bfloat16 by itself.
+            "INFERENCE_PRECISION_HINT": {"no": "f32", "bf16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "ENABLE_CPU_PINNING": False,  # others may be at work on these cores
             "PERFORMANCE_HINT": "LATENCY",

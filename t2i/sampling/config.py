@@ -245,8 +245,8 @@ class Sampling:
 
     keep_text: bool = True
     """Compute keys and values of a batch's texts once and not in every step."""
-    channels_last: bool = False
-    """Lay out the networks for convolutions with channels last: faster in half precision on a GPU."""
+    channels_last: Optional[bool] = None
+    """Lay the networks out for convolutions with channels last; null: where that was measured to be faster, on CPUs."""
     compile: bool = False
     """torch.compile the U-Net's transformer and residual blocks: minutes at the first start, faster steps on a GPU."""
     attention_slicing: bool = False
@@ -265,11 +265,9 @@ class Sampling:
 
     def apply(self, models: "Models") -> None:
         """Set networks up that are on their device already."""
-        import torch
+        from t2i.models.memory_format import lay_out
 
-        if self.channels_last:
-            models.denoiser.to(memory_format=torch.channels_last)
-            models.vae.to(memory_format=torch.channels_last)
+        lay_out(models, self.channels_last)
         if self.compile:
             from t2i.models.blocks import compile_blocks
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from t2i.errors import ConfigError
-from t2i.processes import device_type
+from t2i.processes import bf16_instruction, device_type
 
 if TYPE_CHECKING:
     from t2i.sampling.config import Sampling
@@ -39,9 +39,11 @@ def refuse(sampling: "Sampling", precision: str, processes: int) -> None:
         raise ConfigError(f"{own} needs openvino; type: {INSTALL}, {instead}")
     if device_type() != "cpu":
         raise ConfigError(f"{own} computes on CPUs, and a GPU draws here; type sampling.engine=torch")
-    if precision != "no":
+    if precision == "fp16" or (precision == "bf16" and not bf16_instruction()):
+        other = "or bf16 where the processor has it" if precision == "fp16" else "as this processor has no bf16"
         raise ConfigError(
-            f"{own} computes in float32, and launch.mixed_precision={precision}; type launch.mixed_precision=no, {instead}"
+            f"{own} computes in float32, {other}, and launch.mixed_precision={precision}; type launch.mixed_precision=no, "
+            f"{instead}"
         )
     if processes > 1:
         raise ConfigError(f"{own} takes all cores in one process, and there are {processes}; type launch.processes=1")

@@ -95,15 +95,16 @@ def drawing_models(config: Config, run: Run, tuned: Optional[Tuned] = None) -> "
         models = _whole(config, run, tuned)
         # Before its parts are compiled, which take as much memory again.
         run.forget("whole model")
-        return computed(models, {part: _graph(run, folder, part) for part, folder in folders.items()})
+        precision = config.launch.precision
+        return computed(models, {part: _graph(run, folder, part, precision) for part, folder in folders.items()})
 
     return run.kept("converted model", loaded_from(config, run, tuned), make, most=2)
 
 
-def _graph(run: Run, folder: Path, part: str) -> "Graph":
+def _graph(run: Run, folder: Path, part: str, precision: str) -> "Graph":
     from t2i.models.converted import Graph
 
-    return run.kept(f"graph of {part}", str(folder), lambda: Graph(folder, part), most=2)
+    return run.kept(f"graph of {part}", [str(folder), precision], lambda: Graph(folder, part, precision), most=2)
 
 
 def _whole(config: Config, run: Run, tuned: Optional[Tuned]) -> "Models":

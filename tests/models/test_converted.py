@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from t2i.errors import ConfigError, UserError
+from t2i.models import converted
 from t2i.models.config import Model
 from t2i.models.converted import PARTS, PREDICT, Graph, computed, convert
 from t2i.models.families.picture import Picture
@@ -64,6 +67,24 @@ def test_predictions_are_in_float32_whatever_the_processor_could_do(pair: tuple[
     with torch.no_grad():
         theirs, ours = (m.family.predict(m, latents, time, rows, size) for m in (plain, fast))
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("no", "f32"), ("bf16", "bf16")])
+def test_the_precision_is_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, hint: str
+) -> None:
+    asked = []
+
+    class Core:
+        def read_model(self, path: Path) -> None: ...
+
+        def compile_model(self, model: None, device: str, settings: dict[str, object]) -> Any:
+            asked.append(settings["INFERENCE_PRECISION_HINT"])
+            return SimpleNamespace(create_infer_request=lambda: None)
+
+    monkeypatch.setattr(converted, "quietly", lambda: SimpleNamespace(Core=Core))
+    Graph(tmp_path, PREDICT, precision)
+    assert asked == [hint]
 
 
 def test_a_picture_has_the_same_bits_whatever_is_drawn_beside_it(pair: tuple[Models, Models]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from t2i import processes
+from t2i import half, processes
 from t2i.config import compose
 from t2i.context import Run
 from t2i.doctor import engines
@@ -25,6 +25,7 @@ from ..models import toy as toys
 from ..models.toy import WIDTH
 
 ENGINE = "sampling.engine=openvino"
+BF16 = "launch.mixed_precision=bf16"
 SMALL = ["model.name=toy", "model.resolution=64", f"model.width={WIDTH}", "model.cross_attention_layers=4"]
 PROMPTS = 'prompts=["a red cat, asleep","two buses (blue)"]'
 
@@ -166,7 +167,8 @@ def test_it_reads_words_that_were_learned(lab: Lab, small: list[str], run_of: Ca
     [
         (
             "launch.mixed_precision=fp16",
-            "computes in float32, and launch.mixed_precision=fp16; type launch.mixed_precision=no",
+            "computes in float32, or bf16 where the processor has it, and launch.mixed_precision=fp16; type "
+            "launch.mixed_precision=no, or sampling.engine=torch",
         ),
         ("launch.processes=2", "takes all cores in one process, and there are 2; type launch.processes=1"),
         ("sampling.compile=true", "type sampling.compile=false, or sampling.engine=torch"),
@@ -176,6 +178,28 @@ def test_it_reads_words_that_were_learned(lab: Lab, small: list[str], run_of: Ca
 def test_what_it_cannot_is_refused_before_anything_is_loaded(empty_lab: Lab, typed: str, sentence: str) -> None:
     ended = empty_lab.here("task=generate", PROMPTS, ENGINE, typed)
     assert ended.status == 2 and sentence in ended.err and ended.err.count("\n") == 1
+
+
+def test_bf16_is_refused_where_the_processor_has_none(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "bf16_instruction", lambda: "")
+    ended = empty_lab.here("task=generate", PROMPTS, ENGINE, BF16)
+    assert ended.status == 2 and "as this processor has no bf16" in ended.err and ended.err.count("\n") == 1
+
+
+def test_in_bf16_pictures_are_others_from_the_same_conversion(
+    lab: Lab, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for home in (sampling, half):
+        monkeypatch.setattr(home, "bf16_instruction", lambda: "amx_bf16")
+    own = [*small, "task=generate", 'prompts=["a blue boat", "two birds"]']
+    whole, fast, torchs = (lab.here(*own, *more) for more in ([ENGINE], [ENGINE, BF16], [BF16]))
+    assert conversions(fast) == dict.fromkeys(conversions(whole), True)
+    generated = {next(n for n in run.json("stages.json") if n.startswith("generated")) for run in (whole, fast, torchs)}
+    assert len(generated) == 3, "three sets in the store"
+    differences = [np.abs(pictures(fast).astype(int) - pictures(other)).mean() for other in (whole, torchs)]
+    assert max(differences) < 4 and pictures(whole).std() > 10
+    told = json.loads(Image.open(fast.folder / "images" / "000000.png").text["t2i"])  # type: ignore[attr-defined]
+    assert (told["engine"], told["precision"]) == ("openvino", "bf16")
 
 
 def test_a_gpu_is_refused(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

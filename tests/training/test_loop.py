@@ -165,6 +165,28 @@ def test_a_resumed_training_is_bitwise_the_uninterrupted_one(
     assert {key: again[key] for key in same} == {key: numbers[key] for key in same}
 
 
+@pytest.mark.parametrize("optimizer", [Optimizer.adamw, Optimizer.sgd])
+def test_it_is_with_convolutions_that_train_and_lie_with_channels_last(
+    start: Start, optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their moments and averages come back from a file in which everything lies as it is read."""
+    config = replace(LONG, optimizer=optimizer, channels_last=True, ema=0.9)
+    straight = start(STRATEGIES["unet"], config, "straight")
+    straight.fit()
+    stopped = start(STRATEGIES["unet"], config, "stopped")
+    interrupt_after(stopped, 5, monkeypatch)
+    with pytest.raises(Interrupted):
+        stopped.fit()
+    stopped.run.pending_signal = 0
+    resumed = start(STRATEGIES["unet"], config, "stopped")
+    resumed.fit()
+    assert records(resumed) == records(straight) and equal(weights(resumed), weights(straight))
+    plain = start(STRATEGIES["unet"], replace(config, channels_last=False), "plain")
+    plain.fit()
+    for own, other in zip(weights(straight).values(), weights(plain).values(), strict=True):
+        assert torch.allclose(own, other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def straight_records() -> dict[str, Any]:
     """What the uninterrupted training left, made by the first test that needs it."""

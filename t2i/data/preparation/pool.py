@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,8 +19,8 @@ from t2i.progress import progress
 
 CHUNK = 8
 """Images in one message to a worker."""
-ALONE = 256
-"""Up to this many images the start of worker processes costs more than they save."""
+ALONE = 1.0
+"""Seconds that this process works alone: what is done by then, worker processes would have taken to start."""
 Job = tuple[Path, float]
 """An image file, and where along its longer side the crop lies (0 to 1)."""
 
@@ -31,14 +32,7 @@ def prepared_files(
 
     Jobs are asked for as they are needed. label: names the progress bar, if any.
     """
-    workers = cores()
-    chunks = _chunks(jobs)
-    alone = workers == 1 or count <= ALONE
-    results = (
-        (_prepare_chunk(chunk, resolution, crop, background) for chunk in chunks)
-        if alone
-        else _pooled(chunks, resolution, crop, background, workers)
-    )
+    results = _alone_then_pooled(_chunks(jobs), resolution, crop, background, cores())
     flat = (picture for chunk in results for picture in chunk)
     return iter(progress(flat, label, "image", count)) if label else flat
 
@@ -46,6 +40,20 @@ def prepared_files(
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _alone_then_pooled(
+    chunks: Iterator[list[Job]], resolution: int, crop: Crop, background: str, workers: int
+) -> Iterator[list[Picture | Unusable]]:
+    taken = 0.0
+    while workers == 1 or taken < ALONE:
+        if (chunk := next(chunks, None)) is None:
+            return
+        start = time.perf_counter()
+        pictures = _prepare_chunk(chunk, resolution, crop, background)
+        taken += time.perf_counter() - start
+        yield pictures
+    yield from _pooled(chunks, resolution, crop, background, workers)
 
 
 def _chunks(jobs: Iterable[Job]) -> Iterator[list[Job]]:

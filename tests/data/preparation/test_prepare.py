@@ -158,18 +158,30 @@ def test_a_file_without_permission_is_set_aside(folder_root, store):
     assert read(stage, "quarantine.json")[0]["reason"] == "not permitted to read"
 
 
-def test_worker_processes_give_what_one_process_gives(folder_root, store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("seconds", [0.0, 1e-9], ids=["from the start", "after the first"])
+def test_worker_processes_give_what_one_process_gives(folder_root, store, tmp_path, monkeypatch, seconds):
     root = folder_root("txt")
     (root / "cats/00.png").write_bytes(b"damaged")
     alone = Prepared(prepare(folder(root, quarantine=0.1), store).path).split("train")
-    monkeypatch.setattr(pool, "ALONE", 0)
+    monkeypatch.setattr(pool, "ALONE", seconds)
     monkeypatch.setattr(pool, "CHUNK", 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    pooled, original = [], pool._pooled
+    monkeypatch.setattr(pool, "_pooled", lambda *given: (pooled.append(own) or own for own in original(*given)))
     other = type(store)(tmp_path / "other")
     stage = prepare(folder(root, quarantine=0.1), other)
     together = Prepared(stage.path).split("train")
     assert together.ids == alone.ids and read(stage, "quarantine.json")[0]["file"] == "cats/00.png"
     assert (together.pixels(range(len(alone))) == alone.pixels(range(len(alone)))).all()
+    count = len(list(root.rglob("*.png")))
+    assert sum(map(len, pooled)) == (count if seconds == 0 else count - 3)
+
+
+def test_what_one_process_does_within_a_second_starts_no_others(folder_root, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", None)  # nothing is asked of it
+    jobs = [(path, 0.5) for path in sorted(folder_root("txt").rglob("*.png"))]
+    assert len(list(pool.prepared_files(jobs, len(jobs), 64, Crop.centre, ""))) == len(jobs)
 
 
 def die(jobs, resolution, crop, background):

@@ -97,6 +97,7 @@ def measured(
         "torch": keep("torch", partial(_ours, _set_up(plain, torch.float32), prompts, steps, batch, True)),
         "pipeline": keep("pipeline", partial(_pipeline, plain, prompts, steps, batch)),
     }
+    other: dict[str, Any] = {}
     if half := bf16_instruction():
         other = {"bf16": _set_up(plain, torch.bfloat16), "openvino bf16": _fast(plain, folder, "bf16")[0]}
         turns |= {name: keep(name, partial(_ours, own, prompts, steps, batch, True)) for name, own in other.items()}
@@ -115,11 +116,11 @@ def measured(
         },
         "faster_than_torch_here": ratio(seconds["torch"], seconds["openvino"]),
     }
-    if half:
-        for name in other:
-            apart = np.abs(drawn.pop(name).astype(int) - drawn["torch"])
-            about = {"instruction": half, "mean_difference": rounded(float(apart.mean())), "largest": int(apart.max())}
-            result[name] = {**ratio(seconds["pipeline"], seconds[name]), **about}
+    for name in other:
+        apart = np.abs(drawn.pop(name).astype(int) - drawn["torch"])
+        about = {"instruction": half, "mean_difference": rounded(float(apart.mean())), "largest": int(apart.max())}
+        result[name] = {**ratio(seconds["pipeline"], seconds[name]), **about}
+    turns, other = {"openvino": turns["openvino"]}, {}  # the peer needs the room
     if optimum:
         asked = {"prompts": prompts, "steps": steps, "batch": batch, "size": plain.resolution}
         own, theirs, drawn["optimum"] = _beside(optimum, plain, asked, turns["openvino"], rounds, scratch)

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from t2i import allocator, arguments, half, multirun, named, record, recording, threads, workers
+from t2i import allocator, arguments, collector, half, multirun, named, record, recording, threads, workers
 from t2i.config import Config, Precision, Task, Then, as_dict, help_text, restore, typed
 from t2i.context import FROZEN, Run
 from t2i.errors import ConfigError, LeftAlone, UserError
@@ -77,6 +77,7 @@ def guard(compose: Callable[[], None]) -> int:
     workers.follow()
     threads.settle()
     allocator.keep_freed()
+    collector.collect_seldom()
     _launching.append(True)
     status = _guarded(compose)
     if len(_cells) > 1:

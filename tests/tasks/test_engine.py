@@ -229,6 +229,9 @@ def test_long_drawing_on_a_cpu_says_what_would_be_faster(monkeypatch: pytest.Mon
     assert processes.device_type() == "cpu" and slower(Engine.torch, LARGE - 1) == ""
     assert slower(Engine.torch, LARGE).startswith("torch draws on this CPU; sampling.engine=openvino is ")
     assert slower(Engine.openvino, LARGE) == ""
+    for has, told in (("amx_bf16", True), ("", False)):
+        monkeypatch.setattr(sampling, "bf16_instruction", lambda has=has: has)
+        assert ("launch.mixed_precision=bf16 5 times (torch so 3.6 times)" in slower(Engine.torch, LARGE)) is told
     monkeypatch.setattr(sampling, "find_spec", lambda name: None)
     assert "pip install" in slower(Engine.torch, LARGE)
 

@@ -241,7 +241,7 @@ class Sampling:
     """How pictures are computed; none of these changes a picture by more than rounding."""
 
     engine: Engine = Engine.torch
-    """torch; or openvino, on CPUs in float32 or bf16: networks are converted once, tuned weights merged, and kept in the store."""
+    """torch; or openvino, on CPUs in float32 or bf16: networks converted once, tuned weights merged, and kept in the store."""
 
     keep_text: bool = True
     """Compute keys and values of a batch's texts once and not in every step."""

@@ -109,7 +109,6 @@ class Trainer:
         from bench.sampling import BARE, _models
         from t2i.config import compose
         from t2i.models.blocks import compile_blocks
-        from t2i.models.memory_format import lay_out
         from t2i.training.objective import objective_of
 
         self.models = _models(model, "cpu", torch.float32, BARE)
@@ -124,8 +123,8 @@ class Trainer:
         self.parameters = list(trained.trainable(self.models).values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=RATE, fused=self.cached)
         self.objective = objective_of(self.models)
-        if self.cached:
-            lay_out(self.models, channels_last or None, autoencoder=False)
+        if channels_last and self.cached:
+            self.models.unet.to(memory_format=torch.channels_last)
         if compile and self.cached:
             compile_blocks(self.models.unet)
         self.models.unet.train()

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 
 from t2i.context import Run
 from t2i.models.blocks import compile_blocks
-from t2i.models.memory_format import lay_out
 from t2i.models.parts import Models
 from t2i.training import noise, optimizers
 from t2i.training.config import Prior, Training
@@ -95,7 +95,8 @@ class State:
             self.models.denoiser.enable_gradient_checkpointing()
         if self.config.attention_slicing:
             self.models.denoiser.set_attention_slice("auto")
-        lay_out(self.models, self.config.channels_last, autoencoder=False)
+        if self.config.channels_last:
+            self.models.denoiser.to(memory_format=torch.channels_last)
         if self.config.compile:
             compile_blocks(self.models.denoiser)
 

@@ -42,18 +42,3 @@ def test_the_layout_is_the_quicker_one_unless_it_was_chosen(
     by_itself = device == "cpu"
     assert last(models.denoiser) == {(by_itself and (small or dtype is not torch.float32)) if asked is None else asked}
     assert last(models.vae) == {by_itself if asked is None else asked}
-
-
-@pytest.mark.parametrize("asked", [None, True])
-def test_convolutions_that_train_stay_unless_it_was_asked_for(
-    loaded: Callable[[Model], Models], toy: Model, asked: bool | None
-) -> None:
-    models = loaded(toy)
-    before = {name: value.clone() for name, value in models.denoiser.state_dict().items()}
-    models.denoiser.requires_grad_(True)
-    models.denoiser.conv_in.requires_grad_(False)
-    lay_out(models, asked, autoencoder=False)
-    assert last(models.vae) == {False}
-    assert models.denoiser.conv_in.weight.is_contiguous(memory_format=LAST)
-    assert models.denoiser.mid_block.resnets[0].conv1.weight.is_contiguous(memory_format=LAST) is bool(asked)
-    assert all(torch.equal(value, before[name]) for name, value in models.denoiser.state_dict().items())

@@ -166,6 +166,8 @@ def _start(cfg: DictConfig) -> None:
         config.launch.mixed_precision = Precision(os.environ.get("ACCELERATE_MIXED_PRECISION", "no"))
     half.settle(config)
     overrides = list(hydra_config.overrides.task)
+    if config.task is Task.sweep:
+        config.sweeps.give_way(overrides)
     folder = Path(hydra_config.runtime.output_dir).absolute()
     try:
         named.refuse(config, overrides, world_size() if world_size() > 1 else config.launch.processes)

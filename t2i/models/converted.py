@@ -140,17 +140,20 @@ class Graph:
 class _Computed(nn.Module):
     """In a denoiser's place: its settings, and what computes. Hooks see its evaluations as they see the network's."""
 
-    def __init__(self, config: Any, graph: Graph | None, shape: tuple[int, ...]) -> None:
+    def __init__(self, config: Any, graph: Graph | None = None, shape: tuple[int, ...] = (), factor: int = 1) -> None:
         super().__init__()
-        self.config, self._graph, self._shape = config, graph, shape
+        self.config, self._graph, self._shape, self._factor = config, graph, shape, factor
         self.anchor = nn.Parameter(torch.zeros(1), requires_grad=False)  # tells device and kind of numbers
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
         assert self._graph is not None
         if x.shape[1:] != self._shape:
-            found, own = (" x ".join(map(str, shape[-2:])) for shape in (x.shape, self._shape))
+            found, own = (
+                " x ".join(str(side * self._factor) for side in reversed(shape[-2:]))
+                for shape in (x.shape, self._shape)
+            )
             raise ConfigError(
-                f"sampling.engine=openvino draws the size that its networks were converted for, {own} latents, and {found} are "
+                f"sampling.engine=openvino draws the size that its networks were converted for, {own} pixels, and {found} are "
                 f"asked for; type model.resolution=<that size>, or {TORCH}"
             )
         return self._graph(x, time.to(torch.float32), *rows)[0]
@@ -164,8 +167,8 @@ def computed(models: Models, graphs: Mapping[str, Graph]) -> Models:
     names = list(family.rows(models))
     gone = {} if family.reads_weights else dict.fromkeys(family.encoders)
     shape = models.latent_shape(1)[1:]
-    stand_ins: dict[str, nn.Module] = {name: _Computed(models.modules[name].config, None, ()) for name in gone}
-    stand_ins[family.denoiser] = _Computed(models.denoiser.config, graphs[PREDICT], shape)
+    stand_ins: dict[str, nn.Module] = {name: _Computed(models.modules[name].config) for name in gone}
+    stand_ins[family.denoiser] = _Computed(models.denoiser.config, graphs[PREDICT], shape, family.factor(models))
 
     class Converted(type(family)):  # type: ignore[misc]
         """Of these graphs."""

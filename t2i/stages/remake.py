@@ -17,6 +17,8 @@ from t2i.stages.tuned import find_tuned
 if TYPE_CHECKING:
     import numpy as np
 
+PRECISION = "launch.mixed_precision="
+
 
 @dataclass(frozen=True)
 class Remade:
@@ -36,8 +38,8 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
     from t2i.web.painter import of_size
 
     recipe = read_recipe(path)
-    if recipe["precision"] != precision_of(config):
-        raise ConfigError(f"{path} was made with launch.mixed_precision={recipe['precision']}; type that too")
+    if recipe["precision"] != precision_of(config) and any(text.startswith(PRECISION) for text in run.overrides):
+        raise ConfigError(f"{path} was made with {PRECISION}{recipe['precision']}; type that, or leave it out")
     told = recipe["weights"] or {}
     weights, scale = config.weights or told.get("path"), config.weights_scale or told.get("scale", [])
     for name in [weights] if isinstance(weights, str) else weights or []:
@@ -46,6 +48,7 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
     model = {key: value for key, value in recipe["model"].items() if key != "digest"}
     taken = {"model": model, "scheduler": recipe["scheduler"], "cfg": recipe["cfg"], "seed": recipe["seed"]}
     by = {**as_dict(config.sampling), "engine": recipe.get("engine", "torch")}
+    taken["launch"] = {**as_dict(config.launch), "mixed_precision": recipe["precision"]}
     taken["sampling"] = recipe.get("sampling", by)  # tiles and the like, which cost a few grey levels
     own = {"weights": weights, "weights_scale": scale} if told else {"weights": None, "weights_scale": []}
     made = restore({**as_dict(config), **taken, **own, **_begun(config, recipe, path)})

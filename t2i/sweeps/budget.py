@@ -42,7 +42,7 @@ def planned(config: Config, run: Run) -> Config:
         run.say(f"{count} pictures a cell, as planned when this sweep with sweeps.budget={sweeps.budget} began")
         config = _with_pictures(config, count)
         study = study_of(config, run)
-    missing = study.missing()
+    missing = study.to_come()
     if not missing:
         return config
     evaluation, decoding, memory = _timed(config, run)

@@ -1,6 +1,7 @@
 """What to search and how: the structured configuration of the `sweeps` group (files in the top folder `sweeps/`)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
@@ -73,6 +74,19 @@ class Sweep:
     """Optuna storage URL, e.g. postgresql://user@server/t2i; null: an SQLite file in the output folder."""
     heartbeat: int = 20
     """Seconds between signs of life of a worker; after three without one its cell is given to another."""
+
+    def give_way(self, typed: Sequence[str]) -> None:
+        """What a named search has the same in every cell gives way to a key that was typed itself, as `eval.images=8`.
+
+        typed: overrides. Raises ConfigError where `sweeps.fixed` was typed with that key as well.
+        """
+        own = {text.partition("=")[0].lstrip("+") for text in typed}
+        for key in own & self.fixed.keys():
+            if any(text.lstrip("+").startswith("sweeps.fixed") and key in text for text in typed):
+                raise ConfigError(
+                    f"{key} and sweeps.fixed.{key} are both typed, and a cell has one; leave one of them out"
+                )
+            del self.fixed[key]
 
     def dimensions(self) -> list[Dimension]:
         """The space, parents before what depends on them."""

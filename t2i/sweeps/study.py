@@ -143,6 +143,16 @@ class Study:
         found = self.by_cell()
         return [cell for cell in self.wanted() if self._free(found.get(key_of(cell), []))]
 
+    def to_come(self) -> list[Cell]:
+        """Cells of a grid that are not measured and that no living worker is at: missing ones, and those that wait."""
+        self.bury_the_dead()
+        found, taken = self.by_cell(), (*DONE, TrialState.RUNNING)
+        return [
+            cell
+            for cell in self.wanted()
+            if not any(t.state in taken or self._failed_lately(t) for t in found.get(key_of(cell), []))
+        ]
+
     def _free(self, group: list[FrozenTrial]) -> bool:
         return not any(t.state in DONE + LIVE or self._failed_lately(t) for t in group)
 

@@ -116,7 +116,11 @@ class Offer:
 
     def _scales(self, value: Any) -> tuple[float, ...]:
         if not isinstance(value, list | tuple) or len(value) != len(self.adapters):
-            loaded = f"one for each of {', '.join(self.adapters)}" if self.adapters else "no adapter is loaded"
+            loaded = (
+                f"one for each of {', '.join(self.adapters)}"
+                if self.adapters
+                else "no adapter is loaded that is not merged"
+            )
             raise Refused(f"scales is {_shown(value)}; use {len(self.adapters)} numbers ({loaded}).")
         high = max([HIGHEST_SCALE, *self.defaults.scales])
         low = min([0.0, *self.defaults.scales])

@@ -1,12 +1,13 @@
 """`sampling.engine=openvino`, as people type it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from t2i import half, processes
@@ -186,8 +187,20 @@ def test_bf16_is_refused_where_the_processor_has_none(empty_lab: Lab, monkeypatc
     assert ended.status == 2 and "as this processor has no bf16" in ended.err and ended.err.count("\n") == 1
 
 
+@pytest.fixture
+def anew() -> Iterator[Callable[[], None]]:
+    """Lets the next run of this process have another precision, as it would in a process of its own."""
+
+    def reset() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+    reset()
+    yield reset
+    reset()
+
+
 def test_in_bf16_pictures_are_others_from_the_same_conversion(
-    lab: Lab, small: list[str], monkeypatch: pytest.MonkeyPatch
+    lab: Lab, small: list[str], monkeypatch: pytest.MonkeyPatch, anew: Callable[[], None]
 ) -> None:
     for home in (sampling, half):
         monkeypatch.setattr(home, "bf16_instruction", lambda: "amx_bf16")
@@ -200,6 +213,12 @@ def test_in_bf16_pictures_are_others_from_the_same_conversion(
     assert max(differences) < 4 and pictures(whole).std() > 10
     told = json.loads(Image.open(fast.folder / "images" / "000000.png").text["t2i"])  # type: ignore[attr-defined]
     assert (told["engine"], told["precision"]) == ("openvino", "bf16")
+    for drawn in (fast, torchs):
+        anew()
+        again = lab.here("task=generate", f"recipe={drawn.folder / 'images' / '000001.png'}")
+        assert again.metrics == {"images": 1.0, "identical": 1.0} and np.array_equal(
+            pictures(again)[0], pictures(drawn)[1]
+        )
 
 
 def test_a_gpu_is_refused(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +236,7 @@ def test_without_the_package_it_says_what_to_install(empty_lab: Lab, monkeypatch
 def test_the_doctor_says_whether_it_is_there(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     run, config = None, compose([])
     (there,) = engines.engines(config, run)  # type: ignore[arg-type]
-    assert there.found.split(";")[0][:2].isdigit() and sampling.GAIN in there.found
+    assert there.found.split(";")[0][:2].isdigit() and sampling.gain() in there.found
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     (absent,) = engines.engines(config, run)  # type: ignore[arg-type]
     assert absent.state.value == "ok" and "pip install" in absent.remedy

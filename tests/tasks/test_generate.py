@@ -80,16 +80,16 @@ def test_a_recipe_that_cannot_be_followed_says_why(lab: Lab, main_job: Ended, tm
     (tmp_path / "cut.png").write_bytes(path.with_suffix(".png").read_bytes()[:60])
     other = tmp_path / "other.json"
 
-    def told(changed: dict[str, Any], status: int = 1) -> str:
+    def told(changed: dict[str, Any], status: int = 1, *more: str) -> str:
         other.write_text(json.dumps({**recipe, **changed}))
-        again = lab.here("task=generate", f"recipe={other}")
+        again = lab.here("task=generate", f"recipe={other}", *more)
         assert again.status == status
         return again.err
 
     for broken in (plain, tmp_path / "cut.png", tmp_path / "nowhere.png"):
         again = lab.here("task=generate", f"recipe={broken}")
         assert again.status == 1 and "holds no recipe" in again.err
-    assert "launch.mixed_precision=bf16" in told({"precision": "bf16"}, 2)
+    assert "was made with launch.mixed_precision=bf16" in told({"precision": "bf16"}, 2, "launch.mixed_precision=no")
     assert "the model of today" in told({"model": {**recipe["model"], "digest": "0"}})
     assert "the weights of today" in told({"weights": {**recipe["weights"], "digest": "0"}})
     assert "no longer at /nowhere" in told({"weights": {"path": "/nowhere", "digest": "0"}})

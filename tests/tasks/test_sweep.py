@@ -1,5 +1,6 @@
 """A sweep goes on after a failure, and never measures a cell twice."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from PIL import Image
 
+from t2i.sweeps import driver, study
 from t2i.sweeps.workers import NUMBER as T2I_WORKER
 
 from ..conftest import SCENES, TOY, Ended, Lab
@@ -80,6 +82,32 @@ def test_a_metric_that_is_not_measured_is_named_with_those_that_are(lab: Lab, ma
     )
     assert ended.status == 1
     assert "sweeps.metric=fdi was not measured" in ended.err + (ended.folder / "run.log").read_text()
+
+
+def test_what_was_typed_acts_and_cells_of_workers_that_are_gone_are_to_come(
+    lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [*SCENES, *TOY, "task=sweep", "sweeps=quick", "sweeps.space={cfg.scale:[2.5,4.5]}"]
+    typed = [*own, "scheduler.steps=2", "eval.images=4"]
+
+    def killed(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "_measured", killed)
+        assert lab.here(*typed).status == 130
+    monkeypatch.setattr(study, "is_gone", lambda worker: worker is not None)
+    ended = lab.here(*typed)
+    assert ended.status == 0 and "this sweep: 2 new cells" in ended.out and ended.metrics["new_cells"] == 2
+    drawn = {Path(path).parent for path in lab.root.glob("store/generated/*/captions.json")}
+    sets = [json.loads((path / "captions.json").read_text()) for path in drawn if "2.5" in _scale_of(path)]
+    assert [len(captions) for captions in sets] == [4], "and not the 20 of sweeps=quick"
+    twice = lab.here(*own, "eval.images=4", "sweeps.fixed={eval.images:6}")
+    assert twice.status == 2 and "eval.images and sweeps.fixed.eval.images are both typed" in twice.err
+
+
+def _scale_of(generated: Path) -> str:
+    return str(json.loads((generated / "manifest.json").read_text())["config"]["cfg"]["scale"])
 
 
 SPACE = "sweeps.space={scheduler:[ddim,euler],cfg.scale:[1.0,3.0,5.0]}"

@@ -85,7 +85,7 @@ def test_the_ends_of_every_range_are_allowed(name: str, values: list[Any]) -> No
         ({"strength": 1.01}, "strength is 1.01; use 0.01 to 1."),
         ({"image": "../x"}, "image is ../x; use the name of a picture of this server, as /v1/pictures answers it."),
         ({"mask": "a.png"}, "mask says where a picture is drawn anew, and image is missing; name one."),
-        ({"scales": [1]}, "scales is [1]; use 0 numbers (no adapter is loaded)."),
+        ({"scales": [1]}, "scales is [1]; use 0 numbers (no adapter is loaded that is not merged)."),
     ],
 )  # fmt: skip
 def test_a_refusal_says_what_was_found_and_what_fits(asked: dict[str, Any], sentence: str) -> None:

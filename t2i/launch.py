@@ -97,7 +97,7 @@ def _guarded(compose: Callable[[], None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
-        _multirun_first()
+        sys.argv[1:] = multirun.flag_first(sys.argv[1:], world_size())
         several = sys.argv[1:2] in (["-m"], ["--multirun"])
         sys.argv[1:] = arguments.or_demo(verbatim(sys.argv[1:], several))
         workers.refuse_sharding()
@@ -118,16 +118,6 @@ def _guarded(compose: Callable[[], None]) -> int:
     except Exception as error:
         _statuses.append(_report(error))
     return max(_statuses, default=0)
-
-
-def _multirun_first() -> None:
-    """Move -m before the overrides: between them, Hydra's parser calls the second half unrecognised."""
-    flags = [argument for argument in sys.argv[1:] if argument in ("-m", "--multirun")]
-    if flags and world_size() > 1:
-        raise ConfigError(
-            "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
-        )
-    sys.argv[1:] = flags[:1] + [argument for argument in sys.argv[1:] if argument not in flags]
 
 
 def _report(error: Exception) -> int:

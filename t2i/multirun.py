@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i.errors import ConfigError
+
 ENDS = (".low", ".high", ".p", ".p_holm", ".smallest_detectable", ".real", ".chance")
 """Ends of the names of numbers that belong to another one."""
 COLUMNS = 5
@@ -53,6 +55,18 @@ def _numbers(folder: Path) -> dict[str, float]:
     """The numbers of a run that has ended well; none of another."""
     path = folder / "metrics.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def flag_first(arguments: Sequence[str], processes: int) -> list[str]:
+    """With -m before the overrides: between them, Hydra's parser calls the second half unrecognised. ConfigError in one of
+    several processes.
+    """
+    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    if flags and processes > 1:
+        raise ConfigError(
+            "--multirun inside `accelerate launch` is refused: start it without, with launch.processes=<GPUs> for each run"
+        )
+    return flags[:1] + [argument for argument in arguments if argument not in flags]
 
 
 def settings(overrides: Sequence[str], arguments: Sequence[str]) -> list[str]:

@@ -44,6 +44,7 @@ OTHER: dict[str, Any] = {
     "eval.metrics": ["clip_score", "kid"],
     "eval.resize": "clean",
     "eval.resolution": 32,
+    "sampling.channels_last": False,
     "training.warmup": 1,
     "fused": True,
     "launch.mixed_precision": "bf16",

@@ -76,17 +76,13 @@ class Sweep:
     """Seconds between signs of life of a worker; after three without one its cell is given to another."""
 
     def give_way(self, typed: Sequence[str]) -> None:
-        """What a named search has the same in every cell gives way to a key that was typed itself, as `eval.images=8`.
-
-        typed: overrides. Raises ConfigError where `sweeps.fixed` was typed with that key as well.
+        """What a named search has the same in every cell gives way to a key that was typed itself, as `eval.images=8`; what was
+        typed as `sweeps.fixed` stays. typed: overrides.
         """
-        own = {text.partition("=")[0].lstrip("+") for text in typed}
-        for key in own & self.fixed.keys():
-            if any(text.lstrip("+").startswith("sweeps.fixed") and key in text for text in typed):
-                raise ConfigError(
-                    f"{key} and sweeps.fixed.{key} are both typed, and a cell has one; leave one of them out"
-                )
-            del self.fixed[key]
+        fixed = [text for text in typed if text.lstrip("+").startswith("sweeps.fixed")]
+        for key in {text.partition("=")[0].lstrip("+") for text in typed} & self.fixed.keys():
+            if not any(key in text for text in fixed):
+                del self.fixed[key]
 
     def dimensions(self) -> list[Dimension]:
         """The space, parents before what depends on them."""

@@ -87,3 +87,20 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(settings: dict[str, An
 @pytest.mark.parametrize(("text", "seconds"), [("30min", 1800), ("2h", 7200), ("90s", 90), ("1.5 h", 5400)])
 def test_budgets_are_read_as_people_write_them(text: str, seconds: float) -> None:
     assert Sweep(budget=text).budget_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("typed", "stays"),
+    [
+        (["eval.images=8"], {"scheduler.steps": 20}),
+        (["+eval.images=8", "scheduler.steps=4"], {}),
+        (["eval.images=8", "sweeps.fixed={eval.images:20}"], {"scheduler.steps": 20, "eval.images": 20}),
+        (["eval.images=8", "++sweeps.fixed.eval.images=20"], {"scheduler.steps": 20, "eval.images": 20}),
+        (["eval.images=8", "sweeps.fixed={scheduler.steps:20}"], {"scheduler.steps": 20}),
+        (["eval.metrics=[fid]", "seed=20"], {"scheduler.steps": 20, "eval.images": 20}),
+    ],
+)
+def test_a_named_search_gives_way_to_what_was_typed(typed: list[str], stays: dict[str, int]) -> None:
+    sweep = Sweep("quick", {}, {"scheduler.steps": 20, "eval.images": 20})
+    sweep.give_way(typed)
+    assert sweep.fixed == stays

@@ -102,8 +102,6 @@ def test_what_was_typed_acts_and_cells_of_workers_that_are_gone_are_to_come(
     drawn = {Path(path).parent for path in lab.root.glob("store/generated/*/captions.json")}
     sets = [json.loads((path / "captions.json").read_text()) for path in drawn if "2.5" in _scale_of(path)]
     assert [len(captions) for captions in sets] == [4], "and not the 20 of sweeps=quick"
-    twice = lab.here(*own, "eval.images=4", "sweeps.fixed={eval.images:6}")
-    assert twice.status == 2 and "eval.images and sweeps.fixed.eval.images are both typed" in twice.err
 
 
 def _scale_of(generated: Path) -> str:

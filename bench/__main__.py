@@ -46,9 +46,8 @@ def main() -> int:
     if name not in TITLES:
         print(usage, file=sys.stdout if name in _options.HELP else sys.stderr)
         return 0 if name in _options.HELP else 2
-    os.environ.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # whoever types a second command has compiled modules, as the peer has
+    # Whoever types a second command has compiled modules, as the peer has.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     bench = importlib.import_module(f"bench.{name}")
     if _options.HELP & set(typed):
         print(_options.told(bench), end="")

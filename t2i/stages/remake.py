@@ -38,7 +38,9 @@ def remake(config: Config, run: Run, path: Path) -> Remade:
     from t2i.web.painter import of_size
 
     recipe = read_recipe(path)
-    if recipe["precision"] != precision_of(config) and any(text.startswith(PRECISION) for text in run.overrides):
+    if recipe["precision"] != precision_of(config) and any(
+        text.lstrip("+").startswith(PRECISION) for text in run.overrides
+    ):
         raise ConfigError(f"{path} was made with {PRECISION}{recipe['precision']}; type that, or leave it out")
     told = recipe["weights"] or {}
     weights, scale = config.weights or told.get("path"), config.weights_scale or told.get("scale", [])

@@ -146,15 +146,12 @@ class Study:
     def to_come(self) -> list[Cell]:
         """Cells of a grid that are not measured and that no living worker is at: missing ones, and those that wait."""
         self.bury_the_dead()
-        found, taken = self.by_cell(), (*DONE, TrialState.RUNNING)
-        return [
-            cell
-            for cell in self.wanted()
-            if not any(t.state in taken or self._failed_lately(t) for t in found.get(key_of(cell), []))
-        ]
+        found = self.by_cell()
+        taken = (*DONE, TrialState.RUNNING)
+        return [cell for cell in self.wanted() if self._free(found.get(key_of(cell), []), taken)]
 
-    def _free(self, group: list[FrozenTrial]) -> bool:
-        return not any(t.state in DONE + LIVE or self._failed_lately(t) for t in group)
+    def _free(self, group: list[FrozenTrial], taken: tuple[TrialState, ...] = DONE + LIVE) -> bool:
+        return not any(t.state in taken or self._failed_lately(t) for t in group)
 
     def _failed_lately(self, trial: FrozenTrial) -> bool:
         """Whether a cell failed since this worker began; a failure of before is worth another attempt."""

@@ -41,18 +41,18 @@ def device_type() -> str:
     return "cuda" if any(Path("/dev").glob("nvidia[0-9]*")) and "+cpu" not in metadata.version("torch") else "cpu"
 
 
+CPUINFO = Path("/proc/cpuinfo")
 MULTIPLIES_BF16 = ("amx_bf16", "avx512_bf16")
 """Instructions of a processor that multiply it, by the kernel's name for them; without one it is emulated."""
 
 
 def bf16_instruction() -> str:
     """What this processor multiplies bf16 with; empty where it does not, or where nobody can tell."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
+    if not CPUINFO.is_file():
         return ""
     flags = {
         word
-        for line in info.read_text(encoding="utf-8").splitlines()
+        for line in CPUINFO.read_text(encoding="utf-8").splitlines()
         if line.startswith("flags")
         for word in line.split()
     }

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+
+from t2i import processes
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -233,6 +235,17 @@ def tuned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(numbers))
     return folder
+
+
+@pytest.fixture
+def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Says what the processor multiplies bf16 with: no test may hang on the machine that it runs on."""
+
+    def has(instruction: str) -> None:
+        (tmp_path / "cpuinfo").write_text(f"flags : fpu avx2 {instruction}\n", "utf-8")
+        monkeypatch.setattr(processes, "CPUINFO", tmp_path / "cpuinfo")
+
+    return has
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """bf16 on a CPU: for which models, on which processors, and what is said of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def test_small_models_stay_in_float32(no_card: None, model: str, large: bool) ->
 @pytest.mark.parametrize("task", half.DRAWING)
 @pytest.mark.parametrize("has", ["amx_bf16", ""])
 def test_small_models_draw_in_bf16_where_the_processor_multiplies_it(
-    no_card: None, monkeypatch: pytest.MonkeyPatch, task: Task, has: str
+    no_card: None, processor: Callable[[str], None], task: Task, has: str
 ) -> None:
-    monkeypatch.setattr(half, "bf16_instruction", lambda: has)
+    processor(has)
     config = compose([f"task={task.value}", BF16])
     half.settle(config)
     assert config.launch.mixed_precision is (Precision.bf16 if has else Precision.no)
@@ -63,9 +64,9 @@ def test_a_card_has_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("has", ["amx_bf16", ""])
 @pytest.mark.parametrize(("task", "share"), [("train", "half the time"), ("generate", "a third of the time")])
 def test_large_models_hear_of_it_where_the_processor_has_it(
-    no_card: None, monkeypatch: pytest.MonkeyPatch, has: str, task: str, share: str
+    no_card: None, processor: Callable[[str], None], has: str, task: str, share: str
 ) -> None:
-    monkeypatch.setattr(half, "bf16_instruction", lambda: has)
+    processor(has)
     large, small = compose(["model=sd15", f"task={task}"]), compose([f"task={task}"])
     assert (f"launch.mixed_precision=bf16 takes about {share}" if has else "") in half.advice(large, []) and bool(
         half.advice(large, [])
@@ -73,8 +74,8 @@ def test_large_models_hear_of_it_where_the_processor_has_it(
     assert half.advice(small, []) == "" and half.advice(compose(["model=sd15", "task=prepare"]), []) == ""
 
 
-def test_a_run_says_which_precision_it_has(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half, "bf16_instruction", lambda: "")
+def test_a_run_says_which_precision_it_has(lab: Lab, processor: Callable[[str], None]) -> None:
+    processor("")
     ended = lab.here("task=generate", *SCENES, "prompts=[a cat]", BF16, "scheduler.steps=2")
     assert ended.status == 0 and "float32 in place of bf16" in ended.out
     assert "mixed_precision: 'no'" in (ended.folder / "config.yaml").read_text()

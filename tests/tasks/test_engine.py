@@ -10,7 +10,7 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from t2i import half, processes
+from t2i import processes
 from t2i.config import compose
 from t2i.context import Run
 from t2i.doctor import engines
@@ -181,9 +181,10 @@ def test_what_it_cannot_is_refused_before_anything_is_loaded(empty_lab: Lab, typ
     assert ended.status == 2 and sentence in ended.err and ended.err.count("\n") == 1
 
 
-def test_bf16_is_refused_where_the_processor_has_none(empty_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "bf16_instruction", lambda: "")
-    ended = empty_lab.here("task=generate", PROMPTS, ENGINE, BF16)
+def test_bf16_is_refused_where_the_processor_has_none(empty_lab: Lab, processor: Callable[[str], None]) -> None:
+    """A small model is drawn in float32 there, as torch does, and the run says so (tests/test_half.py)."""
+    processor("")
+    ended = empty_lab.here("task=generate", PROMPTS, ENGINE, BF16, "model=sd15")
     assert ended.status == 2 and "as this processor has no bf16" in ended.err and ended.err.count("\n") == 1
 
 
@@ -200,10 +201,9 @@ def anew() -> Iterator[Callable[[], None]]:
 
 
 def test_in_bf16_pictures_are_others_from_the_same_conversion(
-    lab: Lab, small: list[str], monkeypatch: pytest.MonkeyPatch, anew: Callable[[], None]
+    lab: Lab, small: list[str], processor: Callable[[str], None], anew: Callable[[], None]
 ) -> None:
-    for home in (sampling, half):
-        monkeypatch.setattr(home, "bf16_instruction", lambda: "amx_bf16")
+    processor("amx_bf16")
     own = [*small, "task=generate", 'prompts=["a blue boat", "two birds"]']
     whole, fast, torchs = (lab.here(*own, *more) for more in ([ENGINE], [ENGINE, BF16], [BF16]))
     assert conversions(fast) == dict.fromkeys(conversions(whole), True)
@@ -244,12 +244,14 @@ def test_the_doctor_says_whether_it_is_there(empty_lab: Lab, monkeypatch: pytest
     assert list(engines.engines(config, run)) == []  # type: ignore[arg-type]
 
 
-def test_long_drawing_on_a_cpu_says_what_would_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_drawing_on_a_cpu_says_what_would_be_faster(
+    monkeypatch: pytest.MonkeyPatch, processor: Callable[[str], None]
+) -> None:
     assert processes.device_type() == "cpu" and slower(Engine.torch, LARGE - 1) == ""
     assert slower(Engine.torch, LARGE).startswith("torch draws on this CPU; sampling.engine=openvino is ")
     assert slower(Engine.openvino, LARGE) == ""
     for has, told in (("amx_bf16", True), ("", False)):
-        monkeypatch.setattr(sampling, "bf16_instruction", lambda has=has: has)
+        processor(has)
         assert ("launch.mixed_precision=bf16 5 times (torch so 3.6 times)" in slower(Engine.torch, LARGE)) is told
     monkeypatch.setattr(sampling, "find_spec", lambda name: None)
     assert "pip install" in slower(Engine.torch, LARGE)

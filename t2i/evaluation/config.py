@@ -99,7 +99,7 @@ class Evaluation:
     go from 512 to 256); null: as they were generated."""
 
     batch_size: int = 64
-    """Images the extractor sees at once: changes memory and speed, not the numbers."""
+    """Images the extractor sees at once, on a CPU sixteen a thread at least: changes memory and speed, not the numbers."""
 
     exact: bool = False
     """Features on a CPU in float64, which are also the same on another kind of processor; false: in float32, in a sixth of the

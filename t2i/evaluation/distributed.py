@@ -86,7 +86,8 @@ def features_of(extractor: "ImageExtractor", images: np.ndarray | Pictures, batc
     def features(rows: np.ndarray) -> np.ndarray:
         return extractor.images(images[rows])
 
-    return rows_of(features, len(images), batch_size, extractor.device, f"{extractor.name} features")
+    at_once = max(batch_size, extractor.at_once)
+    return rows_of(features, len(images), at_once, extractor.device, f"{extractor.name} features")
 
 
 def rows_of(

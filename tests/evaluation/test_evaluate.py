@@ -112,7 +112,7 @@ class Classifier:
     """A network without texts: mean colours, and two classes from them."""
 
     kind, name, digest, preprocessing = "inception", "colours", "1", "torch_fidelity"
-    device = torch.device("cpu")
+    device, at_once = torch.device("cpu"), 1
 
     def images(self, batch: np.ndarray) -> np.ndarray:
         return batch.mean(axis=(1, 2)).astype(np.float32)

@@ -94,6 +94,11 @@ class ClipExtractor:
         made.name, made.digest = f"{self.name} blended", f"{self.digest}/{other.digest}/{share}"
         return made
 
+    @property
+    def at_once(self) -> int:
+        """Pictures that keep all its threads busy."""
+        return self._precision.at_once
+
     @torch.inference_mode()
     def images(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""

@@ -58,6 +58,11 @@ class Dinov2Extractor:
         self._model = model.eval().requires_grad_(False)
         torch.nn.Module.to(self._model, self.device, self.dtype)
 
+    @property
+    def at_once(self) -> int:
+        """Pictures that keep all its threads busy."""
+        return self._precision.at_once
+
     @torch.inference_mode()
     def images(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""

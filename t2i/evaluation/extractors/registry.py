@@ -38,6 +38,11 @@ class ImageExtractor(Protocol):
         """Where it computes."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """Pictures that keep all its threads busy."""
+        ...
+
     def images(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> float32 (N, D)."""
         ...
@@ -124,8 +129,9 @@ def digests(config: Evaluation) -> str:
 
 
 def image_features(extractor: ImageExtractor, name: str, images: np.ndarray | Pictures, batch_size: int) -> np.ndarray:
-    """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time; UserError if one is not finite."""
+    """float32 (N, D) of uint8 (N, H, W, 3), `batch_size` images at a time or more; UserError if one is not finite."""
     checks.images(name, images)
+    batch_size = max(batch_size, extractor.at_once)
     starts = progress(range(0, len(images), batch_size), f"{extractor.name} features, {name} images", "batch")
     features = np.concatenate([extractor.images(images[start : start + batch_size]) for start in starts])
     checks.features(name, features, least=1)

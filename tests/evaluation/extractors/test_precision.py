@@ -1,9 +1,12 @@
 """A picture's features are the same bits whatever stands beside it, wherever it stands, and however many threads compute."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +28,15 @@ CPU = torch.device("cpu")
 COUNT = 2 * ROWS + 5
 """Pictures: more than fill two batches."""
 THREADS = """
-import sys, torch
+import torch
 from tests.evaluation.extractors.test_precision import digests
-torch.set_num_threads(int(sys.argv[1]))
-print(digests())
+for threads in (1, 2, 4):
+    torch.set_num_threads(threads)
+    print(digests(alone=threads == 1), flush=True)
 """
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+SSE = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+"""What torch, oneDNN and MKL may use of the processor: other kernels, with other sums."""
 
 
 def dino(folder: Path) -> Dinov2Extractor:
@@ -38,6 +45,15 @@ def dino(folder: Path) -> Dinov2Extractor:
         torch.manual_seed(0)
         Dinov2Model(config).save_pretrained(folder)
     return Dinov2Extractor(str(folder), "clean")
+
+
+def inception() -> InceptionExtractor:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = InceptionV3().eval().requires_grad_(False)
+    extractor = object.__new__(InceptionExtractor)
+    extractor._set_up(network, "torch_fidelity", "cpu", False)
+    return extractor
 
 
 def pictures(count: int, side: int) -> np.ndarray:
@@ -69,11 +85,7 @@ def test_pictures_of_dinov2(tmp_path: Path) -> None:
 
 def test_pictures_of_an_inception() -> None:
     """Its whole width: convolutions are what threads share."""
-    torch.manual_seed(0)
-    network = InceptionV3().eval().requires_grad_(False)
-    extractor = object.__new__(InceptionExtractor)
-    extractor._set_up(network, "torch_fidelity", "cpu", False)
-    given = pictures(3, 64)
+    extractor, given = inception(), pictures(3, 64)
     whole = extractor.images(given)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -84,29 +96,30 @@ def test_pictures_of_an_inception() -> None:
         torch.set_num_threads(before)
 
 
-def digests() -> str:
-    import hashlib
-    import tempfile
-
+def digests(alone: bool) -> str:
+    """Of features by each network at its bundled or whole width; `alone`: with neighbours and without, equal to the bit."""
     with tempfile.TemporaryDirectory() as folder:
-        both = (
-            (ClipExtractor(str(TINY_CLIP), "tiny_clip"), pictures(ROWS + 3, 64)),
-            (dino(Path(folder)), pictures(3, 64)),
-        )
-        found = [hashlib.sha256(extractor.images(given).tobytes()).hexdigest() for extractor, given in both]
-        texts = both[0][0].texts(["a cat", "three blue kites"])
-    return json.dumps([*found, hashlib.sha256(texts.tobytes()).hexdigest()])
+        clip, three = ClipExtractor(str(TINY_CLIP), "tiny_clip"), pictures(3, 64)
+        found = [clip.texts(["a cat", "three blue kites"]), clip.images(pictures(ROWS + 3, 64))]
+        for extractor in (clip, dino(Path(folder)), inception()):
+            together = extractor.images(three)
+            if alone:
+                np.testing.assert_array_equal(extractor.images(three[1:2]), together[1:2])
+            found.append(together)
+    return json.dumps([hashlib.sha256(features.tobytes()).hexdigest() for features in found])
 
 
-def test_threads_do_not_change_a_bit() -> None:
-    said = {
-        subprocess.run(
-            [sys.executable, "-c", THREADS, str(threads)], env=os.environ | {"PYTHONPATH": "."}, capture_output=True,
-            text=True, check=True, cwd=Path(__file__).parents[3],
-        ).stdout
-        for threads in (1, 2, 4)
-    }  # fmt: skip
-    assert len(said) == 1 and len(json.loads(said.pop())) == 3
+@pytest.mark.parametrize("all_that_it_has", [True, False])
+def test_threads_do_not_change_a_bit(all_that_it_has: bool) -> None:
+    """With the instructions of the processor, and with the next older ones."""
+    older = SSE if torch.backends.cpu.get_cpu_capability() == "AVX2" else AVX2
+    ended = subprocess.run(
+        [sys.executable, "-c", THREADS], env=os.environ | {"PYTHONPATH": "."} | ({} if all_that_it_has else older),
+        capture_output=True, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.splitlines()
+    assert len(said) == 3 and len(set(said)) == 1 and len(set(json.loads(said[0]))) == 5
 
 
 def test_a_network_reads_one_shape_and_nothing_of_the_filling_comes_out() -> None:
@@ -121,6 +134,31 @@ def test_a_network_reads_one_shape_and_nothing_of_the_filling_comes_out() -> Non
     assert set(shapes) == {(ROWS, 2)} and len(shapes) == 3
     Precision(CPU, True).run(network, given)
     assert shapes[-1] == (COUNT, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_read_a_batch_each_and_are_as_many_as_before(threads: int) -> None:
+    """All of them have something to do with as many rows as the extractor asks for."""
+    seen, together, before = set[tuple[int, int]](), threading.Barrier(threads, timeout=20), torch.get_num_threads()
+
+    def network(rows: torch.Tensor) -> torch.Tensor:
+        together.wait()  # for as many as read side by side
+        seen.add((threading.get_ident(), torch.get_num_threads()))
+        assert torch.is_inference_mode_enabled()
+        return rows
+
+    torch.set_num_threads(threads)
+    try:
+        precision = Precision(CPU, False)
+        given = torch.arange(precision.at_once, dtype=torch.float32)[:, None]
+        assert torch.equal(precision.run(network, given), given)
+        assert len(seen) == threads and {count for _, count in seen} == {1} and torch.get_num_threads() == threads
+        with pytest.raises(ZeroDivisionError):
+            precision.run(lambda rows: 1 // 0, given)  # type: ignore[arg-type, return-value]
+        assert torch.get_num_threads() == threads
+        assert Precision(CPU, True).at_once == Precision(torch.device("cuda"), False).at_once == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_addresses_of_features_hang_on_the_rows_that_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2i.config import CONF, Config, Task, composed
+from t2i import arguments
+from t2i.config import CONF, Config, Part, Task, as_override, composed, spelt
 from t2i.errors import ConfigError, UserError, unknown
+from t2i.keys import keys
+from t2i.messages import explain
 
 READ_BY: Mapping[str, tuple[Task, ...]] = {
     "prompts": (Task.generate, Task.embed),
@@ -79,6 +82,32 @@ def refuse(config: Config, overrides: Sequence[str], processes: int) -> None:
     for mistake in missing(config, overrides):
         raise mistake
     config.validate(processes)
+    if config.task is Task.sweep or (config.task is Task.pipeline and Part.sweep in config.parts):
+        _check_cells(config, overrides)
+
+
+def _check_cells(config: Config, overrides: Sequence[str]) -> None:
+    """ConfigError for a setting or an objective that no cell of a sweep could have, as if it had been typed: before data is
+    prepared for it.
+    """
+    from t2i.sweeps import objectives  # metrics import numpy
+
+    objectives.refuse(config)
+    found, reference = config.sweeps.dimensions(), config.sweeps.reference
+    always = [*config.sweeps.fixed.items(), *([("scheduler", reference)] if reference is not None else [])]
+    always += [(each.key, value) for each in found if each.when is None for value in each.values or ()]
+    for key, value in [*always, *((each.key, value) for each in found if each.when for value in each.values or ())]:
+        arguments.check([as_override(key, value)])
+    for key, value in always:
+        known = keys().get(key.lstrip("+"))
+        if known is None or known.text or known.takes(spelt(value)):
+            continue
+        try:  # composing takes a while: only what does not look right is looked at closely
+            composed(config, {key: value}, overrides)
+        except UserError:
+            raise
+        except Exception as error:  # of Hydra and OmegaConf
+            raise explain(error, [as_override(key, value)]) from error
 
 
 def missing(config: Config, overrides: Sequence[str] = ()) -> Iterator[UserError]:

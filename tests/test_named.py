@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,27 @@ READ = {
     "model.architecture": ["model.init=random"],
 }
 """What else is typed, where the key is not read by every command."""
+CELLS = {
+    "option": (["sweeps.space={scheduler:[ddim,eulr]}"], "scheduler=eulr is unknown (did you mean scheduler=euler?)"),
+    "option of fixed": (
+        ["+sweeps.fixed={scheduler:eulr}"],
+        "scheduler=eulr is unknown (did you mean scheduler=euler?)",
+    ),
+    "option of a condition": (
+        ["sweeps.space={strategy:[lora],scheduler:{values:[eulr],when:{strategy:lora}}}"],
+        "scheduler=eulr is unknown (did you mean scheduler=euler?)",
+    ),
+    "reference": (["sweeps.reference=eulr"], "sweeps.reference=eulr is no scheduler (did you mean euler?)"),
+    "key": (["sweeps.space={cfg.scal:[1,2]}"], "cfg.scal is no key of the configuration (did you mean cfg.scale?)"),
+    "value": (["sweeps.space={cfg.scale:[1,abc]}"], "cfg.scale=abc is not valid; a number is expected"),
+    "value of fixed": (["+sweeps.fixed={scheduler.steps:many}"], "scheduler.steps=many is not valid; an integer is"),
+    "metric": (
+        ["sweeps.metric=clip_scor"],
+        "sweeps.metric=clip_scor is no number of a cell (did you mean clip_score?)",
+    ),
+    "pipeline": (["task=pipeline", "+sweeps.fixed={scheduler:eulr}"], "scheduler=eulr is unknown"),
+}
+"""Mistakes in what a sweep would set, and what is said of each."""
 NAMES = sorted({*PATHS, *LISTS, "track.uri"} - {"sweeps.apply"})  # a name, which is written to conf
 PROGRAM = """
 import contextlib, io, json, runpy, sys
@@ -57,6 +79,15 @@ for name, arguments in commands.items():
 """
 
 
+def places_of(root: Path, but: str = "") -> list[str]:
+    places = {
+        "outputs": f"{root}/outputs",
+        "track.uri": f"sqlite:///{root}/mlflow.db",
+        "track.artifacts": f"{root}/artifacts",
+    }
+    return [f"{key}={place}" for key, place in places.items() if key != but]
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Status, words and heavy modules after each command, one after another in a fresh process."""
@@ -65,14 +96,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for name in NAMES:
         missing = "sqlite:////proc/none/mlflow.db" if name == "track.uri" else "/proc/none"
         value = f"[{missing}]" if name in ("runs", "dataset.links") else missing
-        places = {"outputs": str(root / "outputs"), "track.uri": f"sqlite:///{root}/mlflow.db"}
-        places |= {"track.artifacts": str(root / "artifacts"), name: value}
-        commands[name] = [*READ.get(name, []), *(f"{key}={own}" for key, own in places.items())]
+        commands[name] = [*READ.get(name, []), *places_of(root, name), f"{name}={value}"]
+    for name, (arguments, _) in CELLS.items():
+        commands[f"cell: {name}"] = ["task=sweep", *places_of(root), *arguments]
     command = [sys.executable, "-c", PROGRAM, str(PROJECT / "run.py"), json.dumps(commands), json.dumps(HEAVY)]
     surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=root, timeout=240, check=True)
     found = {name: rest for name, *rest in map(json.loads, done.stdout.splitlines())}
-    assert set(found) == set(NAMES)
+    assert set(found) == {*NAMES, *(f"cell: {name}" for name in CELLS)}
     return {**found, "left": sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())}
 
 
@@ -84,6 +115,12 @@ def test_a_path_that_is_not_there_is_told_before_anything_is_imported(told: dict
     value = "sqlite:////proc/none/mlflow.db" if name == "track.uri" else "/proc/none"
     assert sentence.startswith(f"t2i: {name}={value}"), sentence
     assert heavy == []
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_mistake_in_a_cell_is_told_before_anything_is_imported(told: dict[str, Any], name: str) -> None:
+    status, words, heavy = told[f"cell: {name}"]
+    assert (status, heavy) == (2, []) and words.count("\n") == 1 and CELLS[name][1] in words
 
 
 def test_no_run_is_left(told: dict[str, Any]) -> None:

@@ -42,11 +42,12 @@ class Sweep:
     fixed: dict[str, Any] = field(default_factory=dict)
     """Overrides that are the same in every cell, e.g. {scheduler.steps: 40}."""
     metric: Optional[str] = None
-    """The number that ranks the cells, e.g. clip_score[tiny_clip]; also seconds_per_image, evaluations_per_image, held_out_loss.
+    """The number that ranks the cells, of eval.metrics, e.g. clip_score or kid; or seconds_per_image, evaluations_per_image,
+    held_out_loss.
     null: the CLIP score and, unless `also` names others, KID - of eval.metrics the first that say whether pictures show what was
     asked for, and whether they look like real ones -, since guidance that is chosen by one of them alone misleads."""
-    direction: Direction = Direction.maximize
-    """Whether a higher or a lower metric is better."""
+    direction: Optional[Direction] = None
+    """Whether a higher or a lower metric is better; null: as it is by itself - a higher CLIP score, a lower FID, loss or time."""
     also: dict[str, Direction] = field(default_factory=dict)
     """Further objectives, e.g. {seconds_per_image: minimize}: then there is a Pareto front in place of one best cell."""
     reference: Optional[str] = None
@@ -91,7 +92,7 @@ class Sweep:
     @property
     def objectives(self) -> dict[str, Direction]:
         """All of them, the ranking metric first; before they are settled (`objectives.py`) those that were named."""
-        first = {} if self.metric is None else {self.metric: self.direction}
+        first = {} if self.metric is None else {self.metric: self.direction or Direction.maximize}
         return {**first, **self.also}
 
     @property
@@ -124,7 +125,7 @@ class Sweep:
             raise ConfigError(f"sweeps.sampler={self.sampler.value} needs a number of cells: sweeps.trials=20")
         if self.also and self.sampler in (Sampler.cmaes,):
             raise ConfigError("sweeps.sampler=cmaes has one objective; use sweeps.sampler=nsga2, or empty sweeps.also")
-        if self.racing and (self.also or not (self.metric or "clip_score[").startswith("clip_score[")):
+        if self.racing and (self.also or (self.metric or "clip_score").partition("[")[0] != "clip_score"):
             raise ConfigError(
                 "sweeps.racing=true compares CLIP scores, and a cell that loses by them may lead by another metric; use "
                 "sweeps.metric=clip_score[...] and no sweeps.also"

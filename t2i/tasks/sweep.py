@@ -56,13 +56,14 @@ def stages(config: Config, run: Run, weights: Optional[Weights] = None) -> Goals
 
 def sweep(config: Config, run: Run) -> dict[str, float]:
     """Returns the best cell's numbers; leaves heat maps, effects, pictures and a report. Cells that are done stay done."""
+    if not workers.is_worker():
+        require_read(config, run)  # rather than after data was prepared
+    config = settled(config)
     require_judges(config, run)
     fit_images(config, run)
     if world_size() > 1 and (config.sweeps.racing or config.sweeps.sampler is not Sampler.grid):
         raise ConfigError("racing and samplers other than grid share cells among workers: use sweeps.workers=<GPUs>")
-    if not workers.is_worker():
-        require_read(config, run)
-    config = referred(settled(config), run)
+    config = referred(config, run)
     known = Identities(config, run)
     for cell in [{}, *grid_cells(config)] if world_size() > 1 else []:
         known(cell)  # by all processes: what is read for it may have to be prepared

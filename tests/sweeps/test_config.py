@@ -8,6 +8,7 @@ from t2i.config import compose
 from t2i.errors import ConfigError
 from t2i.places import PROJECT
 from t2i.sweeps.config import Direction, Sampler, Sweep
+from t2i.sweeps.objectives import settled
 from t2i.sweeps.space import cells
 
 GRID = {"cfg.scale": [5.0, 7.5]}
@@ -28,7 +29,7 @@ def test_scheduler_cfg_is_three_schedulers_by_three_scales() -> None:
 
 
 def test_pareto_has_three_objectives_the_ranking_one_first() -> None:
-    config = compose(["sweeps=pareto"]).sweeps
+    config = settled(compose(["sweeps=pareto"])).sweeps
     assert list(config.objectives.items()) == [
         ("clip_score[tiny_clip]", Direction.maximize),
         ("fid[tiny_clip]", Direction.minimize),

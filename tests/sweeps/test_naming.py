@@ -10,7 +10,7 @@ from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all
 from PIL import Image
 
 from t2i.sweeps import naming
-from t2i.sweeps.config import Sweep
+from t2i.sweeps.config import Direction, Sweep
 from t2i.sweeps.driver import Report, outcomes, work
 from t2i.sweeps.naming import KNOWN_AS, opened
 from t2i.sweeps.space import Cell, cells
@@ -59,7 +59,7 @@ def test_values_are_called_by_their_metric(url: str) -> None:
     assert loaded.metric_names == [METRIC]
     assert loaded.trials_dataframe()[f"value_{METRIC}"].tolist() == [5.0, 7.5, 5.0, 7.5]
     both = sweep()
-    both.also = {COST: both.direction}
+    both.also = {COST: Direction.minimize}
     several = study(url, config=both)
     work(several, Counted(), wait=0.05)
     table = optuna.load_study(study_name=several.optuna.study_name, storage=url).trials_dataframe()

@@ -76,14 +76,6 @@ def test_a_sweep_of_which_every_cell_fails_fails(lab: Lab, main_job: Ended) -> N
     assert "every cell of sweeps=guidance failed" in ended.err
 
 
-def test_a_metric_that_is_not_measured_is_named_with_those_that_are(lab: Lab, main_job: Ended) -> None:
-    ended = lab.here(
-        *SCENES, *TOY, "task=sweep", "sweeps=guidance", "sweeps.metric=fdi", "sweeps.space={cfg.scale:[1.0]}"
-    )
-    assert ended.status == 1
-    assert "sweeps.metric=fdi was not measured" in ended.err + (ended.folder / "run.log").read_text()
-
-
 def test_what_was_typed_acts_and_cells_of_workers_that_are_gone_are_to_come(
     lab: Lab, main_job: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from t2i.keys import keys
 from t2i.named import MADE
@@ -61,6 +63,11 @@ CELLS = {
 }
 """Mistakes in what a sweep would set, and what is said of each."""
 NAMES = sorted({*PATHS, *LISTS, "track.uri"} - {"sweeps.apply"})  # a name, which is written to conf
+LAYER = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+OF_XL = {
+    f"{LAYER}.lora_A.weight": np.zeros((4, 2048), np.float32),
+    f"{LAYER}.lora_B.weight": np.zeros((640, 4), np.float32),
+}
 PROGRAM = """
 import contextlib, io, json, runpy, sys
 
@@ -99,11 +106,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         commands[name] = [*READ.get(name, []), *places_of(root, name), f"{name}={value}"]
     for name, (arguments, _) in CELLS.items():
         commands[f"cell: {name}"] = ["task=sweep", *places_of(root), *arguments]
+    given = tmp_path_factory.mktemp("given") / "xl.safetensors"
+    save_file(OF_XL, given)
+    commands["weights of another family"] = ["task=generate", *places_of(root), f"weights={given}"]
     command = [sys.executable, "-c", PROGRAM, str(PROJECT / "run.py"), json.dumps(commands), json.dumps(HEAVY)]
     surroundings = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings, cwd=root, timeout=240, check=True)
     found = {name: rest for name, *rest in map(json.loads, done.stdout.splitlines())}
-    assert set(found) == {*NAMES, *(f"cell: {name}" for name in CELLS)}
+    assert set(found) == {*NAMES, "weights of another family", *(f"cell: {name}" for name in CELLS)}
     return {**found, "left": sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())}
 
 
@@ -121,6 +131,11 @@ def test_a_path_that_is_not_there_is_told_before_anything_is_imported(told: dict
 def test_a_mistake_in_a_cell_is_told_before_anything_is_imported(told: dict[str, Any], name: str) -> None:
     status, words, heavy = told[f"cell: {name}"]
     assert (status, heavy) == (2, []) and words.count("\n") == 1 and CELLS[name][1] in words
+
+
+def test_weights_of_another_family_are_told_from_their_header(told: dict[str, Any]) -> None:
+    status, words, heavy = told["weights of another family"]
+    assert (status, heavy) == (2, []) and "LoRA of rank 4 for Stable Diffusion XL" in words and "model=tiny" in words
 
 
 def test_no_run_is_left(told: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The configuration of a run. What the rest of the project imports of it is named here; the rooms import each other."""
 
 from t2i.config.composing import compose, composed, restore, strategy_from, typed
-from t2i.config.fitting import refuse_format
+from t2i.config.fitting import refuse_family, refuse_format
 from t2i.config.options import SCHEMAS, help_text, register, register_resolvers
 from t2i.config.schema import CONF, SWEEPS, Config, Launch
 from t2i.config.spelling import as_dict, as_override, spelt
@@ -24,6 +24,7 @@ __all__ = [
     "compose",
     "composed",
     "help_text",
+    "refuse_family",
     "refuse_format",
     "register",
     "register_resolvers",

@@ -1,12 +1,14 @@
 """Settings that mean nothing to the model's family: told before anything is loaded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from t2i.errors import ConfigError, UserError
 from t2i.models import source
+from t2i.models.adapters import kinds
+from t2i.models.adapters.kinds import FAMILIES, NETWORKS, Found, Kind, identify
 from t2i.models.config import Init, Model
 from t2i.models.families.family import Family
 from t2i.sampling.config import Scheduler
@@ -57,6 +59,46 @@ def _refused_words(config: Model, strategy: Strategy) -> str | None:
     with suppress(UserError):  # told where the model is loaded
         return strategy.refuses_words(TokenCounter(config).tokenizer, config.name)
     return None
+
+
+def refuse_weights(config: Model, names: Iterable[str], scales: Sequence[float]) -> None:
+    """ConfigError for `weights=` and `weights_scale=` that no run could use, and for files made for another family of models."""
+    names = list(names)
+    kinds.refuse_weights(names, scales)
+    if not names or family_here(config) is None:
+        return
+    try:
+        source.settings(config)
+    except UserError:
+        return  # as in `family_here`
+    for found in (identify(Path(name).expanduser()) for name in names):
+        if found.kind is not Kind.run:
+            refuse_family(config, found)
+
+
+def refuse_family(config: Model, found: Found) -> None:
+    """ConfigError when the file was made for models of another width of text states."""
+    family, settings = source.family(config), source.settings(config)
+    reads = family.text_width(settings)
+    if found.kind in NETWORKS and found.kind.name not in family.trained:
+        raise ConfigError(
+            f"weights={found.path} is a {found.kind.value}, and model={config.name} has {', '.join(family.trained)}; use "
+            "the model that it was made for"
+        )
+    if found.kind.name in family.encoders:
+        reads = settings[found.kind.name]["hidden_size"]
+    if (found.width and found.width != reads) or (
+        # names of layers tell transformers from U-Nets, and not from each other: their layers are compared on loading
+        found.family
+        and not found.width
+        and family.denoiser == "unet"
+        and found.family not in (FAMILIES.get(reads), family.title)
+    ):
+        width = f" (text states {found.width} wide)" if found.width else ""
+        raise ConfigError(
+            f"weights={found.path} seems to be {found.spoken}{width}, and model={config.name} reads text states {reads} wide; "
+            "use the model that it was made for"
+        )
 
 
 def refuse_drawing(config: Model, begins: bool, masked: bool, weighted: bool) -> None:

@@ -9,12 +9,11 @@ from typing import Any, Optional
 
 from omegaconf import MISSING
 
-from t2i.config.fitting import refuse, refuse_drawing, refuse_format
+from t2i.config.fitting import refuse, refuse_drawing, refuse_format, refuse_weights
 from t2i.config.words import Dtype, Format, Part, Precision, Task, Then
 from t2i.data.base import Dataset
 from t2i.errors import ConfigError, unknown
 from t2i.evaluation.config import NONE, Evaluation
-from t2i.models.adapters.kinds import refuse_weights
 from t2i.models.config import Model
 from t2i.places import CONFIGURATION
 from t2i.reporting.config import Charts
@@ -185,7 +184,7 @@ class Config:
         for key in ("batch_size", "images", "images_per_prompt"):
             if (count := getattr(self, key)) < 1:
                 raise ConfigError(f"{key}={count} is not a positive number; use e.g. {key}=8")
-        refuse_weights(self.weights_given, self.weights_scale)
+        refuse_weights(self.model, self.weights_given, self.weights_scale)
         self._refuse_pictures()
         self._refuse_beginning()
         storage = (self.sweeps.storage or "").replace("+psycopg", "")

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from t2i.config import Config, strategy_from
+from t2i.config import Config, refuse_family, strategy_from
 from t2i.context import Run
 from t2i.errors import ConfigError, UserError
 from t2i.evaluation.config import BUNDLED
 from t2i.models import source
-from t2i.models.adapters.kinds import FAMILIES, LORA, Found, Kind, identify
+from t2i.models.adapters.kinds import LORA, NETWORKS, Found, Kind, identify
 from t2i.models.clip_files import locate, weights_digest
 from t2i.models.config import Model
 from t2i.models.families.family import Family
@@ -22,10 +22,6 @@ from t2i.training.strategies import describe
 
 if TYPE_CHECKING:
     from t2i.models.parts import Models
-
-
-NETWORKS = (Kind.unet, Kind.text_encoder, Kind.text_encoder_2)
-"""Kinds that are called as the network which they take the place of."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def find_tuned(config: Config, run: Run) -> Optional[Tuned]:
             require_whole(found.path, run.store)
             _refuse_own_judge(config, found.path)
         else:
-            _refuse_family(config.model, found)
+            refuse_family(config.model, found)
         pieces.append(Piece(found, _digest(found, run), scale))
     _refuse_scales(pieces)
     _refuse_twice(pieces, config.model)
@@ -131,31 +127,6 @@ def _refuse_own_judge(config: Config, folder: Path) -> None:
         raise ConfigError(
             f"eval.clip={config.eval.clip} is the CLIP whose text tower is in weights={folder}: it would score its "
             "own work; use another one"
-        )
-
-
-def _refuse_family(model: Model, found: Found) -> None:
-    """ConfigError when the file was made for models of another width of text states."""
-    family, settings = source.family(model), source.settings(model)
-    reads = family.text_width(settings)
-    if found.kind in NETWORKS and found.kind.name not in family.trained:
-        raise ConfigError(
-            f"weights={found.path} is a {found.kind.value}, and model={model.name} has {', '.join(family.trained)}; use "
-            "the model that it was made for"
-        )
-    if found.kind.name in family.encoders:
-        reads = settings[found.kind.name]["hidden_size"]
-    if (found.width and found.width != reads) or (
-        # names of layers tell transformers from U-Nets, and not from each other: their layers are compared on loading
-        found.family
-        and not found.width
-        and family.denoiser == "unet"
-        and found.family not in (FAMILIES.get(reads), family.title)
-    ):
-        width = f" (text states {found.width} wide)" if found.width else ""
-        raise ConfigError(
-            f"weights={found.path} seems to be {found.spoken}{width}, and model={model.name} reads text states {reads} wide; use "
-            "the model that it was made for"
         )
 
 

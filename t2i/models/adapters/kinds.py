@@ -33,6 +33,10 @@ class Kind(Enum):
     text_encoder_2 = "second text encoder"
 
 
+NETWORKS = (Kind.unet, Kind.text_encoder, Kind.text_encoder_2)
+"""Kinds that are called as the network which they take the place of."""
+
+
 @dataclass(frozen=True)
 class Found:
     """One thing that `weights=` names."""

@@ -172,12 +172,13 @@ def _composition(error: Exception, overrides: Sequence[str]) -> ConfigError:
         typed_keys = [item for item in overrides if f"{key}.".startswith(f"{item.split('=')[0]}.")]
         whole = max(typed_keys, key=lambda item: len(item.split("=")[0]), default=f"{key}=...")
         return ConfigError(f"{key} is not there yet; to add it, put a plus before: +{whole}")
+    empty = key in keys() and type(None) in keys()[key].kinds
     choices = re.search(r"Invalid value '.*', expected one of \[(.*)\]", message)
     if choices:
-        return ConfigError(f"{typed} is not valid; use one of: {choices.group(1)}")
+        return ConfigError(f"{typed} is not valid; use one of: {choices.group(1)}{', null' if empty else ''}")
     for words, kind in EXPECTED.items():
         if words in message:
-            return ConfigError(f"{typed} is not valid; {kind} is expected")
+            return ConfigError(f"{typed} is not valid; {kind}{', or null,' if empty else ''} is expected")
     return ConfigError(f"{typed}: {message}" if key else message)
 
 

@@ -81,6 +81,8 @@ def test_an_empty_folder_fails_the_run(empty_lab: Lab, tmp_path: Path) -> None:
         (["training.steps=1.5"], "training.steps=1.5 is not valid; an integer is expected"),
         (["training.optimizer=adam"], "training.optimizer=adam is not valid; use one of: adamw, sgd"),
         (["debug=perhaps"], "debug=perhaps is not valid; true or false is expected"),
+        (["sampling.channels_last=perhaps"], "is not valid; true or false, or null, is expected"),
+        (["sweeps.direction=up"], "sweeps.direction=up is not valid; use one of: minimize, maximize, null"),
         (["launch.mixed_precision=fp8"], "launch.mixed_precision=fp8 is not valid; use one of: no, fp16, bf16"),
         (["scheduler=[ddim"], "scheduler=[ddim cannot be read"),
         (["prompts=[a cat, on a mat"], "prompts=[a cat, on a mat cannot be read"),

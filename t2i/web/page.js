@@ -13,12 +13,13 @@ window.t2i = (() => {
   }
 
   return {
-    // The settings of the address; what it does not say, or says wrongly, has its default.
-    read() {
+    // The settings of the address; what it does not say, or says wrongly, stays as it is on the page: its default, or
+    // what somebody typed before everything was loaded.
+    read(values) {
       const asked = new URLSearchParams(window.location.search);
       return facts.names.map((name, i) => {
         const value = asked.has(name) ? valid(name, asked.get(name)) : undefined;
-        return value === undefined ? facts.defaults[i] : value;
+        return value === undefined ? values[i] : value;
       });
     },
     // Only what differs from its default; what is no setting of ours stays.

@@ -106,7 +106,7 @@ def build(studio: Studio, offer: Offer, facts: Mapping[str, str], numbers: Mappi
         # Of the reader's own choice only: settings that the address brings hold over it.
         scheduler = own["scheduler"]
         scheduler.input(None, scheduler, [own["steps"], own["guidance"]], js="name => t2i.suiting(name)")
-        page.load(None, None, [*values, model], js="() => t2i.read()")
+        page.load(None, [*values, model], [*values, model], js="(...values) => t2i.read(values)")
         page.load(again, kept, [shelf, history], js="() => [t2i.kept()]", **options)
         settings: list[Any] = [*values, model]  # every one of these has the event, which their common class lacks
         for setting in settings:

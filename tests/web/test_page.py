@@ -225,6 +225,14 @@ def test_an_address_with_wrong_settings_is_an_ordinary_page(page: "Page", server
     assert [value(page, name) for name in ("steps", "seed", "width", "pictures")] == ["4", "0", "64", "3"]
 
 
+def test_what_was_typed_before_everything_was_loaded_stays(page: "Page", server: Server) -> None:
+    page.goto(f"{server.url}?seed=12")
+    page.wait_for_selector("#make")
+    typed = page.evaluate("() => t2i.read(Array.from({length: 20}, (_, i) => `typed ${i}`)).map(String)")
+    assert typed.count("12") == 1
+    assert [own for own in typed if own != "12"] == [f"typed {i}" for i in range(len(typed)) if typed[i] != "12"]
+
+
 def test_words_beyond_the_token_limit_are_told(page: "Page") -> None:
     make(page, " ".join(f"red{number}" for number in range(30)) + " Zebra")
     told = page.inner_text("#stage .notice.cut")

@@ -40,7 +40,7 @@ def settled(config: Config) -> Config:
             config,
             sweeps=replace(sweeps, metric=metric, direction=sweeps.direction or _better(metric), also=also),
         )
-    first, *others = _pair(config)
+    first, *others = (_number(config, name) for name in _pair(config))
     one = sweeps.also or sweeps.racing or sweeps.sampler is Sampler.cmaes
     also = sweeps.also if one else dict.fromkeys(others, Direction.minimize)
     also = {_number(config, name): way for name, way in also.items()}
@@ -71,6 +71,12 @@ def refuse(config: Config) -> None:
             )
         if key == "metric" and sweeps.direction is None:
             _better(name)
+    if sweeps.metric is None:
+        _pair(config)
+    if sweeps.racing and "clip_score" not in measured:
+        raise ConfigError(
+            f"sweeps.racing=true compares CLIP scores, and none is measured; type eval.metrics=[{','.join(measured)},clip_score]"
+        )
 
 
 def _better(name: str) -> Direction:
@@ -106,7 +112,13 @@ def _number(config: Config, name: str) -> str:
 
 
 def _pair(config: Config) -> list[str]:
-    """The first measured metric of each kind, by the name of the number."""
-    names, kinds = _measured(config), (SHOWN, LIKE_REAL)
-    found = [name for kind in kinds if (name := next((own for own in kind if own in names), None)) is not None]
-    return [_number(config, name) for name in found or ["clip_score"]]
+    """The first measured metric of each kind; of none, the first that can rank. ConfigError where there is none at all."""
+    names = [name for name in _measured(config) if name in METRICS]
+    found = [name for kind in (SHOWN, LIKE_REAL) for name in [own for own in kind if own in names][:1]]
+    able = [name for name in names if name not in NUMBERS_OF.values() and METRICS[name].higher_is_better is not None]
+    if not found and not able:
+        raise ConfigError(
+            f"eval.metrics=[{','.join(names)}] holds nothing that cells are ranked by without being told; type "
+            "eval.metrics=[clip_score,kid], or sweeps.metric and sweeps.direction"
+        )
+    return found or able[:1]

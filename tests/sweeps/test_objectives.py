@@ -57,6 +57,22 @@ def test_a_number_is_found_by_its_name_alone(typed: list[str], meant: str) -> No
     assert list(settled(compose(typed)).sweeps.objectives) == [meant]
 
 
+@pytest.mark.parametrize(
+    ("measured", "ranked"),
+    [
+        ("clip_score,kid,fid", ["clip_score[tiny_clip]", "kid[tiny_clip]"]),
+        ("fid", ["fid[tiny_clip]"]),
+        ("memorisation,vendi", ["vendi[tiny_clip]"]),
+    ],
+)
+def test_untold_cells_are_ranked_by_what_is_measured(measured: str, ranked: list[str]) -> None:
+    objectives = settled(compose([f"eval.metrics=[{measured}]"])).sweeps.objectives
+    assert list(objectives) == ranked
+    assert all(
+        (way is Direction.maximize) is ("clip" in name[:4] or "vendi" in name) for name, way in objectives.items()
+    )
+
+
 def test_further_objectives_too() -> None:
     config = compose(["sweeps.metric=clip_score", "+sweeps.also={kid:minimize,seconds_per_image:minimize}"])
     assert list(settled(config).sweeps.objectives) == ["clip_score[tiny_clip]", "kid[tiny_clip]", "seconds_per_image"]
@@ -81,6 +97,8 @@ def test_a_number_of_another_extractor_is_told() -> None:
             ["sweeps.metric=vendi", "eval.metrics=[fid,kid]"],
             r"sweeps.metric=vendi is not measured; type eval.metrics=\[fid,kid,vendi\] too, or use one of: fid, kid, sec",
         ),
+        (["eval.metrics=[memorisation]"], r"eval.metrics=\[memorisation\] holds nothing that cells are ranked by"),
+        (["eval.metrics=[kid]", "sweeps.racing=true"], r"none is measured; type eval.metrics=\[kid,clip_score\]"),
         *(([f"sweeps.metric={name}"], f"sweeps.metric={name} is of a training") for name in OF_A_TRAINING),
     ],
 )

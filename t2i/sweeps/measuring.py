@@ -1,5 +1,6 @@
 """Measuring a cell: its pictures and numbers, in rounds where cells race."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from t2i.config import Config
@@ -38,19 +39,30 @@ def measured_cell(config: Config, run: Run, cell: Cell, report: "Report") -> dic
         numbers |= {name: training[name] for name in ("held_out_loss", "trainable_parameters") if name in training}
     measured = _raced(own, run, weights, report) if config.sweeps.racing else Metrics(own, weights).read(run)
     numbers |= {**measured.result.metrics, **cost_of(measured.folder), "images": own.eval.images}
-    for name in config.sweeps.objectives:
-        if name not in numbers:
-            known = ", ".join(key for key in numbers if not key.endswith((".low", ".high")))
-            raise UserError(f"sweeps.metric={name} was not measured; use one of: {known}")
+    called = {name: called_so(numbers, name) for name in config.sweeps.objectives}
+    for name, key in called.items():
+        numbers |= {f"{name}{end}": numbers[f"{key}{end}"] for end in ("", ".low", ".high") if f"{key}{end}" in numbers}
     scores = measured.result.per_sample.get(f"clip_score[{measured.result.definition['clip']}]")
     if scores is not None:
         numbers[SCORES] = [round(float(score), 4) for score in scores]
     numbers[TERMS] = {
-        name: terms_file.plain(measured.result.terms[name], measured.result.units)
-        for name in config.sweeps.objectives
-        if name in measured.result.terms
+        name: terms_file.plain(measured.result.terms[key], measured.result.units)
+        for name, key in called.items()
+        if key in measured.result.terms
     }
     return {**numbers, PICTURES: str(measured.folder)}
+
+
+def called_so(numbers: Mapping[str, Any], name: str) -> str:
+    """The key of a number by its name: `pickscore` is `pickscore[...]`, of whatever weights the judge has.
+
+    Raises UserError where none is called so, or several are.
+    """
+    keys = [name] if name in numbers else [key for key in numbers if key.startswith(f"{name}[") and key.endswith("]")]
+    if len(keys) != 1:
+        known = ", ".join(key for key in numbers if not key.endswith((".low", ".high")))
+        raise UserError(f"sweeps.metric={name} was not measured; use one of: {known}")
+    return keys[0]
 
 
 def _raced(own: Config, run: Run, weights: Weights, report: "Report") -> Measured:

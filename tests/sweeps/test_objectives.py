@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from t2i.config import Config, compose
-from t2i.errors import ConfigError
+from t2i.errors import ConfigError, UserError
 from t2i.evaluation.metrics.registry import METRICS, NUMBERS_OF, metric_of
 from t2i.sweeps.config import Direction
+from t2i.sweeps.measuring import called_so
 from t2i.sweeps.objectives import COST, OF_A_TRAINING, refuse, settled
 
 NUMBERS = sorted({*METRICS, *NUMBERS_OF} - {"prdc"})
@@ -109,3 +110,12 @@ def test_what_no_cell_has_is_told_before_any_is_drawn(typed: list[str], sentence
 
 def test_fixed_metrics_of_a_sweep_are_those_that_are_measured() -> None:
     refuse(compose(["sweeps.metric=vendi", "+sweeps.fixed={eval.metrics:[vendi]}"]))
+
+
+def test_a_judges_number_is_found_whatever_its_weights_are_called() -> None:
+    numbers = {"pickscore[v1]": 1.0, "pickscore[v1].low": 0.5, "vqa_score[a]": 1.0, "vqa_score[b]": 2.0, "images": 8}
+    assert called_so(numbers, "pickscore") == called_so(numbers, "pickscore[v1]") == "pickscore[v1]"
+    assert called_so(numbers, "images") == "images"
+    for name in ("vqa_score", "hpsv2", "pickscore[v2]"):
+        with pytest.raises(UserError, match=r"was not measured; use one of: pickscore\[v1\], vqa_score\[a\], vqa_"):
+            called_so(numbers, name)

@@ -34,14 +34,21 @@ def or_demo(arguments: Sequence[str]) -> list[str]:
     return [*arguments] if says else [*arguments, DEMO]
 
 
-def check(arguments: Sequence[str], multirun: bool = False) -> None:
-    """Raise ConfigError for the first argument that is no `key=value`, or whose key or value cannot be meant so."""
+def check(arguments: Sequence[str], multirun: bool = False, folders: Sequence[Path] = ()) -> None:
+    """Raise ConfigError for the first argument that is no `key=value`, or whose key or value cannot be meant so.
+
+    folders: with options of groups beside ours, besides those that the arguments add.
+    """
     words = list(_words(arguments))
+    folders = [*folders, *_added(arguments)]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder; give one with options, such as {folder}/scheduler/<name>.yaml")
     for word, after in words:
         if "=" not in word and not word.startswith("~"):
             raise _bare(word, after)
         if not word.startswith("~"):
-            _argument(word, multirun)
+            _argument(word, multirun, folders)
     if multirun and not any(
         _several(word.partition("=")[2]) or word.lstrip("+").startswith("hydra") for word, _ in words
     ):
@@ -49,6 +56,17 @@ def check(arguments: Sequence[str], multirun: bool = False) -> None:
             "-m makes a run for every combination of values, and no argument has several; type e.g. "
             "-m scheduler=ddim,euler, or leave -m out"
         )
+
+
+def _added(arguments: Sequence[str]) -> Iterator[Path]:
+    """The folders that Hydra shall look for options in, beside ours: --config-dir and hydra.searchpath."""
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            yield Path(value if equals else after)
+        elif name.lstrip("+") == "hydra.searchpath":
+            named = (item.strip().strip("'\"") for item in items(value.strip("[]")))
+            yield from (Path(item.removeprefix("file://")) for item in named if not item.startswith("pkg://"))
 
 
 def _words(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -59,11 +77,28 @@ def _words(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         if skip:
             skip -= 1
         elif _flag(argument, after):
-            skip = FLAGS[argument.partition("=")[0]] * ("=" not in argument) * ("=" not in after)
+            skip = _behind(argument, after)
         elif argument.startswith("-") and argument != "-":
             raise _dashed(argument, after)
         else:
             yield argument, after
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with Hydra's flags, and the words that belong to them, before the rest: of what follows a flag between
+    overrides its parser says that it is unrecognised.
+    """
+    flags, rest, skip = list[str](), list[str](), 0
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=False):
+        own = skip > 0 or _flag(argument, after)
+        (flags if own else rest).append(argument)
+        skip = skip - 1 if skip else _behind(argument, after) if own else 0
+    return [*flags, *rest]
+
+
+def _behind(flag: str, after: str) -> int:
+    """How many words behind a flag belong to it."""
+    return FLAGS[flag.partition("=")[0]] * ("=" not in flag) * ("=" not in after)
 
 
 def _flag(argument: str, after: str) -> bool:
@@ -106,7 +141,7 @@ def _known(name: str) -> bool:
     return name in keys() or name in options() or name in sections()
 
 
-def _argument(argument: str, multirun: bool) -> None:
+def _argument(argument: str, multirun: bool, folders: Sequence[Path]) -> None:
     name, _, value = argument.lstrip("+").partition("=")
     if name.startswith(("hydra.", "hydra/")) or "@" in name or value.startswith("${"):
         return
@@ -129,7 +164,7 @@ def _argument(argument: str, multirun: bool) -> None:
         raise _for_multirun(name, value)
     if name in options():
         for one in items(value) if several and not _swept(value) else [value]:
-            _option(name, one.strip())
+            _option(name, one.strip(), folders)
 
 
 def _no_key(name: str, value: str) -> ConfigError:
@@ -167,10 +202,10 @@ def _first(key: str) -> tuple[int, str]:
     return order.index(group) if group in order else len(order), key
 
 
-def _option(group: str, value: str) -> None:
-    """ConfigError where a group is given something else than one of its files."""
+def _option(group: str, value: str, folders: Sequence[Path]) -> None:
+    """ConfigError where a group is given something else than one of its files, ours or in `folders`."""
     plain = value.strip("'\"")
-    names = options()[group]
+    names = [*options()[group], *(path.stem for folder in folders for path in sorted((folder / group).glob("*.yaml")))]
     if plain in names or value in ("null", "") or value.startswith(("${", "???")):
         return
     if value.startswith("[") and not value.endswith("]"):
@@ -183,7 +218,7 @@ def _option(group: str, value: str) -> None:
         several = [item.strip() for item in items(value[1:-1])]
         if group == "experiment":  # presets can stand on each other
             for one in several:
-                _option(group, one)
+                _option(group, one, folders)
             return
         inner = ",".join(several)
         raise ConfigError(f"{group}={value} are several; for a run each type -m {group}={inner}")

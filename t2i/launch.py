@@ -97,7 +97,7 @@ def _guarded(compose: Callable[[], None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors over instead of printing and exiting
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of the missing torchvision at import
     try:
-        sys.argv[1:] = multirun.flag_first(sys.argv[1:], world_size())
+        sys.argv[1:] = multirun.flag_first(arguments.flags_first(sys.argv[1:]), world_size())
         several = sys.argv[1:2] in (["-m"], ["--multirun"])
         sys.argv[1:] = arguments.or_demo(verbatim(sys.argv[1:], several))
         workers.refuse_sharding()

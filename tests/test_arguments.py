@@ -2,18 +2,19 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
-from t2i.arguments import check
+from t2i.arguments import check, flags_first
 from t2i.config import CONF, SCHEMAS, Task, compose
 from t2i.errors import ConfigError
 from t2i.keys import Key, keys, options, sections
 from t2i.named import EXISTING, READ_BY, check_task, missing
 from t2i.quoting import MAPPINGS, PATHS, TEXT_LISTS, TEXTS, verbatim
 
-from .conftest import Lab
+from .conftest import PROJECT, SCENES, TOY, Ended, Lab
 
 NAMES = sorted(keys())
 GROUPS = sorted(SCHEMAS)
@@ -223,3 +224,64 @@ def test_apostrophes_in_prompts_are_letters() -> None:
         assert compose(verbatim([f"prompts={text}"])).prompts == ["a dog's ball"]
     both = compose(verbatim(["prompts=['it's, ok', a {red|blue} cat's (old) hat, null, 5]"])).prompts
     assert both == ["it's, ok", "a {red|blue} cat's (old) hat", "null", "5"]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with an option of every group beside ours, each a copy of one of ours."""
+    for group, names in options().items():
+        (tmp_path / "own" / group).mkdir(parents=True)
+        folder = PROJECT / "sweeps" if group == "sweeps" else CONF / group
+        shutil.copy(folder / f"{names[0]}.yaml", tmp_path / "own" / group / "mine.yaml")
+    return tmp_path / "own"
+
+
+@pytest.mark.parametrize("group", sorted(options()))
+def test_options_of_a_folder_that_was_added_are_known(own: Path, group: str) -> None:
+    for added in (
+        [f"--config-dir={own}"],
+        ["--config-dir", str(own)],
+        ["-cd", str(own)],
+        [f"hydra.searchpath=[file://{own}]"],
+        [f"+hydra.searchpath=['{own}',pkg://other]"],
+    ):
+        check([*added, f"{group}=mine"])
+        if group != "experiment":
+            assert f"did you mean {group}=mine?" in told(*added, f"{group}=minee")
+    check([f"{group}=mine"], folders=[own])
+    assert f"{group}=mine" in told(f"{group}=mine")
+
+
+def test_a_folder_of_options_that_is_not_there_is_told(tmp_path: Path) -> None:
+    assert f"{tmp_path}/none is no folder; give one with options" in told(f"--config-dir={tmp_path}/none")
+
+
+def test_they_are_drawn_with_and_searched(lab: Lab, main_job: Ended, own: Path) -> None:
+    (own / "scheduler" / "mine.yaml").write_text("defaults: [ddim, _self_]\nname: mine\neta: 0.5\n", encoding="utf-8")
+    plan = [*SCENES, *TOY, f"--config-dir={own}", "plan=true"]
+    drawn = lab.here("task=generate", "prompts=[a cat]", "scheduler=mine", *plan)
+    assert drawn.status == 0 and "1 to be made" in drawn.out, drawn.err
+    searched = lab.here("task=sweep", "sweeps.space={scheduler:[ddim,mine]}", *plan)
+    assert searched.status == 0 and "2 cells" in searched.out, searched.err
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        ("task=generate --config-dir=own plan=true", "--config-dir=own task=generate plan=true"),
+        ("task=generate --config-dir own plan=true", "--config-dir own task=generate plan=true"),
+        (
+            "task=generate -cd own scheduler=mine -m cfg.scale=1,2",
+            "-cd own -m task=generate scheduler=mine cfg.scale=1,2",
+        ),
+        ("task=train --cfg job plan=true", "--cfg job task=train plan=true"),
+        ("task=train --cfg=job", "--cfg=job task=train"),
+        ("task=train --resolve --cfg job seed=1", "--resolve --cfg job task=train seed=1"),
+        ("task=train --help", "--help task=train"),
+        ("--cfg scale=3 task=train", "--cfg scale=3 task=train"),  # a key with dashes, which is told as such
+        ("task=train seed=1", "task=train seed=1"),
+        ("", ""),
+    ],
+)
+def test_flags_of_hydra_may_stand_anywhere(given: str, first: str) -> None:
+    assert flags_first(given.split()) == first.split()

@@ -18,7 +18,8 @@ PAGE = PROJECT / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Every key, from the schema (`tools/configuration_reference.py` writes this page). On the command line: `key=value`. A group takes
-the name of a file in `conf/<group>/`; its keys can be set too, e.g. `strategy=lora strategy.rank=8`.
+the name of a file in `conf/<group>/`, or in `<folder>/<group>/` with `--config-dir=<folder>`; its keys can be set too,
+e.g. `strategy=lora strategy.rank=8`.
 """
 
 

@@ -1,6 +1,6 @@
 """The configuration of a run. What the rest of the project imports of it is named here; the rooms import each other."""
 
-from t2i.config.composing import compose, composed, restore, strategy_from, typed
+from t2i.config.composing import compose, composed, restore, searched, strategy_from, typed
 from t2i.config.fitting import refuse_family, refuse_format
 from t2i.config.options import SCHEMAS, help_text, register, register_resolvers
 from t2i.config.schema import CONF, SWEEPS, Config, Launch
@@ -29,6 +29,7 @@ __all__ = [
     "register",
     "register_resolvers",
     "restore",
+    "searched",
     "spelt",
     "strategy_from",
     "typed",

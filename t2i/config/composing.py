@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -73,11 +74,15 @@ def _kept(overrides: tuple[str, ...], searched: str) -> DictConfig:
     return _compose(overrides)
 
 
-def _searched() -> str:
+def searched() -> list[Path]:
+    """The folders that options of groups are looked for in, while a command line is composed; ours alone otherwise."""
     from hydra.core.global_hydra import GlobalHydra
 
     hydra = GlobalHydra.instance()
-    return str(hydra.config_loader().get_search_path()) if hydra.is_initialized() else str(CONF)
+    if not hydra.is_initialized():
+        return [CONF]
+    paths = [entry.path for entry in hydra.config_loader().get_search_path().get_path()]
+    return [Path(path.removeprefix("file://")) for path in paths if path.startswith("file://")]
 
 
 def composed(config: Config, changes: Mapping[str, Any], overrides: Sequence[str]) -> Config:
@@ -94,7 +99,7 @@ def composed(config: Config, changes: Mapping[str, Any], overrides: Sequence[str
             hint = "; YAML reads on, off, yes and no as true and false: write them in quotes" * isinstance(option, bool)
             raise ConfigError(f"{group}={option!r} names no option of the group {group}{hint}")
     if groups:
-        chosen = _kept((*overrides, *(f"{group}={option}" for group, option in groups.items())), _searched())
+        chosen = _kept((*overrides, *(f"{group}={option}" for group, option in groups.items())), str(searched()))
         for group in groups:
             base[group] = chosen[group]
     OmegaConf.set_struct(base, True)

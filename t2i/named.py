@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i import arguments
-from t2i.config import CONF, Config, Part, Task, as_override, composed, searched, spelt
+from t2i.config import CONF, SCHEMAS, Config, Part, Task, as_override, composed, searched, spelt
 from t2i.errors import ConfigError, UserError, unknown
 from t2i.keys import keys
 from t2i.messages import explain
@@ -97,10 +97,12 @@ def _check_cells(config: Config, overrides: Sequence[str]) -> None:
     always = [*config.sweeps.fixed.items(), *([("scheduler", reference)] if reference is not None else [])]
     always += [(each.key, value) for each in found if each.when is None for value in each.values or ()]
     for key, value in [*always, *((each.key, value) for each in found if each.when for value in each.values or ())]:
-        arguments.check([as_override(key, value)], folders=searched())
+        if isinstance(value, str) or key not in SCHEMAS:  # YAML reads an option called no as false, which is told below
+            arguments.check([as_override(key, value)], folders=searched())
     for key, value in always:
         known = keys().get(key.lstrip("+"))
-        if known is None or known.text or known.takes(spelt(value)):
+        fits = isinstance(value, str) if key in SCHEMAS else known is None or known.text or known.takes(spelt(value))
+        if fits:
             continue
         try:  # composing takes a while: only what does not look right is looked at closely
             composed(config, {key: value}, overrides)

@@ -118,7 +118,8 @@ def _extractor(device: str, exact: bool) -> Any:
 
 
 def _features(extractor: Any, pictures: np.ndarray) -> np.ndarray:
-    return np.concatenate([extractor.images(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)])
+    step = max(BATCH, extractor.at_once)
+    return np.concatenate([extractor.images(pictures[i : i + step]) for i in range(0, len(pictures), step)])
 
 
 def _ours(extractor: Any, tensor: Any, real: np.ndarray) -> Callable[[], list[float]]:

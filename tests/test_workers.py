@@ -249,6 +249,9 @@ def test_who_was_killed_is_named_whenever_the_others_fail(
     monkeypatch.setattr(workers, "LOOK", 1.0 if other_waits == 0.0 else 0.01)
     does(program, f"""
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+record(f"deaf_{{rank}}")
+while not (folder / f"deaf_{{1 - rank}}").exists():  # one that still starts would be ended by the signal that it ignores
+    time.sleep(0.01)
 if rank == 1:
     time.sleep(max({other_waits}, 0))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -202,7 +202,12 @@ def test_another_resize_policy_is_another_number(toy_clip: Path, extractor: Clip
         refuse_unlike(*(result.definition for result in found))
 
 
-def test_pictures_that_are_read_when_needed_are_those_in_memory(extractor: ClipExtractor, images: np.ndarray) -> None:
+@pytest.mark.parametrize("at_once", [1, 6])
+def test_pictures_that_are_read_when_needed_are_those_in_memory(
+    extractor: ClipExtractor, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """As many at a time as was asked for, or as keep the threads busy."""
+    monkeypatch.setattr(ClipExtractor, "at_once", at_once)
     asked: list[int] = []
 
     def read(rows: Sequence[int]) -> np.ndarray:
@@ -213,5 +218,5 @@ def test_pictures_that_are_read_when_needed_are_those_in_memory(extractor: ClipE
     sets = [Samples(given, CAPTIONS, ACCEPTED, images[::-1], CLASSES) for given in (images, lazy)]
     first, second = (evaluate_samples(CONFIG, own, extractor, extractor) for own in sets)
     assert first.metrics == second.metrics and first.definition == second.definition
-    assert max(asked) == CONFIG.batch_size
+    assert max(asked) == max(CONFIG.batch_size, at_once)
     assert Facts.of(lazy) == Facts.of(images) != Facts.of(images[::-1])

@@ -172,7 +172,7 @@ def test_an_untrained_model_is_its_own_prior_for_every_strategy(start: Start, na
     trainer = start(STRATEGIES[name], replace(BASE, steps=2))
     trainer.fit()
     first, second = (float(row["prior_loss"]) for row in log_of(trainer))
-    assert first == 0.0 < second
+    assert first < 1e-10 and second > 1e-7  # as above: on some processors the same bits, on others not
 
 
 def rolled(batch: Batch, part: str) -> Batch:

@@ -27,7 +27,13 @@ GROUP = 10
 
 
 def run(
-    model: str = "sd15", pixels: int = 256, batch: int = 1, rounds: int = 3, steps: int = 300, only: str = ""
+    model: str = "sd15",
+    pixels: int = 256,
+    batch: int = 1,
+    rounds: int = 3,
+    steps: int = 300,
+    curve_batch: int = 16,
+    only: str = "",
 ) -> dict[str, Any]:
     """Ratios of the peer's step in float32 to ours in bf16, by strategy, and the difference of the loss curves."""
     import torch
@@ -58,7 +64,7 @@ def run(
             "largest_relative_difference_of_losses": difference,
         }
         del trainers
-    result["curve"] = _curve(steps)
+    result["curve"] = _curve(steps, curve_batch)
     strategies = result["strategies"].values()
     result["results_equal"] = all(own["largest_relative_difference_of_losses"] < 0.05 for own in strategies)
     return result
@@ -69,12 +75,12 @@ def _steps(trainer: Trainer) -> None:
         trainer.step()
 
 
-def _curve(steps: int) -> dict[str, Any]:
+def _curve(steps: int, batch: int) -> dict[str, Any]:
     """Mean loss in float32, and that in bf16 minus it, with a 95 % interval."""
     from t2i.evaluation.statistics import intervals
 
     with tempfile.TemporaryDirectory() as scratch:
-        own, plain = (_losses(steps, precision, Path(scratch) / precision) for precision in ("bf16", "no"))
+        own, plain = (_losses(steps, batch, precision, Path(scratch) / precision) for precision in ("bf16", "no"))
     whole = steps // GROUP * GROUP
     groups = (own - plain)[:whole].reshape(-1, GROUP).mean(axis=1)
     found = intervals.mean(groups)
@@ -84,20 +90,23 @@ def _curve(steps: int) -> dict[str, Any]:
     }
 
 
-def _losses(steps: int, precision: str, outputs: Path) -> np.ndarray:
+def _losses(steps: int, batch: int, precision: str, outputs: Path) -> np.ndarray:
     """Of every step, float64 (steps,), of the bundled model's LoRA in this precision; a process has one precision."""
-    script = f"from bench.half import train; train({steps}, {precision!r}, {str(outputs)!r})"
+    script = f"from bench.half import train; train({steps}, {batch}, {precision!r}, {str(outputs)!r})"
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=PROJECT)
     (path,) = outputs.glob("store/training/*/train_log.csv")
     with open(path, newline="", encoding="utf-8") as file:
         return np.array([float(row["loss"]) for row in csv.DictReader(file)])
 
 
-def train(steps: int, precision: str, outputs: str) -> None:
+def train(steps: int, batch: int, precision: str, outputs: str) -> None:
     """In this process, as it was asked for: the command line would leave so small a model in float32."""
     from t2i.config import compose
     from t2i.launch import Job, work
 
     keys = ["task=train", "strategy=lora", "training.export_pipeline=false", "training.validation_images=0"]
     keys += ["track.enabled=false", "training.log_every=1", f"training.steps={steps}", f"outputs={outputs}"]
+    keys += [f"training.batch_size={batch}"]
+    if steps * batch < 1000:  # a try: making and encoding the whole world would take longer than the steps
+        keys += [f"dataset.train={steps * batch}", "dataset.val=12", "training.held_out_images=4"]
     work(Job(compose([*keys, f"launch.mixed_precision={precision}"]), Path(outputs) / "run", []))

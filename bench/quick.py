@@ -16,7 +16,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "prepare": {"images": 40, "rounds": 1},
     "prepare_memory": {"small": 20, "large": 40},
     "train": {"batch": 2, "rounds": 1, "only": "attn2_to_v"},
-    "half": {"model": "tiny", "pixels": 64, "batch": 2, "rounds": 1, "steps": 20, "only": "lora"},
+    "half": {"model": "tiny", "pixels": 64, "batch": 2, "rounds": 1, "steps": 20, "curve_batch": 2, "only": "lora"},
     "engines": {"full": 0, "rounds": 1},
     "sampling": {"images": 4, "steps": 3, "batch": 4, "rounds": 1},
     "evaluation": {"rounds": 1, "width": 64, "divide": 25},
